@@ -1,0 +1,26 @@
+# baton_floor(NAME floor_name HEADERS a.h ... SOURCES a.cc ... LINK targets...)
+#
+# One static library per floor and folder. Its headers are a verified header set: every one must compile alone
+# (target all_verify_interface_header_sets, run by ctest `headers_compile_alone`).
+function(baton_floor name)
+  cmake_parse_arguments(arg "" "" "HEADERS;SOURCES;LINK" ${ARGN})
+  if(arg_SOURCES)
+    add_library(${name} STATIC ${arg_SOURCES})
+    target_sources(${name} PUBLIC FILE_SET HEADERS BASE_DIRS ${CMAKE_SOURCE_DIR} FILES ${arg_HEADERS})
+    target_link_libraries(${name} PUBLIC ${arg_LINK})
+  else()
+    add_library(${name} INTERFACE)
+    target_sources(${name} INTERFACE FILE_SET HEADERS BASE_DIRS ${CMAKE_SOURCE_DIR} FILES ${arg_HEADERS})
+    target_link_libraries(${name} INTERFACE ${arg_LINK})
+  endif()
+endfunction()
+
+# baton_test(NAME name SOURCES a_test.cc ... LINK targets...)
+# One GoogleTest program per floor; its tests appear in ctest one by one.
+function(baton_test name)
+  cmake_parse_arguments(arg "" "" "SOURCES;LINK" ${ARGN})
+  add_executable(${name} ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE ${arg_LINK} GTest::gmock GTest::gtest_main)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 120)
+endfunction()

@@ -1,0 +1,51 @@
+#include "handover/passing.h"
+
+#include <charconv>
+#include <stdexcept>
+
+namespace handover {
+
+namespace {
+constexpr size_t kMaxPerPacket = 200;
+constexpr size_t kMaxBodyBytes = 64U << 10;
+}  // namespace
+
+Message PackConnections(std::vector<PassedConnection>& connections) {
+  if (connections.empty()) throw std::logic_error("PackConnections: nothing to pack");
+  Message message("adopt");
+  while (!connections.empty() && message.descriptors.size() < kMaxPerPacket) {
+    PassedConnection& last = connections.back();
+    if (!message.descriptors.empty() && message.body.size() + last.unread.size() > kMaxBodyBytes) break;
+    message.Add("CONN", std::to_string(last.requests) + "," + std::to_string(last.unread.size()));
+    message.body += last.unread;
+    message.descriptors.push_back(std::move(last.fd));
+    connections.pop_back();
+  }
+  return message;
+}
+
+os::Result<std::vector<PassedConnection>> UnpackConnections(Message message) {
+  const os::Error bad{os::ErrorKind::kInvalid, 0, "malformed message: adopt does not add up"};
+  std::vector<PassedConnection> out;
+  size_t index = 0;
+  size_t offset = 0;
+  for (const auto& [key, value] : message.fields) {
+    if (key != "CONN") continue;
+    PassedConnection connection;
+    size_t bytes = 0;
+    const char* end = value.data() + value.size();
+    const auto first = std::from_chars(value.data(), end, connection.requests);
+    if (first.ec != std::errc() || first.ptr == end || *first.ptr != ',') return bad;
+    const auto second = std::from_chars(first.ptr + 1, end, bytes);
+    if (second.ec != std::errc() || second.ptr != end) return bad;
+    if (index >= message.descriptors.size() || bytes > message.body.size() - offset) return bad;
+    connection.fd = std::move(message.descriptors[index++]);
+    connection.unread = message.body.substr(offset, bytes);
+    offset += bytes;
+    out.push_back(std::move(connection));
+  }
+  if (index != message.descriptors.size() || offset != message.body.size()) return bad;
+  return out;
+}
+
+}  // namespace handover

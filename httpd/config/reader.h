@@ -1,0 +1,50 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "httpd/config/server_config.h"
+#include "os/error.h"
+
+namespace httpd::config {
+
+/// The file system as the reader sees it; floor 3 gives the real one, tests a fake.
+struct FileSource {
+  std::function<os::Result<std::string>(const std::string& path)> read;
+  /// Paths that match a shell pattern (sorted); a directory stands for every file below it, as in Apache's Include.
+  std::function<os::Result<std::vector<std::string>>(const std::string& pattern)> expand;
+  std::function<bool(const std::string& path)> is_directory;
+  std::function<std::optional<std::string>(const std::string& name)> environment;
+};
+
+/// What to read and how.
+struct ReadRequest {
+  std::string server_root;  ///< absolute; a ServerRoot directive replaces it
+  std::string config_file;  ///< absolute, or relative to server_root
+  std::vector<std::string> defines;
+  std::vector<std::string> directives_before;
+  std::vector<std::string> directives_after;
+  bool check_document_root = true;  ///< a missing one is a warning: AH00112
+};
+
+/// Reads the whole configuration. Pure but for `files`.
+/// @return the effective configuration, or kInvalid whose `what` is exactly what Apache prints, without a trailing
+///         newline: "AH00526: Syntax error on line 3 of /etc/x.conf:\nInvalid command 'Foo', perhaps misspelled or ...";
+///         kNotFound for the main file: "httpd: Could not open configuration file X: No such file or directory"
+os::Result<ServerConfig> ReadConfiguration(const ReadRequest& request, const FileSource& files);
+
+/// Text of `httpd -S`, `-L` (name, module, help, contexts), and `-t -D DUMP_INCLUDES`.
+std::string DumpHosts(const ServerConfig& config);
+std::string DumpDirectives();
+std::string DumpIncludes(const ServerConfig& config);
+
+/// Built-in modules as -l ("core.c") and -M ("core_module") name them, in order.
+struct ModuleName {
+  const char* file;
+  const char* identifier;
+};
+const std::vector<ModuleName>& BuiltInModules();
+
+}  // namespace httpd::config
