@@ -51,7 +51,12 @@ os::Status LogSet::Start(LogProgram& program) {
   if (options.arguments.empty()) return failed;
   options.program = options.arguments[0];
   options.environment = os::Environment({"NOTIFY_SOCKET", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"});
-  options.descriptors = {{program.read_end.get(), 0}, {program_stderr_, 1}, {program_stderr_, 2}};
+  options.descriptors = {{program.read_end.get(), 0}};
+  // The main error log, when it is a file: never our own stderr of the moment, which may be a shell's pipe that waits for
+  // its last writer to go.
+  const int errors = !files_.empty() && files_.front().target == main_error_log_ ? files_.front().sink.fd.get()
+                                                                                  : program_stderr_;
+  if (errors >= 0) options.descriptors.insert(options.descriptors.end(), {{errors, 1}, {errors, 2}});
   options.directory = directory_;
   auto process = os::Spawn(options);
   if (!process) return os::Error{failed.kind, process.error().sys, failed.what};
@@ -98,6 +103,7 @@ os::Result<std::unique_ptr<LogSet>> LogSet::Open(const config::ServerConfig& con
   auto set = std::make_unique<LogSet>();
   set->directory_ = directory;
   set->program_stderr_ = program_stderr;
+  set->main_error_log_ = config.main.error_log;
   auto add_host = [&](const config::Host& host) -> os::Status {
     if (auto added = set->Add(host.error_log, true); !added) return added;
     for (const config::AccessLog& access : host.access_logs) {

@@ -33,7 +33,8 @@ struct LogProgram {
 ///          itself. It is never signalled: a line that reached the pipe must reach the log.
 class LogSet {
  public:
-  /// Opens files (O_APPEND, 0644 less the umask) and starts programs (in `directory`, stderr = `program_stderr`, a loan).
+  /// Opens files (O_APPEND, 0644 less the umask) and starts programs in `directory`; their output goes to
+  /// the main error log when that is a file, otherwise to `program_stderr` (a loan; -1 = /dev/null).
   /// @return Apache's sentences: "(2)No such file or directory: AH00091: httpd: could not open error log file /x.",
   ///         "AH00104: unable to start piped log program 'x'"
   static os::Result<std::unique_ptr<LogSet>> Open(const config::ServerConfig& config, const std::string& directory,
@@ -60,7 +61,8 @@ class LogSet {
   os::Status Add(const config::LogTarget& target, bool is_error_log);
 
   std::string directory_;
-  int program_stderr_ = 2;
+  int program_stderr_ = -1;
+  config::LogTarget main_error_log_;
   std::list<File> files_;
   std::list<LogProgram> programs_;
 };

@@ -1,5 +1,6 @@
 #include "httpd/modules/site.h"
 
+#include <Poco/Exception.h>
 #include <Poco/RegularExpression.h>
 
 #include <algorithm>

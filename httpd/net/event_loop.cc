@@ -1046,6 +1046,7 @@ void EventLoop::LastGeneration() {
 }
 
 bool EventLoop::Finished() {
+  if (setup_.may_end && !setup_.may_end()) return false;
   if (!connections_.empty() || !passing_.empty()) return false;
   if (!intake_watched_) return true;
   if (!last_generation_) return false;

@@ -42,6 +42,7 @@ class EventLoop {
     uint32_t max_busy = 2048;   ///< accept no more while so many requests are in progress
     uint64_t max_connections = 0;         ///< ask to be recycled after so many; 0 = never
     std::function<void()> on_recycle;     ///< called once, from the loop's thread
+    std::function<bool()> may_end;        ///< a drained loop goes on turning until this is true; unset = always
     std::function<void(std::string_view)> on_trouble;  ///< a sentence for the error log
   };
 
