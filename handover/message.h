@@ -22,8 +22,8 @@ inline constexpr std::string_view kProtocolVersion = "1";
 ///     \n              only when a body follows
 ///     (raw bytes)
 ///
-/// Verbs (DESIGN 3): `hello`, `listeners`, `accept`, `status`, `drain`, `adopt`; ours besides: `stop`. An answer has the verb
-/// `ok`, or `refused` with `REASON=sentence`.
+/// Verbs (DESIGN 3): `hello`, `listeners`, `accept`, `status`, `drain`, `adopt`; ours besides: `stop`. An answer has
+/// the verb `ok`, or `refused` with `REASON=sentence`.
 struct Message {
   std::string verb;
   std::vector<std::pair<std::string, std::string>> fields;

@@ -82,7 +82,8 @@ Status ReplaceFile(const std::filesystem::path& path, std::string_view content, 
     ::unlink(temporary.c_str());
     return error;
   };
-  if (auto wrote = WriteAll(fd, content); !wrote) return fail({wrote.error().kind, wrote.error().sys, "write " + temporary});
+  if (auto wrote = WriteAll(fd, content); !wrote)
+    return fail({wrote.error().kind, wrote.error().sys, "write " + temporary});
   if (::fchmod(fd.get(), mode) != 0 || ::fsync(fd.get()) != 0) {
     const int sys = errno;
     return fail(SysError(sys, "sync " + temporary));
@@ -104,7 +105,7 @@ Status MakeDirectories(const std::filesystem::path& path, mode_t mode) {
     if (::mkdir(path.c_str(), mode) == 0) return kDone;
     sys = errno;
   }
-  struct stat st{};
+  struct stat st {};
   if (sys == EEXIST && ::stat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode)) return kDone;
   return SysError(sys, "create directory " + path.string());
 }

@@ -40,7 +40,8 @@ class PollLoop {
   void Run();
   void Stop() { stopped_ = true; }
 
-  /// One turn: waits at most `limit`, runs what is ready and due. For tests and for loops with a condition of their own.
+  /// One turn: waits at most `limit`, runs what is ready and due. For tests and for loops with a condition of their
+  /// own.
   void Turn(std::chrono::milliseconds limit);
 
  private:

@@ -16,8 +16,8 @@ struct SignalInfo {
   pid_t sender = 0;  ///< 0 when the kernel sent it (a terminal's resize, a timer)
 };
 
-/// Signals as a readable descriptor instead of handlers. Construction blocks them for the calling thread (make it before
-/// any thread is started); destruction leaves them blocked: a process we exec gets a clean mask from Spawn().
+/// Signals as a readable descriptor instead of handlers. Construction blocks them for the calling thread (make it
+/// before any thread is started); destruction leaves them blocked: a process we exec gets a clean mask from Spawn().
 /// Source  signalfd(2)
 class SignalFd {
  public:

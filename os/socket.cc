@@ -235,8 +235,8 @@ Result<Packet> ReceivePacket(const Fd& socket, size_t max_bytes) {
   Packet packet;
   packet.data.resize(max_bytes);
   iovec part{packet.data.data(), max_bytes};
-  alignas(cmsghdr)
-      std::array<char, CMSG_SPACE(sizeof(int) * kMaxDescriptorsPerPacket) + CMSG_SPACE(sizeof(ucred))> control;
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int) * kMaxDescriptorsPerPacket) + CMSG_SPACE(sizeof(ucred))>
+      control;
   msghdr message{};
   message.msg_iov = &part;
   message.msg_iovlen = 1;

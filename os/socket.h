@@ -54,7 +54,8 @@ Result<Fd> ListenUnix(const std::filesystem::path& path, int type, mode_t mode);
 /// The connected socket is blocking.
 Result<Fd> ConnectUnix(const std::filesystem::path& path, int type);
 
-/// Who is at the other end of a connected Unix socket, as the kernel recorded it at connect(2). Source  unix(7) SO_PEERCRED
+/// Who is at the other end of a connected Unix socket, as the kernel recorded it at connect(2). Source  unix(7)
+/// SO_PEERCRED
 struct PeerCredentials {
   pid_t pid = 0;
   uid_t uid = 0;
