@@ -83,7 +83,7 @@ struct SpawnOptions {
   std::optional<std::filesystem::path> directory;
   std::optional<mode_t> umask;
   bool new_session = false;                    ///< setsid(): survives the terminal of the person who typed the command
-  bool set_listen_pid = false;                 ///< adds LISTEN_PID=<pid of the child>
+  bool set_listen_pid = false;                 ///< LISTEN_PID=<pid of the child>, in place of one in `environment`
   std::vector<std::pair<int, rlimit>> limits;  ///< {RLIMIT_x, value}; one that may not be raised is skipped
   std::optional<uid_t> uid;                    ///< with gid and groups, set last
   std::optional<gid_t> gid;
