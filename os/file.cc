@@ -123,12 +123,15 @@ Result<std::vector<std::string>> ListDirectory(const std::filesystem::path& dire
     return SysError(sys, "list " + directory.string());
   }
   std::vector<std::string> names;
-  errno = 0;
-  while (const dirent* entry = ::readdir(dir.get())) {
-    std::string_view name = entry->d_name;
+  for (;;) {
+    errno = 0;  // the only way to tell the end from an error
+    const dirent* entry = ::readdir(dir.get());
+    const int sys = errno;
+    if (!entry && sys != 0) return SysError(sys, "list " + directory.string());
+    if (!entry) return names;
+    const std::string_view name = entry->d_name;
     if (name != "." && name != "..") names.emplace_back(name);
   }
-  return names;
 }
 
 }  // namespace os

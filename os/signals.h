@@ -13,7 +13,7 @@ namespace os {
 /// One signal that arrived.
 struct SignalInfo {
   int number = 0;
-  pid_t sender = 0;  ///< 0 when the kernel sent it (a terminal's resize, a timer)
+  pid_t sender = 0;  ///< 0 when the kernel sent it (a terminal's resize, a timer); of SIGCHLD: the child
 };
 
 /// Signals as a readable descriptor instead of handlers. Construction blocks them for the calling thread (make it
