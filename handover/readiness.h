@@ -23,7 +23,7 @@ class NotifySocket {
   /// @param path  must not exist; mode 0600
   static os::Result<NotifySocket> Open(const std::filesystem::path& path);
   NotifySocket(NotifySocket&&) noexcept = default;
-  NotifySocket& operator=(NotifySocket&&) noexcept = default;
+  NotifySocket& operator=(NotifySocket&& other) noexcept;
   ~NotifySocket();
 
   struct Notice {
