@@ -259,6 +259,8 @@ TEST_F(SpawnTest, MapsDescriptorsEvenWhenNumbersOverlapAndSwap) {
   Fd a = File("a");
   Fd b = File("b");
   const Fd c = File("c");
+  const Fd stray(::fcntl(a.get(), F_DUPFD, 30));  // would be inherited, and lies between two targets
+  ASSERT_LT(stray.get(), 40);
   options_.descriptors = {{a.get(), b.get()}, {b.get(), a.get()}, {c.get(), 1}, {a.get(), 40}, {c.get(), 2}};
   const auto report = Run();
   EXPECT_EQ(report.at("fd " + std::to_string(b.get())), (dir_ / "a").string());

@@ -87,6 +87,21 @@ TEST(SignalFd, NamesTheChildThatSentItsEnd) {
             0);
 }
 
+// Who inherits SIGCHLD as ignored has its children reaped by the kernel, and their exit status is lost.
+TEST(SignalFd, ChildrenCanBeReapedThoughOurParentHadIgnoredTheirEnd) {
+  EXPECT_EQ(InChild([] {
+              IgnoreSignal(SIGCHLD);
+              auto signals = SignalFd::Open({SIGCHLD});
+              CHECK_IN_CHILD(signals);
+              const pid_t pid = ::fork();
+              if (pid == 0) ::_exit(7);
+              int status = 0;
+              CHECK_IN_CHILD(::waitpid(pid, &status, 0) == pid && WEXITSTATUS(status) == 7);
+              return 0;
+            }),
+            0);
+}
+
 TEST(SignalFd, StaysBlockedAfterItsDestruction) {
   EXPECT_EQ(InChild([] {
               const auto before = tests::OpenDescriptors();
