@@ -536,12 +536,6 @@ void BodyReader::Start(const RequestHead& head, uint64_t max_bytes) {
   }
 }
 
-BodyReader::Step BodyReader::Bad(size_t consumed, int status) {
-  phase_ = Phase::kBad;
-  bad_status_ = status;
-  return {Step::State::kBad, consumed, {}, status};
-}
-
 /// One byte of an extension other than CR. False: malformed.
 bool BodyReader::FeedExtension(unsigned char c) {
   using enum Extension;
@@ -583,12 +577,20 @@ BodyReader::Step BodyReader::Feed(std::string_view input) {
   constexpr uint32_t kMaxDigits = 16;
   Step step;
   size_t at = 0;
+  const auto bad = [&](int status) {
+    phase_ = Phase::kBad;
+    bad_status_ = status;
+    step.state = Step::State::kBad;
+    step.status = status;
+    step.consumed = at;
+    return step;
+  };
   for (;;) {
     if (phase_ == Phase::kDone) {
       step.state = Step::State::kDone;
       break;
     }
-    if (phase_ == Phase::kBad) return Bad(at, bad_status_);
+    if (phase_ == Phase::kBad) return bad(bad_status_);
     if (at == input.size()) break;
     if (phase_ == Phase::kLength || phase_ == Phase::kChunkData) {
       if (!step.data.empty()) break;  // one span of data per step
@@ -604,44 +606,44 @@ BodyReader::Step BodyReader::Feed(std::string_view input) {
     switch (phase_) {
       case Phase::kChunkSize:
         if (kHex[c] >= 0) {
-          if (++digits_ > kMaxDigits) return Bad(at, 400);
+          if (++digits_ > kMaxDigits) return bad(400);
           left_ = left_ << 4 | static_cast<uint64_t>(kHex[c]);
         } else if (digits_ == 0) {
-          return Bad(at, 400);
+          return bad(400);
         } else if (c == ';') {
           phase_ = Phase::kExtension;
           extension_ = Extension::kNameStart;
         } else if (c == '\r') {
           phase_ = Phase::kChunkSizeLf;
         } else {
-          return Bad(at, 400);
+          return bad(400);
         }
         break;
       case Phase::kExtension:
-        if (++overhead_ > kMaxOverhead) return Bad(at, 400);
+        if (++overhead_ > kMaxOverhead) return bad(400);
         if (c == '\r') {
           if (extension_ != Extension::kName && extension_ != Extension::kTokenValue &&
               extension_ != Extension::kQuotedEnd) {
-            return Bad(at, 400);
+            return bad(400);
           }
           phase_ = Phase::kChunkSizeLf;
         } else if (!FeedExtension(c)) {
-          return Bad(at, 400);
+          return bad(400);
         }
         break;
       case Phase::kChunkSizeLf:
-        if (c != '\n') return Bad(at, 400);
+        if (c != '\n') return bad(400);
         digits_ = 0;
-        if (left_ > INT64_MAX - received_) return Bad(at, max_bytes_ != 0 && left_ <= INT64_MAX ? 413 : 400);
-        if (max_bytes_ != 0 && left_ > max_bytes_ - received_) return Bad(at, 413);
+        if (left_ > INT64_MAX - received_) return bad(max_bytes_ != 0 && left_ <= INT64_MAX ? 413 : 400);
+        if (max_bytes_ != 0 && left_ > max_bytes_ - received_) return bad(413);
         phase_ = left_ == 0 ? Phase::kTrailerStart : Phase::kChunkData;
         break;
       case Phase::kChunkDataCr:
-        if (c != '\r') return Bad(at, 400);
+        if (c != '\r') return bad(400);
         phase_ = Phase::kChunkDataLf;
         break;
       case Phase::kChunkDataLf:
-        if (c != '\n') return Bad(at, 400);
+        if (c != '\n') return bad(400);
         phase_ = Phase::kChunkSize;
         break;
       case Phase::kTrailerStart:
@@ -649,35 +651,35 @@ BodyReader::Step BodyReader::Feed(std::string_view input) {
           phase_ = Phase::kEndLf;
           break;
         }
-        if (!kToken[c] || ++overhead_ > kMaxOverhead) return Bad(at, 400);
+        if (!kToken[c] || ++overhead_ > kMaxOverhead) return bad(400);
         phase_ = Phase::kTrailerName;
         break;
       case Phase::kTrailerName:
-        if (++overhead_ > kMaxOverhead) return Bad(at, 400);
+        if (++overhead_ > kMaxOverhead) return bad(400);
         if (c == ':') {
           phase_ = Phase::kTrailerValue;
         } else if (!kToken[c]) {
-          return Bad(at, 400);
+          return bad(400);
         }
         break;
       case Phase::kTrailerValue:
-        if (++overhead_ > kMaxOverhead) return Bad(at, 400);
+        if (++overhead_ > kMaxOverhead) return bad(400);
         if (c == '\r') {
           phase_ = Phase::kTrailerLf;
         } else if (!FieldByte(c)) {
-          return Bad(at, 400);
+          return bad(400);
         }
         break;
       case Phase::kTrailerLf:
-        if (c != '\n') return Bad(at, 400);
+        if (c != '\n') return bad(400);
         phase_ = Phase::kTrailerStart;
         break;
       case Phase::kEndLf:
-        if (c != '\n') return Bad(at, 400);
+        if (c != '\n') return bad(400);
         phase_ = Phase::kDone;
         break;
       default:
-        return Bad(at, 400);
+        return bad(400);
     }
   }
   step.consumed = at;

@@ -671,7 +671,9 @@ std::string ErrorText(int status, std::string_view path, std::string_view method
 std::string ErrorPage(int status, std::string_view path, std::string_view method, std::string_view signature,
                       std::string_view admin) {
   const std::string_view reason = StatusReason(status);
-  std::string page = "<!DOCTYPE HTML PUBLIC \"-//IETF//DTD HTML 2.0//EN\">\n<html><head>\n<title>";
+  std::string page =
+      "<!DOCTYPE HTML PUBLIC \"-//W3C//DTD HTML 4.01//EN\" "
+      "\"http://www.w3.org/TR/html4/strict.dtd\">\n<html><head>\n<title>";
   page.append(std::to_string(status)).append(" ").append(reason);
   page.append("</title>\n</head><body>\n<h1>").append(reason).append("</h1>\n");
   page += ErrorText(status, path, method, admin);

@@ -26,16 +26,16 @@ std::string FormatLogTime(std::time_t when);
 void AppendLogTime(std::time_t when, std::string& out);
 
 /// Percent-decodes a URL path and removes "." and ".." segments and double slashes (Apache's MergeSlashes On).
-/// kInvalid: bad escape (400) or %00 or climbs above the root; "%2f" in the path: kNotFound (Apache: AllowEncodedSlashes
-/// Off, 404). The result starts with '/'.
+/// kInvalid: bad escape (400) or %00 or climbs above the root; "%2f" in the path: kNotFound (Apache:
+/// AllowEncodedSlashes Off, 404). The result starts with '/'.
 os::Result<std::string> DecodePath(std::string_view path);
 /// The same into `out`, whose memory is reused.
 os::Status DecodePathInto(std::string_view path, std::string& out);
 
 /// Text made safe for HTML.
 std::string EscapeHtml(std::string_view text);
-/// Percent-encodes what may not stand in a URL path (Apache's ap_os_escape_path): a relative path whose first segment has
-/// a ':' gets "./" in front, so that it is not taken for a scheme.
+/// Percent-encodes what may not stand in a URL path (Apache's ap_os_escape_path): a relative path whose first segment
+/// has a ':' gets "./" in front, so that it is not taken for a scheme.
 std::string EscapePath(std::string_view path);
 
 /// One byte range, both ends included.
@@ -58,7 +58,8 @@ std::optional<std::vector<ByteRange>> ParseRanges(std::string_view value, uint64
 enum class Precondition { kProceed, kNotModified, kFailed };
 Precondition CheckPreconditions(const RequestHead& head, std::string_view etag, std::time_t modified);
 /// Whether Range applies (If-Range missing, or its strong validator matches). A date is
-/// strong when it equals `modified` and that is at least 60 s before `now` (as Apache has it; RFC 9110 8.8.2.2 asks 1 s).
+/// strong when it equals `modified` and that is at least 60 s before `now` (as Apache has it; RFC 9110 8.8.2.2 asks 1
+/// s).
 bool IfRangeHolds(const RequestHead& head, std::string_view etag, std::time_t modified, std::time_t now);
 
 /// Apache's `"<size hex>-<mtime microseconds hex>"` (FileETag MTime Size).
@@ -68,7 +69,7 @@ std::string MakeEtag(uint64_t size, int64_t modified_microseconds);
 std::string_view StatusReason(int status);
 /// "HTTP/1.1 200 OK\r\n", static storage for every status Apache knows.
 std::string_view StatusLine(int status);
-/// Apache's error page for a status (HTML), with the optional signature line. Text as Apache 2.4 prints it.
+/// Apache's error page for a status (HTML), with the optional signature line. Text as Apache 2.4.71 prints it.
 /// @param path       the location for 301, 302, 303, 307, 308; what the client sent in Expect for 417; else unused
 /// @param signature  what stands inside <address>, HTML already; "" = none
 /// @param admin      ServerAdmin, for the pages that name it
@@ -78,8 +79,8 @@ std::string ErrorPage(int status, std::string_view path, std::string_view method
 /// Extension -> media type. Apache's mime.types format: "text/html  html htm".
 class MimeTypes {
  public:
-  static MimeTypes BuiltIn();            ///< the few dozen that a static site needs
-  void AddFile(std::string_view text);   ///< later lines win
+  static MimeTypes BuiltIn();           ///< the few dozen that a static site needs
+  void AddFile(std::string_view text);  ///< later lines win
   void Add(std::string_view extension, std::string_view type);
   /// Never allocates for extensions up to 15 bytes; longer than 31 bytes are unknown.
   /// By the last extension of a file name that is known, lower case compared; "" = unknown.
@@ -93,9 +94,9 @@ class MimeTypes {
 /// `path_name`. [a-z] ranges, [!x] and [^x] negate, a backslash takes the next byte as it is. Case counts.
 bool WildcardMatch(std::string_view pattern, std::string_view text, bool path_name);
 
-/// Whether an address (text form) lies in what `Require ip` was given: "10.1", "10.0.0.0/8", "10.0.0.0/255.0.0.0", "::1",
-/// "2001:db8::/32". kInvalid for a malformed network. An IPv4-mapped IPv6 address
-/// is its IPv4 address. An address that is none ("" of a Unix socket) is in no network.
+/// Whether an address (text form) lies in what `Require ip` was given: "10.1", "10.0.0.0/8", "10.0.0.0/255.0.0.0",
+/// "::1", "2001:db8::/32". kInvalid for a malformed network. An IPv4-mapped IPv6 address is its IPv4 address. An
+/// address that is none ("" of a Unix socket) is in no network.
 os::Result<bool> AddressInNetwork(std::string_view address, std::string_view network);
 
 }  // namespace httpd::http
