@@ -87,6 +87,13 @@ size_t ResponseReader::Feed(std::string_view data, const OnBody& body) {
         const size_t before = line_.size();
         line_.append(data.substr(0, std::min(data.size(), kMaxHead + 4)));
         const size_t end = line_.find("\r\n\r\n", before < 3 ? 0 : before - 3);
+        for (size_t at = before; (at = line_.find('\n', at)) < end; ++at) {
+          if (at == 0 || line_[at - 1] != '\r') Bad("a line ends without a carriage return");
+        }
+        if (bad()) {
+          data = {};
+          break;
+        }
         if (end == std::string::npos) {
           data = {};
           if (line_.size() > kMaxHead) Bad("the head is longer than 64 KB");
