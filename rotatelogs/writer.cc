@@ -67,10 +67,11 @@ Writer::~Writer() = default;
 
 Writer::Now Writer::GetNow() const {
   const time_t now = std::chrono::system_clock::to_time_t(clock_.WallNow());
-  if (!settings_.local_time) return {now + settings_.utc_offset, settings_.utc_offset, "GMT"};
+  // Apache's names: %z knows only -l, %Z is the zone of the process even where the time is not.
+  if (!settings_.local_time) return {now + settings_.utc_offset, settings_.utc_offset, 0, (::tzset(), ::tzname[0])};
   tm fields{};
   ::localtime_r(&now, &fields);  // asked each time: the offset changes with daylight saving
-  return {now + fields.tm_gmtoff, fields.tm_gmtoff, fields.tm_zone};
+  return {now + fields.tm_gmtoff, fields.tm_gmtoff, fields.tm_gmtoff, fields.tm_zone};
 }
 
 bool Writer::Wait(std::chrono::milliseconds span) {
@@ -90,9 +91,11 @@ bool Writer::Shared() const {
 /// Enters the rendezvous. Without one (no permission to make it, say) we go on alone, as Apache does.
 Status Writer::Meet() {
   if (settings_.make_directories && !place_.directory.empty()) {
-    if (auto made = os::MakeDirectories(place_.directory); !made) {
+    std::string shown = place_.directory;
+    if (shown.size() > 1) shown.pop_back();
+    if (auto made = os::MakeDirectories(shown); !made) {
       return Error{made.error().kind, 0,
-                   "Could not create directory '" + place_.directory + "' (" + Strerror(made.error().sys) + ")"};
+                   "Could not create directory '" + shown + "' (" + Strerror(made.error().sys) + ")"};
     }
   }
   for (auto pause = 50ms;; pause = std::min<std::chrono::milliseconds>(pause * 2, 2s)) {
@@ -244,7 +247,7 @@ Status Writer::RotateLocked(Reason reason, bool alone) {
   next.interval_end = interval.end;
   next.ring_index = segment_.ring_index;
   if (!first && settings_.ring > 0) next.ring_index = (next.ring_index + 1) % settings_.ring;
-  std::string name = SegmentName(settings_, interval.start, now.offset, now.zone, next.ring_index);
+  std::string name = SegmentName(settings_, interval.start, now.shown_offset, now.zone, next.ring_index);
 
   if (settings_.make_directories && name.rfind('/') != std::string::npos) {
     const std::string parent = name.substr(0, name.rfind('/'));
@@ -283,7 +286,7 @@ Status Writer::RotateLocked(Reason reason, bool alone) {
     if (!first && IsVariantOf(before, name))
       name = before;  // time is over but the name is not: stay with the last of them
     while (!fixed && IsSealed(name))
-      name = UniqueName(SegmentName(settings_, interval.start, now.offset, now.zone, 0), name);
+      name = UniqueName(SegmentName(settings_, interval.start, now.shown_offset, now.zone, 0), name);
     fd = OpenAppend(name, O_CREAT);
   }
   struct stat status {};

@@ -59,7 +59,8 @@ class Writer {
  private:
   struct Now {
     int64_t adjusted;
-    int64_t offset;
+    int64_t offset;        ///< of `adjusted` from Unix time, seconds
+    int64_t shown_offset;  ///< what %z shows
     std::string zone;
   };
   Now GetNow() const;
