@@ -1,0 +1,302 @@
+#include "orchestrator/commands.h"
+
+#include <Poco/JSON/Array.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <cstdio>
+
+#include "orchestrator/drivers/httpd.h"
+#include "orchestrator/run_lock.h"
+#include "orchestrator/run_program.h"
+#include "orchestrator/site.h"
+#include "os/pid_file.h"
+
+namespace orchestrator {
+
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr milliseconds kPoll{10};
+constexpr int kTermMs = 10000;  // after which an instance that was told to stop gets a TERM, and 5 s later a KILL
+constexpr int kKillMs = 5000;
+
+/// What every command begins with.
+struct Site {
+  httpd::Program program;
+  httpd::RunConfig config;
+};
+
+os::Result<Site> FindSite(const Options& options) {
+  Site site;
+  auto program = ProgramOf(options);
+  if (!program) return program.error();
+  site.program = std::move(program).value();
+  auto config = httpd::AskConfig(site.program);
+  if (!config) {
+    os::Error error = config.error();
+    error.what = "the configuration is not usable: " + error.what;
+    return error;
+  }
+  site.config = std::move(config).value();
+  return site;
+}
+
+int Fail(Report& report, const std::string& reason) {
+  report.Result("failed", kExitFailed, reason);
+  return kExitFailed;
+}
+
+int LockedOut(Report& report, const os::Error& error) {
+  const int exit_status = error.kind == os::ErrorKind::kBusy ? kExitBusy : kExitFailed;
+  report.Result("failed", exit_status, error.Text());
+  return exit_status;
+}
+
+os::Result<Output> RunServer(const httpd::Program& program, const std::vector<std::string>& more, milliseconds limit) {
+  os::SpawnOptions options;
+  options.program = program.binary;
+  options.arguments = httpd::CommandLine(program, more);
+  options.environment = program.environment;
+  options.directory = program.directory;
+  return RunProgram(std::move(options), limit);
+}
+
+/// Waits for the end of a stopping instance; TERM, then KILL when it takes too long.
+/// @return false: it had to be killed
+bool AwaitEnd(const httpd::Instance& instance, int term_after_ms, Report& report) {
+  const std::string who = "process " + std::to_string(instance.id.pid);
+  if (instance.process.WaitForEnd(term_after_ms)) return true;
+  report.Note(who + " is still there: TERM");
+  if (!instance.process.Signal(SIGTERM) || instance.process.WaitForEnd(kKillMs)) return true;
+  report.Note(who + " ignores TERM: KILL");
+  if (instance.process.Signal(SIGKILL)) instance.process.WaitForEnd(-1);
+  return false;
+}
+
+/// `httpd -k stop --wait` does not need a configuration that is right.
+int StopByServer(const Options& options, const os::Error& why, Report& report) {
+  auto program = ProgramOf(options);
+  if (!program) return Fail(report, program.error().Text());
+  report.Note(why.Text() + "; asking the server itself to stop");
+  auto output =
+      RunServer(program.value(), {"-k", options.graceful ? "graceful-stop" : "stop", "--wait"}, std::chrono::hours(24));
+  if (!output) return Fail(report, output.error().Text());
+  if (output.value().exit.signaled || output.value().exit.code != 0) {
+    return Fail(report, "httpd -k stop " + output.value().exit.Text() + ": " + FirstSentence(output.value().err));
+  }
+  report.Result("done", kExitDone, "stopped");
+  return kExitDone;
+}
+
+}  // namespace
+
+int RunStart(const Options& options, Report& report, os::Clock& clock) {
+  auto found = FindSite(options);
+  if (!found) return Fail(report, found.error().Text());
+  const Site& site = found.value();
+  auto lock = RunLock::Acquire(site.config.runtime_dir, "start", clock);
+  if (!lock) return LockedOut(report, lock.error());
+  const auto serving = [&](const httpd::Instance& instance, const std::string& verb) {
+    auto more = Ordered();
+    more.set("pid", instance.id.pid);
+    more.set("version", instance.hello.version);
+    report.Result("done", kExitDone,
+                  verb + ": process " + std::to_string(instance.id.pid) + ", version " + instance.hello.version, more);
+    return kExitDone;
+  };
+  if (auto running = httpd::FindServing(site.config); running) {
+    if (running.value().hello.state == httpd::State::kServing) return serving(running.value(), "already running");
+    return Fail(report, "process " + std::to_string(running.value().id.pid) + " is running and " +
+                            std::string(httpd::StateName(running.value().hello.state)) +
+                            ": an upgrade may have been interrupted; stop it with orchestrator stop");
+  } else if (running.error().kind == os::ErrorKind::kDenied) {
+    return Fail(report, running.error().Text());
+  }
+  lock.value().Say("starting the server");
+  const auto deadline = clock.SteadyNow() + options.ready_timeout;
+  auto output = RunServer(site.program, {"-k", "start"}, options.ready_timeout);
+  if (!output) return Fail(report, output.error().Text());
+  if (output.value().exit.signaled || output.value().exit.code != 0) {
+    std::string words = FirstSentence(output.value().err);
+    return Fail(report, "httpd -k start " + output.value().exit.Text() + (words.empty() ? "" : ": " + words));
+  }
+  std::optional<os::ProcessId> seen;
+  std::string last = "it wrote no " + site.config.pid_file.string();
+  while (clock.SteadyNow() < deadline) {
+    auto pid = os::ReadPidFile(site.config.pid_file);
+    if (pid) {
+      if (auto id = os::Identify(pid.value()); id) seen = id.value();
+      auto instance = httpd::OpenInstance(site.config.runtime_dir, pid.value());
+      if (instance && instance.value().hello.state == httpd::State::kServing)
+        return serving(instance.value(), "started");
+      last =
+          instance ? "it is " + std::string(httpd::StateName(instance.value().hello.state)) : instance.error().Text();
+    }
+    if (seen && !os::IsRunning(*seen)) {
+      const std::string words = FirstSentence(output.value().err);
+      return Fail(report, "the server (process " + std::to_string(seen->pid) + ") ended right after its start; " +
+                              (words.empty() ? "its error log says why" : words));
+    }
+    clock.Sleep(kPoll);
+  }
+  return Fail(report, "the server was started and does not serve in time: " + last + "; its error log may say why");
+}
+
+int RunStop(const Options& options, Report& report, os::Clock& clock) {
+  auto found = FindSite(options);
+  if (!found) return StopByServer(options, found.error(), report);
+  const Site& site = found.value();
+  auto lock = RunLock::Acquire(site.config.runtime_dir, "stop", clock);
+  if (!lock) return LockedOut(report, lock.error());
+  lock.value().Say("stopping");
+  const int timeout = options.graceful_shutdown_timeout.value_or(site.config.graceful_shutdown_timeout);
+
+  std::vector<httpd::Instance> instances;
+  auto list = httpd::ListInstances(site.config.runtime_dir);
+  if (!list) return Fail(report, list.error().Text());
+  for (const httpd::Found& entry : list.value()) {
+    auto instance = httpd::OpenInstance(site.config.runtime_dir, entry.pid);
+    if (instance) {
+      instances.push_back(std::move(instance).value());
+    } else if (instance.error().kind == os::ErrorKind::kDenied) {
+      return Fail(report, instance.error().Text());
+    } else if (!entry.dead) {
+      return Fail(report, "process " + std::to_string(entry.pid) + " does not answer (" + entry.problem +
+                              "); end it with kill " + std::to_string(entry.pid));
+    }
+  }
+  if (instances.empty()) {
+    report.Result("done", kExitDone, "not running");
+    return kExitDone;
+  }
+  // The one that serves goes first: it could take over what the others hand on.
+  std::stable_partition(instances.begin(), instances.end(),
+                        [](const auto& i) { return i.hello.state == httpd::State::kServing; });
+  int64_t cut = 0;
+  const auto began = clock.SteadyNow();
+  for (httpd::Instance& instance : instances) {
+    os::Status told = os::kDone;
+    if (!options.graceful) {
+      told = instance.control.Stop();
+    } else if (instance.hello.state != httpd::State::kDraining) {
+      told = instance.control.Drain(timeout, os::Fd());
+    }
+    if (!told && !instance.process.HasEnded()) {
+      told = instance.process.Signal(options.graceful ? SIGWINCH : SIGTERM);
+      if (!told && !instance.process.HasEnded()) return Fail(report, told.error().Text());
+    }
+  }
+  for (httpd::Instance& instance : instances) {
+    if (!options.graceful) {
+      if (!AwaitEnd(instance, kTermMs, report)) httpd::RemoveLeftFiles(site.config.runtime_dir, instance.id.pid);
+      continue;
+    }
+    int64_t busy = 0;
+    const auto deadline = began + seconds(timeout);
+    auto next_line = clock.SteadyNow() + seconds(1);
+    while (!instance.process.WaitForEnd(50)) {
+      const auto now = clock.SteadyNow();
+      if (timeout != 0 && now >= deadline + seconds(2)) {
+        if (!AwaitEnd(instance, 0, report)) httpd::RemoveLeftFiles(site.config.runtime_dir, instance.id.pid);
+        break;
+      }
+      auto status = instance.control.AskStatus(200);
+      if (!status) continue;
+      if (timeout == 0 || now < deadline) busy = status.value().busy;
+      if (now < next_line) continue;
+      next_line = now + seconds(1);
+      auto more = Ordered();
+      more.set("pid", instance.id.pid);
+      more.set("connections", status.value().connections);
+      more.set("busy", status.value().busy);
+      more.set("oldest_ms", status.value().oldest_ms);
+      report.Progress("process " + std::to_string(instance.id.pid) + ": " + std::to_string(status.value().connections) +
+                          " connections, " + std::to_string(status.value().busy) + " requests left",
+                      more);
+    }
+    if (timeout != 0 && clock.SteadyNow() >= deadline - milliseconds(50)) cut += busy;
+  }
+  if (cut > 0) {
+    report.Result("done", kExitCut,
+                  "stopped; " + std::to_string(cut) + (cut == 1 ? " request was" : " requests were") +
+                      " cut at the deadline of " + std::to_string(timeout) + " s");
+    return kExitCut;
+  }
+  report.Result("done", kExitDone, "stopped");
+  return kExitDone;
+}
+
+int RunStatus(const Options& options, Report& report, os::Clock& clock) {
+  auto found = FindSite(options);
+  if (!found) return Fail(report, found.error().Text());
+  const httpd::RunConfig& config = found.value().config;
+  auto list = httpd::ListInstances(config.runtime_dir);
+  if (!list) return Fail(report, list.error().Text());
+  bool serves = false;
+  Poco::JSON::Array instances;
+  std::string table;
+  char line[256];
+  std::snprintf(line, sizeof line, "%-9s %-9s %-5s %-19s %6s %6s %10s  %s\n", "PID", "STATE", "GEN", "SINCE", "CONN",
+                "BUSY", "REQUESTS", "BINARY");
+  table += line;
+  const int64_t now = static_cast<int64_t>(UnixSeconds(clock));
+  for (const httpd::Found& entry : list.value()) {
+    auto object = Ordered();
+    object.set("pid", entry.pid);
+    if (!entry.hello) {
+      object.set("state", entry.dead ? "dead" : "unreachable");
+      object.set("problem", entry.problem);
+      table += std::to_string(entry.pid) +
+               (entry.dead ? "  has ended and left files behind; the next start removes them"
+                           : "  does not answer: " + entry.problem) +
+               "\n";
+      instances.add(object);
+      continue;
+    }
+    const httpd::Hello& hello = *entry.hello;
+    const httpd::Status status = entry.status.value_or(httpd::Status());
+    serves = serves || hello.state == httpd::State::kServing;
+    object.set("state", std::string(httpd::StateName(hello.state)));
+    object.set("generation", hello.generation);
+    object.set("version", hello.version);
+    object.set("binary", hello.binary);
+    object.set("started", hello.started);
+    object.set("uptime", std::max<int64_t>(0, now - hello.started));
+    object.set("connections", status.connections);
+    object.set("busy", status.busy);
+    object.set("oldest_ms", status.oldest_ms);
+    object.set("requests", status.accesses);
+    object.set("errors", status.errors);
+    object.set("children", status.children);
+    instances.add(object);
+    std::snprintf(line, sizeof line, "%-9d %-9s %-5d %-19s %6lld %6lld %10lld  ", entry.pid,
+                  std::string(httpd::StateName(hello.state)).c_str(), hello.generation,
+                  LocalTime(hello.started).c_str(), static_cast<long long>(status.connections),
+                  static_cast<long long>(status.busy), static_cast<long long>(status.accesses));
+    table += line + hello.binary + " (" + hello.version + ")\n";
+  }
+  auto more = Ordered();
+  more.set("runtime_dir", config.runtime_dir.string());
+  more.set("serving", serves);
+  more.set("instances", instances);
+  if (list.value().empty()) table = "no instance is running in " + config.runtime_dir.string() + "\n";
+  if (const auto holder = CurrentHolder(config.runtime_dir)) {
+    auto object = Ordered();
+    object.set("pid", holder->pid);
+    object.set("user", holder->user);
+    object.set("command", holder->command);
+    object.set("since", holder->since);
+    object.set("step", holder->step);
+    more.set("running", object);
+    table += holder->command + " is running: process " + std::to_string(holder->pid) + " of user " + holder->user +
+             " since " + LocalTime(holder->since) + ", step " + holder->step + "\n";
+  }
+  table.pop_back();
+  report.Event("status", table, more);
+  return serves ? kExitDone : kExitFailed;
+}
+
+}  // namespace orchestrator

@@ -1,0 +1,34 @@
+#include "orchestrator/listeners.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+namespace orchestrator {
+
+namespace {
+constexpr int kBacklog = 511;  // ListenBacklog's default; the server sets its own when it takes the socket over
+}
+
+uint32_t QueueDepth(const os::Fd& listener) {
+  tcp_info info{};
+  socklen_t length = sizeof info;
+  if (::getsockopt(listener.get(), IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return 0;
+  return info.tcpi_state == TCP_LISTEN ? info.tcpi_unacked : 0;
+}
+
+uint32_t QueueDepth(const std::vector<handover::Listener>& listeners) {
+  uint32_t depth = 0;
+  for (const auto& listener : listeners) depth += QueueDepth(listener.fd);
+  return depth;
+}
+
+os::Result<handover::Listener> BindListener(const std::string& address) {
+  auto parsed = os::SocketAddress::Parse(address);
+  if (!parsed) return parsed.error();
+  auto fd = os::ListenTcp(parsed.value(), kBacklog);
+  if (!fd) return fd.error();
+  return handover::Listener{parsed.value(), address, std::move(fd).value()};
+}
+
+}  // namespace orchestrator

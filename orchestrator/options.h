@@ -1,0 +1,43 @@
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "orchestrator/plan.h"
+#include "os/error.h"
+
+namespace orchestrator {
+
+enum class Command { kStart, kStop, kUpgrade, kStatus, kHelp, kVersion };
+
+/// What the command line asks for. Options that a command does not have are refused, not ignored.
+struct Options {
+  Command command = Command::kHelp;
+  std::string server_root;           ///< -d, made absolute; "" = the binary's own default
+  std::string config_file;           ///< -f as typed (relative to ServerRoot, as httpd has it); "" = the default
+  std::vector<std::string> defines;  ///< -D, repeated
+  std::string binary;                ///< --binary, made absolute; "" = see each command
+  bool json = false;
+  // upgrade, start
+  std::chrono::milliseconds ready_timeout{30000};
+  // upgrade
+  std::vector<Probe> probes;  ///< never empty
+  std::chrono::milliseconds bake{10000};
+  int max_draining = 10;
+  bool detach = false;
+  // upgrade, stop --graceful
+  std::optional<int> graceful_shutdown_timeout;  ///< seconds, 0 = no limit; nothing: GracefulShutdownTimeout
+  // stop
+  bool graceful = false;
+};
+
+/// Parses argv. The command comes first.
+/// @return kInvalid: one line that says what is wrong
+os::Result<Options> ParseOptions(const std::vector<std::string>& arguments);
+
+/// Text of --help.
+std::string HelpText();
+
+}  // namespace orchestrator
