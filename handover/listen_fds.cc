@@ -50,9 +50,11 @@ os::Result<std::vector<Listener>> TakeListenFds() {
     ::fcntl(raw, F_SETFD, FD_CLOEXEC);
     ::fcntl(raw, F_SETFL, ::fcntl(raw, F_GETFL) | O_NONBLOCK);
     int listening = 0;
+    int type = 0;
     socklen_t length = sizeof listening;
-    if (::getsockopt(raw, SOL_SOCKET, SO_ACCEPTCONN, &listening, &length) != 0 || listening == 0) {
-      return os::Error{os::ErrorKind::kInvalid, 0, what + "is not a listening socket"};
+    if (::getsockopt(raw, SOL_SOCKET, SO_ACCEPTCONN, &listening, &length) != 0 || listening == 0 ||
+        ::getsockopt(raw, SOL_SOCKET, SO_TYPE, &type, &length) != 0 || type != SOCK_STREAM) {
+      return os::Error{os::ErrorKind::kInvalid, 0, what + "is not a listening stream socket"};
     }
     auto address = os::SocketAddress::OfSocket(listener.fd);
     if (!address) return address.error();
@@ -66,6 +68,9 @@ os::Result<std::vector<Listener>> TakeListenFds() {
 }
 
 void GiveListenFds(const std::vector<Listener>& listeners, os::SpawnOptions& options) {
+  std::erase_if(options.environment, [](std::string_view entry) {
+    return entry.starts_with("LISTEN_FDS=") || entry.starts_with("LISTEN_FDNAMES=") || entry.starts_with("LISTEN_PID=");
+  });
   std::string names;
   int number = kFirstDescriptor;
   for (const Listener& listener : listeners) {

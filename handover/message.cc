@@ -3,6 +3,7 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 
 #include "os/socket.h"
@@ -28,15 +29,23 @@ std::optional<long long> Message::GetNumber(std::string_view key) const {
   return number;
 }
 
+namespace {
+
+/// What would end the line, or make the reader refuse it, becomes a space.
+void AppendValue(std::string& out, std::string_view value) {
+  for (const char c : value) out += c == '\n' || c == '\0' ? ' ' : c;
+  out += '\n';
+}
+
+}  // namespace
+
 std::string Encode(const Message& message) {
-  std::string out = "BATON=" + std::string(kProtocolVersion) + "\nVERB=" + message.verb + "\n";
+  std::string out = "BATON=" + std::string(kProtocolVersion) + "\nVERB=";
+  AppendValue(out, message.verb);
   for (const auto& [key, value] : message.fields) {
     out += key;
     out += '=';
-    const size_t start = out.size();
-    out += value;
-    std::replace(out.begin() + static_cast<std::ptrdiff_t>(start), out.end(), '\n', ' ');
-    out += '\n';
+    AppendValue(out, value);
   }
   if (!message.body.empty()) {
     out += '\n';
@@ -113,6 +122,9 @@ os::Status Send(const os::Fd& socket, const Message& message) {
 
 os::Result<Message> Receive(const os::Fd& socket) {
   auto packet = os::ReceivePacket(socket);
+  if (!packet && packet.error().sys == ECONNRESET) {  // it closed without having read what we sent
+    return Error{ErrorKind::kNotFound, ECONNRESET, "the other end has closed the connection"};
+  }
   if (!packet) return packet.error();
   if (packet.value().truncated) {
     return Error{ErrorKind::kInvalid, 0, "oversized message: more than 128 KiB or more than 253 descriptors"};

@@ -22,8 +22,8 @@ inline constexpr std::string_view kProtocolVersion = "1";
 ///     \n              only when a body follows
 ///     (raw bytes)
 ///
-/// Verbs (DESIGN 3): `hello`, `listeners`, `accept`, `status`, `drain`, `adopt`; ours besides: `stop`. An answer has the verb
-/// `ok`, or `refused` with `REASON=sentence`.
+/// Verbs (DESIGN 3): `hello`, `listeners`, `accept`, `status`, `drain`, `adopt`; ours besides: `stop`. An answer has
+/// the verb `ok`, or `refused` with `REASON=sentence`.
 struct Message {
   std::string verb;
   std::vector<std::pair<std::string, std::string>> fields;
@@ -43,7 +43,8 @@ struct Message {
   }
 };
 
-/// Text of a message, descriptors left out. Newlines in values become spaces, so that no value can forge a field.
+/// Text of a message, descriptors left out. Newlines and NUL bytes in the verb and in values become spaces, so
+/// that nothing can forge a field. Keys are ours and must be [A-Z0-9_]+.
 std::string Encode(const Message& message);
 
 /// Parses what Encode() wrote, or a stranger's bytes. @return kInvalid with a sentence that says what is wrong; for a

@@ -13,8 +13,8 @@ namespace handover {
 /// A client connection between two requests: nobody's, only a descriptor. Whoever has it may serve the next request.
 struct PassedConnection {
   os::Fd fd;
-  std::string unread;          ///< bytes of the next request(s) that were already read from the socket
-  uint32_t requests = 0;       ///< answered on it so far (MaxKeepAliveRequests goes on counting)
+  std::string unread;     ///< bytes of the next request(s) that were already read from the socket
+  uint32_t requests = 0;  ///< answered on it so far (MaxKeepAliveRequests goes on counting)
 };
 
 /// Longest `unread` that can be passed; a connection with more is served where it is.

@@ -43,6 +43,13 @@ os::Result<NotifySocket> NotifySocket::Open(const std::filesystem::path& path) {
   return NotifySocket(path, std::move(fd).value());
 }
 
+NotifySocket& NotifySocket::operator=(NotifySocket&& other) noexcept {
+  NotifySocket gone(std::move(*this));  // removes the file that we had
+  path_ = std::move(other.path_);
+  fd_ = std::move(other.fd_);
+  return *this;
+}
+
 NotifySocket::~NotifySocket() {
   if (fd_.valid()) ::unlink(path_.c_str());
 }

@@ -23,14 +23,14 @@ class NotifySocket {
   /// @param path  must not exist; mode 0600
   static os::Result<NotifySocket> Open(const std::filesystem::path& path);
   NotifySocket(NotifySocket&&) noexcept = default;
-  NotifySocket& operator=(NotifySocket&&) noexcept = default;
+  NotifySocket& operator=(NotifySocket&& other) noexcept;
   ~NotifySocket();
 
   struct Notice {
     pid_t sender = 0;  ///< as the kernel saw it (SCM_CREDENTIALS)
     std::string text;
-    bool Has(std::string_view line) const;                          ///< one of its lines is exactly `line`
-    std::optional<std::string> Value(std::string_view key) const;   ///< of its line KEY=value
+    bool Has(std::string_view line) const;                         ///< one of its lines is exactly `line`
+    std::optional<std::string> Value(std::string_view key) const;  ///< of its line KEY=value
   };
 
   const std::filesystem::path& path() const { return path_; }

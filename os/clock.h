@@ -11,8 +11,8 @@ class Clock {
   using Steady = std::chrono::steady_clock::time_point;
 
   virtual ~Clock() = default;
-  virtual Wall WallNow() const = 0;      ///< CLOCK_REALTIME: names, headers, log lines; may step
-  virtual Steady SteadyNow() const = 0;  ///< CLOCK_MONOTONIC: deadlines
+  virtual Wall WallNow() const = 0;                       ///< CLOCK_REALTIME: names, headers, log lines; may step
+  virtual Steady SteadyNow() const = 0;                   ///< CLOCK_MONOTONIC: deadlines
   virtual void Sleep(std::chrono::nanoseconds span) = 0;  ///< blocks the calling thread for `span` of steady time
 };
 

@@ -20,7 +20,7 @@ struct Error {
 };
 
 /// Makes an Error from an errno that the caller saved *before* it built `what` (allocating may overwrite errno).
-/// ENOENT, ENOTDIR -> kNotFound; EACCES, EPERM, EROFS -> kDenied; EAGAIN, EBUSY, EADDRINUSE, ETXTBSY -> kBusy;
+/// ENOENT, ENOTDIR, ESRCH -> kNotFound; EACCES, EPERM, EROFS -> kDenied; EAGAIN, EBUSY, EADDRINUSE, ETXTBSY -> kBusy;
 /// ETIMEDOUT -> kTimeout; EINVAL, ENAMETOOLONG, ELOOP -> kInvalid; anything else -> kIo.
 Error SysError(int saved_errno, std::string what);
 

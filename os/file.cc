@@ -82,7 +82,8 @@ Status ReplaceFile(const std::filesystem::path& path, std::string_view content, 
     ::unlink(temporary.c_str());
     return error;
   };
-  if (auto wrote = WriteAll(fd, content); !wrote) return fail({wrote.error().kind, wrote.error().sys, "write " + temporary});
+  if (auto wrote = WriteAll(fd, content); !wrote)
+    return fail({wrote.error().kind, wrote.error().sys, "write " + temporary});
   if (::fchmod(fd.get(), mode) != 0 || ::fsync(fd.get()) != 0) {
     const int sys = errno;
     return fail(SysError(sys, "sync " + temporary));
@@ -104,7 +105,7 @@ Status MakeDirectories(const std::filesystem::path& path, mode_t mode) {
     if (::mkdir(path.c_str(), mode) == 0) return kDone;
     sys = errno;
   }
-  struct stat st{};
+  struct stat st {};
   if (sys == EEXIST && ::stat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode)) return kDone;
   return SysError(sys, "create directory " + path.string());
 }
@@ -122,12 +123,15 @@ Result<std::vector<std::string>> ListDirectory(const std::filesystem::path& dire
     return SysError(sys, "list " + directory.string());
   }
   std::vector<std::string> names;
-  errno = 0;
-  while (const dirent* entry = ::readdir(dir.get())) {
-    std::string_view name = entry->d_name;
+  for (;;) {
+    errno = 0;  // the only way to tell the end from an error
+    const dirent* entry = ::readdir(dir.get());
+    const int sys = errno;
+    if (!entry && sys != 0) return SysError(sys, "list " + directory.string());
+    if (!entry) return names;
+    const std::string_view name = entry->d_name;
     if (name != "." && name != "..") names.emplace_back(name);
   }
-  return names;
 }
 
 }  // namespace os

@@ -15,8 +15,8 @@ Result<LockFile> LockFile::Acquire(const std::filesystem::path& path, std::chron
     auto fd = Open(path, O_RDWR | O_CREAT, 0600);
     if (!fd) return fd.error();
     if (::flock(fd.value().get(), LOCK_EX | LOCK_NB) == 0) {
-      struct stat ours{};
-      struct stat named{};
+      struct stat ours {};
+      struct stat named {};
       if (::fstat(fd.value().get(), &ours) == 0 && ::stat(path.c_str(), &named) == 0 && ours.st_ino == named.st_ino &&
           ours.st_dev == named.st_dev) {
         return LockFile(std::move(fd).value());

@@ -59,9 +59,13 @@ void PollLoop::Turn(std::chrono::milliseconds limit) {
     entry->ready(events[i].events);
   }
   const auto now = clock_.SteadyNow();
-  while (!timers_.empty() && timers_.begin()->first.first <= now) {
-    auto node = timers_.extract(timers_.begin());
-    node.mapped()();
+  const TimerId newcomers = next_;
+  for (;;) {
+    // From the front each time: a callback may have cancelled any of them.
+    auto due = timers_.begin();
+    while (due != timers_.end() && due->first.first <= now && due->first.second >= newcomers) ++due;
+    if (due == timers_.end() || due->first.first > now) return;
+    timers_.extract(due).mapped()();
   }
 }
 

@@ -32,15 +32,18 @@ class PollLoop {
   /// alone leaves the registration behind. A descriptor that is not watched is no error.
   void Unwatch(const Fd& fd);
 
-  /// Calls `due` once at or after `when`. @return an id for Cancel(), never 0
+  /// Calls `due` once at or after `when`; one that a timer sets runs in the next turn at the earliest, so that a timer
+  /// which renews itself cannot keep descriptors waiting. @return an id for Cancel(), never 0
   TimerId At(Clock::Steady when, OnTime due);
   void Cancel(TimerId id);  ///< unknown or past ids are no error
 
-  /// Runs until Stop(). Waits without limit when nothing is due.
+  /// Runs until a callback calls Stop() (the turn is finished; a Stop() from before Run() is forgotten). Waits without
+  /// limit when nothing is due.
   void Run();
   void Stop() { stopped_ = true; }
 
-  /// One turn: waits at most `limit`, runs what is ready and due. For tests and for loops with a condition of their own.
+  /// One turn: waits at most `limit`, runs what is ready and due. For tests and for loops with a condition of their
+  /// own.
   void Turn(std::chrono::milliseconds limit);
 
  private:

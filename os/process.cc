@@ -131,13 +131,14 @@ bool ProcessHandle::HasEnded() const {
 }
 
 std::optional<ExitStatus> ProcessHandle::TryReap() const {
-  int status = 0;
-  pid_t got;
+  siginfo_t info{};
+  int result;
   do {
-    got = ::waitpid(pid_, &status, WNOHANG);
-  } while (got < 0 && errno == EINTR);
-  if (got != pid_) return std::nullopt;
-  return FromWaitStatus(status);
+    result = ::waitid(P_PIDFD, static_cast<id_t>(fd_.get()), &info, WEXITED | WNOHANG);
+  } while (result < 0 && errno == EINTR);
+  if (result != 0 || info.si_pid == 0) return std::nullopt;
+  if (info.si_code == CLD_EXITED) return ExitStatus{false, info.si_status, false};
+  return ExitStatus{true, info.si_status, info.si_code == CLD_DUMPED};
 }
 
 std::vector<std::string> Environment(const std::vector<std::string>& drop) {
@@ -170,8 +171,7 @@ struct Prepared {
   std::vector<char*> argv;
   std::vector<char*> envp;
   char listen_pid[32] = "LISTEN_PID=";
-  std::vector<std::pair<int, int>> moves;  // {number that is safe from being overwritten, target}
-  std::vector<int> spare;                  // room for the temporary numbers
+  std::vector<int> spare;  // room for the temporary numbers
 };
 
 void FormatPid(char* out, pid_t pid) {
@@ -185,8 +185,9 @@ void FormatPid(char* out, pid_t pid) {
   *out = '\0';
 }
 
-/// Runs in the child: system calls only. Returns the errno of the step that failed.
-int BecomeProgram(const SpawnOptions& options, Prepared& prepared, int report) {
+/// Runs in the child: system calls only. Returns the errno of the step that failed. `report` moves out of the way of
+/// the targets early on: the number it comes back with is the one that still is the pipe.
+int BecomeProgram(const SpawnOptions& options, Prepared& prepared, int& report) {
   if (options.cgroup_procs >= 0 && ::write(options.cgroup_procs, "0", 1) != 1 && errno != EACCES && errno != EPERM) {
     return errno;
   }
@@ -197,6 +198,7 @@ int BecomeProgram(const SpawnOptions& options, Prepared& prepared, int report) {
   // Two rounds: first everything out of the way, then into place, so that no target overwrites a source.
   const int moved_report = ::fcntl(report, F_DUPFD_CLOEXEC, first_free);
   if (moved_report < 0) return errno;
+  report = moved_report;
   for (size_t i = 0; i < options.descriptors.size(); ++i) {
     const int copy = ::fcntl(options.descriptors[i].first, F_DUPFD_CLOEXEC, first_free);
     if (copy < 0) return errno;
@@ -244,9 +246,7 @@ int BecomeProgram(const SpawnOptions& options, Prepared& prepared, int report) {
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   ::execve(options.program.c_str(), prepared.argv.data(), prepared.envp.data());
-  const int sys = errno;
-  if (::write(moved_report, &sys, sizeof sys) < 0) return sys;
-  ::_exit(127);
+  return errno;
 }
 
 }  // namespace
@@ -255,7 +255,10 @@ Result<ProcessHandle> Spawn(const SpawnOptions& options) {
   Prepared prepared;
   for (const auto& argument : options.arguments) prepared.argv.push_back(const_cast<char*>(argument.c_str()));
   prepared.argv.push_back(nullptr);
-  for (const auto& entry : options.environment) prepared.envp.push_back(const_cast<char*>(entry.c_str()));
+  for (const auto& entry : options.environment) {
+    if (options.set_listen_pid && entry.starts_with("LISTEN_PID=")) continue;  // getenv(3) would find this one first
+    prepared.envp.push_back(const_cast<char*>(entry.c_str()));
+  }
   if (options.set_listen_pid) prepared.envp.push_back(prepared.listen_pid);
   prepared.envp.push_back(nullptr);
   prepared.spare.resize(options.descriptors.size());
@@ -273,8 +276,9 @@ Result<ProcessHandle> Spawn(const SpawnOptions& options) {
   ::sigprocmask(SIG_SETMASK, &all, &before);  // no handler of ours may run in the child
   const pid_t pid = ::fork();
   if (pid == 0) {
-    const int sys = BecomeProgram(options, prepared, write_end.get());
-    if (::write(write_end.get(), &sys, sizeof sys) < 0) ::_exit(126);
+    int report = write_end.get();
+    const int sys = BecomeProgram(options, prepared, report);
+    if (::write(report, &sys, sizeof sys) < 0) ::_exit(126);
     ::_exit(127);
   }
   const int fork_error = errno;

@@ -75,20 +75,20 @@ class ProcessHandle {
 
 /// What Spawn() gives the new program. Everything is prepared before fork; between fork and exec nothing allocates.
 struct SpawnOptions {
-  std::filesystem::path program;                ///< absolute, or found relative to the working directory; no PATH search
-  std::vector<std::string> arguments;           ///< argv[0] included
-  std::vector<std::string> environment;         ///< "NAME=value"; complete, nothing is inherited
-  std::vector<std::pair<int, int>> descriptors; ///< {ours, number in the child}; every other descriptor is closed.
-                                                ///< 0, 1, 2 that are not named are /dev/null
+  std::filesystem::path program;         ///< absolute, or found relative to the working directory; no PATH search
+  std::vector<std::string> arguments;    ///< argv[0] included
+  std::vector<std::string> environment;  ///< "NAME=value"; complete, nothing is inherited
+  std::vector<std::pair<int, int>> descriptors;  ///< {ours, number in the child}; every other descriptor is closed.
+                                                 ///< 0, 1, 2 that are not named are /dev/null
   std::optional<std::filesystem::path> directory;
   std::optional<mode_t> umask;
-  bool new_session = false;      ///< setsid(): survives the terminal of the person who typed the command
-  bool set_listen_pid = false;   ///< adds LISTEN_PID=<pid of the child>
-  std::vector<std::pair<int, rlimit>> limits;    ///< {RLIMIT_x, value}; one that may not be raised is skipped
-  std::optional<uid_t> uid;      ///< with gid and groups, set last
+  bool new_session = false;                    ///< setsid(): survives the terminal of the person who typed the command
+  bool set_listen_pid = false;                 ///< LISTEN_PID=<pid of the child>, in place of one in `environment`
+  std::vector<std::pair<int, rlimit>> limits;  ///< {RLIMIT_x, value}; one that may not be raised is skipped
+  std::optional<uid_t> uid;                    ///< with gid and groups, set last
   std::optional<gid_t> gid;
   std::vector<gid_t> groups;
-  int cgroup_procs = -1;         ///< open cgroup.procs: the child writes itself into it first; a loan
+  int cgroup_procs = -1;  ///< open cgroup.procs: the child writes itself into it first; a loan
 };
 
 /// fork + exec. Signal dispositions and the mask are reset to default in the child.

@@ -10,11 +10,11 @@ namespace os {
 Result<SignalFd> SignalFd::Open(std::initializer_list<int> signals) {
   sigset_t set;
   sigemptyset(&set);
-  for (const int number : signals) {
-    sigaddset(&set, number);
-    ::signal(number, SIG_DFL);  // an inherited SIG_IGN would swallow it before signalfd sees it
-  }
+  for (const int number : signals) sigaddset(&set, number);
   if (::sigprocmask(SIG_BLOCK, &set, nullptr) != 0) return SysError(errno, "block signals");
+  // An inherited SIG_IGN would have the kernel reap our children (SIGCHLD) or drop a signal. Only now that they are
+  // blocked: the default action of most is to end us.
+  for (const int number : signals) ::signal(number, SIG_DFL);
   Fd fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!fd.valid()) return SysError(errno, "open signalfd");
   return SignalFd(std::move(fd));

@@ -13,11 +13,11 @@ namespace os {
 /// One signal that arrived.
 struct SignalInfo {
   int number = 0;
-  pid_t sender = 0;  ///< 0 when the kernel sent it (a terminal's resize, a timer)
+  pid_t sender = 0;  ///< 0 when the kernel sent it (a terminal's resize, a timer); of SIGCHLD: the child
 };
 
-/// Signals as a readable descriptor instead of handlers. Construction blocks them for the calling thread (make it before
-/// any thread is started); destruction leaves them blocked: a process we exec gets a clean mask from Spawn().
+/// Signals as a readable descriptor instead of handlers. Construction blocks them for the calling thread (make it
+/// before any thread is started); destruction leaves them blocked: a process we exec gets a clean mask from Spawn().
 /// Source  signalfd(2)
 class SignalFd {
  public:

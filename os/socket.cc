@@ -54,7 +54,10 @@ Result<SocketAddress> SocketAddress::Parse(std::string_view text) {
   if (colon != std::string_view::npos) {
     const std::string_view digits = text.substr(colon + 1);
     const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
-    if (error == std::errc() && end == digits.data() + digits.size()) return FromIp(text.substr(0, colon), port);
+    const std::string_view host = text.substr(0, colon);
+    // "::1:80" is a complete IPv6 address too: without brackets nobody can tell which one was meant.
+    const bool ambiguous = host.find(':') != std::string_view::npos && !host.starts_with('[');
+    if (error == std::errc() && end == digits.data() + digits.size() && !ambiguous) return FromIp(host, port);
   }
   return Error{ErrorKind::kInvalid, 0, "\"" + std::string(text) + "\" is not ADDRESS:PORT"};
 }
@@ -235,8 +238,8 @@ Result<Packet> ReceivePacket(const Fd& socket, size_t max_bytes) {
   Packet packet;
   packet.data.resize(max_bytes);
   iovec part{packet.data.data(), max_bytes};
-  alignas(cmsghdr)
-      std::array<char, CMSG_SPACE(sizeof(int) * kMaxDescriptorsPerPacket) + CMSG_SPACE(sizeof(ucred))> control;
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int) * kMaxDescriptorsPerPacket) + CMSG_SPACE(sizeof(ucred))>
+      control;
   msghdr message{};
   message.msg_iov = &part;
   message.msg_iovlen = 1;

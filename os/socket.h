@@ -45,16 +45,18 @@ class SocketAddress {
 /// @return kBusy: the address is taken; kDenied: a port below 1024 without the right; `what` names the address
 Result<Fd> ListenTcp(const SocketAddress& address, int backlog);
 
-/// Unix sockets by path. Paths of any length up to PATH_MAX work (sockaddr_un holds 107 bytes): the directory is opened
-/// and the name reached through /proc/self/fd. `type` is SOCK_STREAM, SOCK_SEQPACKET or SOCK_DGRAM.
-/// ListenUnix sets `mode` before anybody can connect, and does not listen(2) on SOCK_DGRAM. O_CLOEXEC, O_NONBLOCK.
+/// Unix sockets by path. Directories of any length up to PATH_MAX work (sockaddr_un holds 107 bytes): the directory is
+/// opened and the name reached through /proc/self/fd. Only the file name itself is limited, to 80 bytes then
+/// (kInvalid). `type` is SOCK_STREAM, SOCK_SEQPACKET or SOCK_DGRAM. ListenUnix sets `mode` before anybody can connect,
+/// and does not listen(2) on SOCK_DGRAM. O_CLOEXEC, O_NONBLOCK.
 /// @return kBusy: the name exists; kNotFound: no such directory (connect: no such socket); kDenied;
 ///         connect: kIo with ECONNREFUSED when nobody listens any more
 Result<Fd> ListenUnix(const std::filesystem::path& path, int type, mode_t mode);
 /// The connected socket is blocking.
 Result<Fd> ConnectUnix(const std::filesystem::path& path, int type);
 
-/// Who is at the other end of a connected Unix socket, as the kernel recorded it at connect(2). Source  unix(7) SO_PEERCRED
+/// Who is at the other end of a connected Unix socket, as the kernel recorded it at connect(2). Source  unix(7)
+/// SO_PEERCRED
 struct PeerCredentials {
   pid_t pid = 0;
   uid_t uid = 0;
@@ -67,6 +69,7 @@ inline constexpr size_t kMaxDescriptorsPerPacket = 253;
 
 /// sendmsg(2) of one packet with descriptors (loans). Never raises SIGPIPE.
 /// @return kBusy: would block (EAGAIN), or too many descriptors are in flight (ETOOMANYREFS): try again later
+///         kInvalid: more than kMaxDescriptorsPerPacket
 ///         kIo: EPIPE, ECONNRESET: nobody is left at the other end; EMSGSIZE
 Status SendPacket(const Fd& socket, std::string_view data, const std::vector<int>& descriptors = {});
 

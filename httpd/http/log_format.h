@@ -14,30 +14,37 @@ namespace httpd::http {
 
 /// What one access-log line can say. Views live until Render() returns.
 struct LogRecord {
-  const RequestHead* head = nullptr;   ///< nullptr: the request could not be parsed; then %r is `raw_line`
+  const RequestHead* head = nullptr;  ///< nullptr: the request could not be parsed; then %r is `raw_line`
   std::string_view raw_line;
-  std::string_view client_address;     ///< %a %h
-  std::string_view local_address;      ///< %A
-  uint16_t local_port = 0;
-  std::string_view server_name;        ///< %v
-  std::string_view host_name;          ///< %V
-  std::string_view file_name;          ///< %f
-  std::string_view handler;            ///< %R
+  std::string_view client_address;  ///< %a %h
+  std::string_view peer_address;    ///< %{c}a %{c}h: the connection's, when mod_remoteip changed %a; "" = the same
+  uint16_t remote_port = 0;         ///< %{remote}p
+  std::string_view user;            ///< %u; "" = none
+  std::string_view local_address;   ///< %A
+  uint16_t local_port = 0;          ///< %{local}p
+  uint16_t server_port = 0;         ///< %p %{canonical}p; 0 = local_port
+  std::string_view server_name;     ///< %v
+  std::string_view host_name;       ///< %V
+  std::string_view file_name;       ///< %f
+  std::string_view handler;         ///< %R
   int status = 0;
-  uint64_t body_bytes = 0;             ///< %B %b
-  uint64_t bytes_in = 0;               ///< %I
-  uint64_t bytes_out = 0;              ///< %O
-  uint32_t keep_alive_count = 0;       ///< %k
-  char connection_state = '-';         ///< %X: X aborted, + kept alive, - closed
+  uint64_t body_bytes = 0;        ///< %B %b
+  uint64_t bytes_in = 0;          ///< %I
+  uint64_t bytes_out = 0;         ///< %O
+  uint32_t keep_alive_count = 0;  ///< %k
+  char connection_state = '-';    ///< %X: X aborted, + kept alive, - closed
   std::chrono::system_clock::time_point start;
   std::chrono::nanoseconds duration{};
   std::chrono::nanoseconds time_to_first_byte{};  ///< %^FB
   int pid = 0;
   uint64_t thread = 0;
-  std::string_view request_id;         ///< %L
-  std::string_view response_head;      ///< whole head as sent, for %{X}o
-  std::function<std::string(std::string_view name)> environment;  ///< %{X}e; may be empty
+  std::string_view request_id;                                    ///< %L
+  std::string_view response_head;                                 ///< whole head as sent, for %{X}o
+  std::function<std::string(std::string_view name)> environment;  ///< %{X}e %{X}x %{X}n; "" = not set; may be empty
 };
+
+inline constexpr std::string_view kCommonFormat = "%h %l %u %t \"%r\" %>s %b";
+inline constexpr std::string_view kCombinedFormat = "%h %l %u %t \"%r\" %>s %b \"%{Referer}i\" \"%{User-Agent}i\"";
 
 /// A compiled LogFormat. Immutable after Compile(); safe to share between threads.
 /// Source  httpd 2.4 manual, mod_log_config "Custom Log Formats"; reference/apache.md 3.4
@@ -48,11 +55,14 @@ class LogFormat {
   LogFormat(LogFormat&&) noexcept;
   LogFormat& operator=(LogFormat&&) noexcept;
 
-  /// kInvalid: an unknown directive: "Unrecognized LogFormat directive %y".
+  /// Directives: a A b B C D e f h H i I k l L m n o O p P q r R s S t T u U v V X ^FB ^ti ^to x %, with the modifiers
+  /// !, status lists, <, > and {argument}. What a server of files cannot know (%l, trailers) prints '-'.
+  /// kInvalid: an unknown directive: "Unrecognized LogFormat directive %y"; a format that ends inside a directive.
   static os::Result<LogFormat> Compile(std::string_view format);
 
-  /// Appends one line, its newline included, to `out`. Non-printable bytes are escaped as Apache does (\xhh, \n, \", \\),
-  /// so that one request is always one line.
+  /// Appends one line, its newline included, to `out`. Non-printable bytes are escaped as Apache does (\xhh, \n, \",
+  /// \\), so that one request is always one line. Does not allocate when `out` has room, unless `environment` does.
+  /// Times are local; `%t` is the time of arrival.
   void Render(const LogRecord& record, std::string& out) const;
 
  private:

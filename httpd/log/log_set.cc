@@ -1,0 +1,151 @@
+#include "httpd/log/log_set.h"
+
+#include <fcntl.h>
+
+#include <cstring>
+
+#include "os/file.h"
+
+namespace httpd::log {
+
+using config::LogTarget;
+
+std::vector<std::string> SplitCommand(std::string_view command) {
+  std::vector<std::string> words;
+  std::string word;
+  bool in_word = false;
+  char quote = '\0';
+  for (size_t i = 0; i < command.size(); ++i) {
+    const char c = command[i];
+    if (c == '\\' && i + 1 < command.size()) {
+      word += command[++i];
+      in_word = true;
+    } else if (quote != '\0') {
+      if (c == quote) {
+        quote = '\0';
+      } else {
+        word += c;
+      }
+    } else if (c == '"' || c == '\'') {
+      quote = c;
+      in_word = true;
+    } else if (c == ' ' || c == '\t') {
+      if (in_word) words.push_back(std::exchange(word, {}));
+      in_word = false;
+    } else {
+      word += c;
+      in_word = true;
+    }
+  }
+  if (in_word) words.push_back(word);
+  return words;
+}
+
+os::Status LogSet::Start(LogProgram& program) {
+  os::SpawnOptions options;
+  options.arguments = program.target.kind == LogTarget::Kind::kShell
+                          ? std::vector<std::string>{"/bin/sh", "-c", program.target.text}
+                          : SplitCommand(program.target.text);
+  const os::Error failed{os::ErrorKind::kNotFound, 0,
+                         "AH00104: unable to start piped log program '" + program.target.text + "'"};
+  if (options.arguments.empty()) return failed;
+  options.program = options.arguments[0];
+  options.environment = os::Environment({"NOTIFY_SOCKET", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"});
+  options.descriptors = {{program.read_end.get(), 0}};
+  // The main error log, when it is a file: never our own stderr of the moment, which may be a shell's pipe that waits for
+  // its last writer to go.
+  const int errors = !files_.empty() && files_.front().target == main_error_log_ ? files_.front().sink.fd.get()
+                                                                                  : program_stderr_;
+  if (errors >= 0) options.descriptors.insert(options.descriptors.end(), {{errors, 1}, {errors, 2}});
+  options.directory = directory_;
+  auto process = os::Spawn(options);
+  if (!process) return os::Error{failed.kind, process.error().sys, failed.what};
+  program.process = std::move(process).value();
+  program.started = std::chrono::steady_clock::now();
+  return os::kDone;
+}
+
+os::Status LogSet::Add(const LogTarget& target, bool is_error_log) {
+  if (target.kind == LogTarget::Kind::kNone || Find(target)) return os::kDone;
+  if (target.kind == LogTarget::Kind::kFile) {
+    auto fd = os::Open(target.text, O_WRONLY | O_APPEND | O_CREAT, 0644);
+    if (!fd) {
+      const int sys = fd.error().sys;
+      return os::Error{fd.error().kind, 0,
+                       "(" + std::to_string(sys) + ")" + std::strerror(sys) + ": " +
+                           (is_error_log ? "AH00091: httpd: could not open error log file "
+                                         : "AH00649: could not open transfer log file ") +
+                           target.text + "."};
+    }
+    files_.push_back(File{target, LogSink{std::move(fd).value(), false, nullptr}});
+    return os::kDone;
+  }
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) return os::SysError(errno, "make a pipe for " + target.text);
+  LogProgram program;
+  program.target = target;
+  program.read_end = os::Fd(ends[0]);
+  program.sink.fd = os::Fd(ends[1]);
+  program.sink.is_pipe = true;
+  // Only the write end is ours to set: O_NONBLOCK belongs to the open file description, and each end has its own.
+  ::fcntl(ends[1], F_SETFL, O_WRONLY | O_NONBLOCK);
+  ::fcntl(ends[1], F_SETPIPE_SZ, 1 << 20);  // room for a pause of the program; refused to the unprivileged at their limit
+  auto turn = SharedMutex::Make();
+  if (!turn) return turn.error();
+  program.sink.turn = std::move(turn).value();
+  if (auto started = Start(program); !started) return started;
+  programs_.push_back(std::move(program));
+  return os::kDone;
+}
+
+os::Result<std::unique_ptr<LogSet>> LogSet::Open(const config::ServerConfig& config, const std::string& directory,
+                                                 int program_stderr) {
+  auto set = std::make_unique<LogSet>();
+  set->directory_ = directory;
+  set->program_stderr_ = program_stderr;
+  set->main_error_log_ = config.main.error_log;
+  auto add_host = [&](const config::Host& host) -> os::Status {
+    if (auto added = set->Add(host.error_log, true); !added) return added;
+    for (const config::AccessLog& access : host.access_logs) {
+      if (auto added = set->Add(access.target, false); !added) return added;
+    }
+    return os::kDone;
+  };
+  if (auto added = add_host(config.main); !added) {
+    set->CloseWriteEnds();
+    return added.error();
+  }
+  for (const config::Host& host : config.virtual_hosts) {
+    if (auto added = add_host(host); !added) {
+      set->CloseWriteEnds();
+      return added.error();
+    }
+  }
+  return set;
+}
+
+const LogSink* LogSet::Find(const LogTarget& target) const {
+  for (const File& file : files_) {
+    if (file.target == target) return &file.sink;
+  }
+  for (const LogProgram& program : programs_) {
+    if (program.target == target) return &program.sink;
+  }
+  return nullptr;
+}
+
+std::vector<int> LogSet::Descriptors() const {
+  std::vector<int> out;
+  for (const File& file : files_) out.push_back(file.sink.fd.get());
+  for (const LogProgram& program : programs_) out.push_back(program.sink.fd.get());
+  return out;
+}
+
+void LogSet::CloseWriteEnds() {
+  for (LogProgram& program : programs_) {
+    program.sink.fd.Reset();
+    program.read_end.Reset();
+  }
+}
+
+}  // namespace httpd::log

@@ -1,0 +1,434 @@
+#include "httpd/modules/handler.h"
+
+#include <unistd.h>
+
+#include <Poco/RegularExpression.h>
+#include <dirent.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+
+#include "httpd/http/values.h"
+#include "httpd/modules/static_file.h"
+#include "httpd/modules/status.h"
+#include "os/socket.h"
+
+namespace httpd::modules {
+
+using config::LogLevel;
+using http::Method;
+using net::Request;
+using net::Response;
+
+namespace {
+
+/// Whether a URL-path prefix of Alias, Redirect, <Location> or a directory covers `path`: at a segment boundary.
+bool Covers(std::string_view prefix, std::string_view path) {
+  if (!path.starts_with(prefix)) return false;
+  return prefix.empty() || prefix.back() == '/' || path.size() == prefix.size() || path[prefix.size()] == '/';
+}
+
+bool Matches(const CompiledHost::Section& section, const std::string& text, bool whole_name) {
+  if (section.regex) {
+    Poco::RegularExpression::Match found;
+    return section.regex->match(text, 0, found) > 0;
+  }
+  if (section.section->is_wildcard) {
+    if (whole_name) return http::WildcardMatch(section.section->pattern, text, false);
+    // A wildcard names a directory: every leading part of the path is a candidate.
+    for (size_t end = text.find('/', 1);; end = text.find('/', end + 1)) {
+      if (http::WildcardMatch(section.section->pattern, std::string_view(text).substr(0, end), true)) return true;
+      if (end == std::string::npos) return false;
+    }
+  }
+  return whole_name ? section.section->pattern == text : Covers(section.section->pattern, text);
+}
+
+}  // namespace
+
+Handler::Handler(const Site& site, const net::Scoreboard& board) : site_(site), board_(board) {
+  limits_.line = static_cast<size_t>(site.config().limit_request_line);
+  limits_.fields = static_cast<size_t>(site.config().limit_request_fields);
+  limits_.field_size = static_cast<size_t>(site.config().limit_request_field_size);
+  for (const CompiledHost& host : site.hosts()) {
+    for (const CompiledHost::Log& log : host.logs) {
+      if (!log.sink || by_sink_.contains(log.sink)) continue;
+      streams_.push_back(std::make_unique<log::LogStream>(*log.sink));
+      by_sink_[log.sink] = streams_.back().get();
+    }
+  }
+}
+
+Handler::~Handler() = default;
+
+uint64_t Handler::LostLogLines() const {
+  uint64_t sum = 0;
+  for (const auto& stream : streams_) sum += stream->lost_lines();
+  return sum;
+}
+
+bool Handler::EndTurn() {
+  bool all = true;
+  for (const auto& stream : streams_) all = stream->Flush() && all;
+  return all;
+}
+
+int Handler::SelectHost(const Request& request) const {
+  return site_.Select(request.local_port, request.head->authority, [&request] {
+    sockaddr_storage raw{};
+    socklen_t length = sizeof raw;
+    if (::getsockname(request.fd, reinterpret_cast<sockaddr*>(&raw), &length) != 0) return std::string();
+    return os::SocketAddress::FromRaw(reinterpret_cast<sockaddr*>(&raw), length).Host();
+  });
+}
+
+void Handler::ApplyHost(int host, Response& response) const {
+  const config::Host& h = *site_.hosts()[static_cast<size_t>(host)].host;
+  response.host = host;
+  response.keep_alive_timeout_ms = h.keep_alive_timeout_ms;
+  response.max_keep_alive_requests = h.max_keep_alive_requests;
+  response.timeout_ms = h.timeout_ms;
+  if (!h.keep_alive) response.close = true;
+}
+
+void Handler::LogError(int host, LogLevel level, std::string_view module, std::string text, const Request& request) {
+  const log::ErrorLog& error_log = *site_.hosts()[static_cast<size_t>(host)].error_log;
+  if (!error_log.Wants(level)) return;
+  error_log.Write(level, module, text,
+                  std::string(request.client_address) + ":" + std::to_string(request.client_port));
+}
+
+const Effective& Handler::Settings(const Target& target) {
+  const CompiledHost& host = site_.hosts()[static_cast<size_t>(target.host)];
+  // The key is the list of matching sections: two files with the same list have the same settings.
+  settings_key_.clear();
+  auto note = [this](char kind, size_t index) {
+    settings_key_ += kind;
+    settings_key_ += static_cast<char>(index & 0xff);
+    settings_key_ += static_cast<char>(index >> 8);
+  };
+  note('h', static_cast<size_t>(target.host));
+  for (size_t i = 0; i < host.directories.size(); ++i) {
+    if (Matches(host.directories[i], target.file, false)) note('d', i);
+  }
+  if (!host.files.empty()) {
+    const std::string name = target.file.substr(target.file.rfind('/') + 1);
+    for (size_t i = 0; i < host.files.size(); ++i) {
+      const int enclosing = host.files[i].enclosing;
+      if (enclosing >= 0 && !Matches(host.directories[static_cast<size_t>(enclosing)], target.file, false)) continue;
+      if (!name.empty() && Matches(host.files[i], name, true)) note('f', i);
+    }
+  }
+  for (size_t i = 0; i < host.locations.size(); ++i) {
+    if (Matches(host.locations[i], target.path, false)) note('l', i);
+  }
+  auto& cached = settings_[settings_key_];
+  if (cached) return *cached;
+  cached = std::make_unique<Effective>();
+  cached->directory_index = {"index.html"};
+  cached->Merge(host.host->settings);
+  for (size_t at = 3; at < settings_key_.size(); at += 3) {
+    const size_t index = static_cast<unsigned char>(settings_key_[at + 1]) |
+                         static_cast<size_t>(static_cast<unsigned char>(settings_key_[at + 2])) << 8;
+    const auto& list = settings_key_[at] == 'd'   ? host.directories
+                       : settings_key_[at] == 'f' ? host.files
+                                                  : host.locations;
+    cached->Merge(list[index].section->settings);
+  }
+  return *cached;
+}
+
+std::string Handler::Origin(const Request& request, int host) const {
+  if (!request.head->authority.empty()) return "http://" + std::string(request.head->authority);
+  const config::Host& h = *site_.hosts()[static_cast<size_t>(host)].host;
+  std::string name = h.server_name.empty() ? "localhost" : h.server_name;
+  if (request.local_port != 0 && request.local_port != 80) name += ":" + std::to_string(request.local_port);
+  return "http://" + name;
+}
+
+void Handler::RedirectTo(const Request& request, const Target& target, int status, std::string location,
+                         Response& response) {
+  if (location.starts_with("/")) location = Origin(request, target.host) + location;
+  response.status = status;
+  response.fields += "Location: " + location + "\r\nContent-Type: text/html; charset=iso-8859-1\r\n";
+  response.body = http::ErrorPage(status, location, request.head->method_text, "");
+}
+
+void Handler::Fail(const Request& request, const Target& target, int status, Response& response) {
+  response.status = status;
+  response.file.Reset();
+  response.parts.clear();
+  const CompiledHost& host = site_.hosts()[static_cast<size_t>(target.host)];
+  if (status == 405 || status == 501) response.fields += "Allow: GET,HEAD,POST,OPTIONS,TRACE\r\n";
+  const Effective& settings = Settings(target);
+  const auto document = settings.error_documents.find(status);
+  if (document != settings.error_documents.end() && error_depth_ == 0) {
+    const std::string& text = document->second;
+    if (text.starts_with("http://") || text.starts_with("https://")) {
+      RedirectTo(request, target, 302, text, response);
+      return;
+    }
+    if (text.starts_with("/")) {
+      ++error_depth_;
+      Target other;
+      other.host = target.host;
+      other.path = text;
+      MapToFile(other);
+      const Effective other_settings = Settings(other);  // a copy: `settings` and this may move in the cache
+      ServeFile(request, other, other_settings, response);
+      --error_depth_;
+      response.status = status;
+      return;
+    }
+    response.fields += "Content-Type: text/html; charset=iso-8859-1\r\n";
+    response.body = text;
+    return;
+  }
+  std::string signature;
+  const std::string& wanted = site_.config().server_signature;
+  if (wanted != "Off") {
+    std::string name = host.host->server_name;
+    if (name.empty()) name = std::string(request.head->authority.substr(0, request.head->authority.rfind(':')));
+    if (wanted == "EMail" && !host.host->server_admin.empty()) {
+      name = "<a href=\"mailto:" + http::EscapeHtml(host.host->server_admin) + "\">" + http::EscapeHtml(name) + "</a>";
+    } else {
+      name = http::EscapeHtml(name);
+    }
+    signature = "<address>" + site_.server_name() + " Server at " + name + " Port " +
+                std::to_string(request.local_port) + "</address>\n";
+  }
+  response.fields += "Content-Type: text/html; charset=iso-8859-1\r\n";
+  response.body = http::ErrorPage(status, target.path, request.head->method_text, signature);
+}
+
+bool Handler::Redirected(const Request& request, const Target& target, Response& response) {
+  for (const config::UrlRule& rule : site_.hosts()[static_cast<size_t>(target.host)].host->url_rules) {
+    if (rule.kind != config::UrlRule::Kind::kRedirect || !Covers(rule.from, target.path)) continue;
+    if (rule.status < 300 || rule.status > 399) {
+      Fail(request, target, rule.status, response);
+      return true;
+    }
+    std::string location = rule.to + http::EscapePath(std::string_view(target.path).substr(rule.from.size()));
+    if (request.head->has_query) location += "?" + std::string(request.head->query);
+    RedirectTo(request, target, rule.status, std::move(location), response);
+    return true;
+  }
+  return false;
+}
+
+void Handler::MapToFile(Target& target) const {
+  const config::Host& host = *site_.hosts()[static_cast<size_t>(target.host)].host;
+  for (const config::UrlRule& rule : host.url_rules) {
+    if (rule.kind != config::UrlRule::Kind::kAlias || !Covers(rule.from, target.path)) continue;
+    target.root = rule.to;
+    target.file = rule.to + target.path.substr(rule.from.size());
+    return;
+  }
+  target.root = host.document_root;
+  target.file = host.document_root;
+  target.file += target.path;
+}
+
+void Handler::ServeFile(const Request& request, Target& target, const Effective& settings, Response& response) {
+  auto deny = [&] {
+    LogError(target.host, LogLevel::kError, "authz_core",
+             "AH01630: client denied by server configuration: " + target.file, request);
+    Fail(request, target, 403, response);
+  };
+  if (error_depth_ == 0 &&
+      !IsGranted(settings.require, request.client_address, request.head->method_text, request.is_private)) {
+    deny();
+    return;
+  }
+  if (settings.handler == "server-status") {
+    ServeStatus(request, site_, site_.hosts()[static_cast<size_t>(target.host)], board_, response);
+    if (request.head->method == Method::kHead) {
+      response.content_length = response.body.size();
+      response.without_body = true;
+    }
+    return;
+  }
+  auto fail_open = [&](const os::Error& error) {
+    if (error.kind == os::ErrorKind::kDenied) {
+      LogError(target.host, LogLevel::kError, "core",
+               error.sys == 0 ? error.what : "(13)Permission denied: AH00132: file permissions deny server access: " + target.file,
+               request);
+      Fail(request, target, 403, response);
+    } else if (error.kind == os::ErrorKind::kNotFound || error.kind == os::ErrorKind::kInvalid) {
+      LogError(target.host, LogLevel::kInfo, "core", "AH00128: File does not exist: " + target.file, request);
+      Fail(request, target, error.sys == ENAMETOOLONG ? 403 : 404, response);
+    } else {
+      LogError(target.host, LogLevel::kError, "core", error.Text(), request);
+      Fail(request, target, error.sys == EMFILE || error.sys == ENFILE ? 503 : 403, response);
+    }
+  };
+  auto opened = OpenForServing(target.root, target.file, settings.options);
+  if (!opened) {
+    fail_open(opened.error());
+    return;
+  }
+  if (S_ISDIR(opened.value().status.st_mode)) {
+    if (target.path.empty() || target.path.back() != '/') {
+      std::string location = http::EscapePath(target.path) + "/";
+      if (request.head->has_query) location += "?" + std::string(request.head->query);
+      RedirectTo(request, target, 301, std::move(location), response);
+      return;
+    }
+    bool denied = false;
+    for (const std::string& name : settings.directory_index) {
+      if (name == "disabled") continue;
+      Target index = target;
+      if (name.starts_with("/")) {
+        index.path = name;
+        MapToFile(index);
+      } else {
+        index.path += name;
+        index.file += name;
+      }
+      auto candidate = OpenForServing(index.root, index.file, settings.options);
+      if (!candidate) {
+        denied = denied || candidate.error().kind == os::ErrorKind::kDenied;
+        continue;
+      }
+      if (!S_ISREG(candidate.value().status.st_mode)) continue;
+      const Effective index_settings = Settings(index);  // <Files> may say otherwise for this name
+      if (error_depth_ == 0 &&
+          !IsGranted(index_settings.require, request.client_address, request.head->method_text, request.is_private)) {
+        target = index;
+        deny();
+        return;
+      }
+      response.file_name = index.file;
+      ServeOpenedFile(request, std::move(candidate).value(), MediaType(site_, index_settings, index.file),
+                      index_settings.enable_sendfile, response);
+      if (response.status == 412 || response.status == 416) Fail(request, index, response.status, response);
+      return;
+    }
+    if (!denied) {
+      LogError(target.host, LogLevel::kError, "autoindex",
+               "AH01276: Cannot serve directory " + target.file + ": No matching DirectoryIndex found", request);
+    }
+    Fail(request, target, 403, response);
+    return;
+  }
+  if (!S_ISREG(opened.value().status.st_mode)) {
+    LogError(target.host, LogLevel::kError, "core", "AH00126: not a regular file: " + target.file, request);
+    Fail(request, target, 403, response);
+    return;
+  }
+  if (!target.path.empty() && target.path.back() == '/') {  // "/file.html/": no such directory
+    Fail(request, target, 404, response);
+    return;
+  }
+  response.file_name = target.file;
+  ServeOpenedFile(request, std::move(opened).value(), MediaType(site_, settings, target.file), settings.enable_sendfile,
+                  response);
+  if (response.status == 412 || response.status == 416) Fail(request, target, response.status, response);
+}
+
+void Handler::Handle(const Request& request, Response& response) {
+  const http::RequestHead& head = *request.head;
+  Target& target = target_;
+  target.host = SelectHost(request);
+  target.path = "/";
+  target.file.clear();
+  target.root.clear();
+  error_depth_ = 0;
+  ApplyHost(target.host, response);
+  const config::Host& host = *site_.hosts()[static_cast<size_t>(target.host)].host;
+
+  switch (head.method) {
+    case Method::kGet:
+    case Method::kHead:
+    case Method::kPost:
+      break;
+    case Method::kOptions:
+      response.fields += "Allow: GET,HEAD,POST,OPTIONS,TRACE\r\n";
+      return;
+    case Method::kTrace:
+      if (!host.trace_enable || (head.content_length && *head.content_length > 0) || head.chunked) {
+        Fail(request, target, host.trace_enable ? 413 : 405, response);
+        return;
+      }
+      response.fields += "Content-Type: message/http\r\n";
+      response.body.append(head.line).append("\r\n");
+      for (const http::HeaderField& field : head.fields) {
+        response.body.append(field.name).append(": ").append(field.value).append("\r\n");
+      }
+      response.body += "\r\n";
+      return;
+    case Method::kOther:
+      Fail(request, target, 501, response);
+      return;
+    default:
+      Fail(request, target, 405, response);
+      return;
+  }
+  auto decoded = http::DecodePathInto(head.path, target.path);
+  if (!decoded) {
+    target.path = std::string(head.path);
+    Fail(request, target, decoded.error().kind == os::ErrorKind::kNotFound ? 404 : 400, response);
+    response.close = true;
+    return;
+  }
+  if (Redirected(request, target, response)) {
+  } else {
+    MapToFile(target);
+    ServeFile(request, target, Settings(target), response);
+  }
+  if (head.method == Method::kHead && !response.without_body) {
+    response.content_length = response.body.size();
+    response.without_body = true;
+    response.file.Reset();
+  }
+}
+
+void Handler::HandleBad(const Request& request, int status, const char* reason, Response& response) {
+  Target target;
+  target.host = SelectHost(request);
+  target.path = "/";
+  error_depth_ = 0;
+  ApplyHost(target.host, response);
+  response.close = true;
+  LogError(target.host, LogLevel::kInfo, "core", std::string("AH00566: request failed: ") + reason, request);
+  Fail(request, target, status, response);
+}
+
+void Handler::Finish(const Request& request, const Response& response, const net::Outcome& outcome) {
+  const CompiledHost& host = site_.hosts()[static_cast<size_t>(response.host)];
+  if (host.logs.empty()) return;
+  http::LogRecord record;
+  record.head = request.head;
+  record.raw_line = request.head->line;
+  record.client_address = request.client_address;
+  record.local_port = request.local_port;
+  record.server_name = host.host->server_name;
+  record.host_name = host.host->server_name.empty() ? request.head->authority : std::string_view(host.host->server_name);
+  if (record.server_name.empty()) record.server_name = record.host_name;
+  record.file_name = response.file_name;
+  record.handler = response.handler_name;
+  record.status = response.status;
+  record.body_bytes = outcome.body_bytes;
+  record.bytes_in = outcome.bytes_in;
+  record.bytes_out = outcome.bytes_out;
+  record.keep_alive_count = request.requests_before;
+  record.connection_state = outcome.aborted ? 'X' : outcome.kept_alive ? '+' : '-';
+  record.start = request.start;
+  record.duration = outcome.duration;
+  record.pid = ::getpid();
+  record.response_head = outcome.response_head;
+  std::string local;
+  for (const CompiledHost::Log& log : host.logs) {
+    if (!log.sink) continue;
+    if (!log.env.empty()) {
+      // No module sets request variables yet: only the process environment can hold one.
+      const bool is_set = std::getenv(log.env.c_str()) != nullptr;
+      if (is_set == log.env_negated) continue;
+    }
+    log.format.Render(record, by_sink_.find(log.sink)->second->buffer());
+  }
+}
+
+}  // namespace httpd::modules

@@ -1,0 +1,214 @@
+#include "httpd/modules/site.h"
+
+#include <Poco/Exception.h>
+#include <Poco/RegularExpression.h>
+
+#include <algorithm>
+#include <cctype>
+
+namespace httpd::modules {
+
+namespace {
+
+std::string LowerHost(std::string_view authority) {
+  if (!authority.empty() && authority.front() == '[') {
+    const size_t end = authority.find(']');
+    authority = authority.substr(1, end == std::string_view::npos ? std::string_view::npos : end - 1);
+  } else {
+    authority = authority.substr(0, authority.find(':'));
+  }
+  while (!authority.empty() && authority.back() == '.') authority.remove_suffix(1);
+  std::string out(authority);
+  for (char& c : out) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return out;
+}
+
+os::Error At(const config::SourceLine& where, std::string what) {
+  return os::Error{os::ErrorKind::kInvalid, 0,
+                   "AH00526: Syntax error on line " + std::to_string(where.line) + " of " + where.file + ":\n" +
+                       std::move(what)};
+}
+
+size_t Depth(const std::string& path) {
+  return path == "/" ? 0 : static_cast<size_t>(std::count(path.begin(), path.end(), '/'));
+}
+
+os::Status CheckRequire(const config::PerDirectory& settings, const config::SourceLine& where) {
+  if (!settings.require) return os::kDone;
+  for (const config::RequireRule& rule : *settings.require) {
+    if (rule.kind != config::RequireRule::Kind::kIp) continue;
+    for (const std::string& network : rule.arguments) {
+      auto in = http::AddressInNetwork("127.0.0.1", network);
+      if (!in) return At(where, in.error().what);
+    }
+  }
+  return os::kDone;
+}
+
+os::Status Compile(CompiledHost& out, const config::Section& section, int enclosing) {
+  CompiledHost::Section compiled{&section, nullptr, enclosing};
+  if (section.is_regex) {
+    try {
+      compiled.regex = std::make_shared<Poco::RegularExpression>(section.pattern);
+    } catch (const Poco::Exception& error) {
+      return At(section.where, "Regex could not be compiled: " + error.displayText());
+    }
+  }
+  if (auto checked = CheckRequire(section.settings, section.where); !checked) return checked;
+  switch (section.kind) {
+    case config::Section::Kind::kDirectory:
+      out.directories.push_back(compiled);
+      break;
+    case config::Section::Kind::kFiles:
+      out.files.push_back(compiled);
+      break;
+    case config::Section::Kind::kLocation:
+      out.locations.push_back(compiled);
+      break;
+  }
+  return os::kDone;
+}
+
+}  // namespace
+
+void Effective::Merge(const config::PerDirectory& s) {
+  if (s.directory_index) directory_index = *s.directory_index;
+  if (s.options) options = *s.options;
+  options |= s.options_add;
+  options &= ~s.options_remove;
+  if (s.require) require = *s.require;
+  if (s.handler) handler = *s.handler;
+  if (s.force_type) force_type = *s.force_type;
+  if (s.default_charset) default_charset = *s.default_charset;
+  for (const auto& [extension, type] : s.types) types[extension] = type;
+  for (const auto& [status, document] : s.error_documents) error_documents[status] = document;
+  if (s.enable_sendfile) enable_sendfile = *s.enable_sendfile;
+}
+
+os::Result<std::unique_ptr<Site>> Site::Build(const config::ServerConfig& config, const log::LogSet* logs,
+                                              std::string_view types) {
+  auto site = std::make_unique<Site>();
+  site->config_ = &config;
+  site->types_ = http::MimeTypes::BuiltIn();
+  if (!types.empty()) site->types_.AddFile(types);
+  site->server_name_ = ServerField(config.server_tokens);
+
+  auto compile_host = [&](const config::Host& host) -> os::Status {
+    CompiledHost out;
+    out.host = &host;
+    for (const config::AccessLog& access : host.access_logs) {
+      auto format = http::LogFormat::Compile(access.format);
+      if (!format) return At(access.target.where, format.error().what);
+      CompiledHost::Log log;
+      log.sink = logs ? logs->Find(access.target) : nullptr;
+      log.format = std::move(format).value();
+      log.env = access.env;
+      log.env_negated = access.env_negated;
+      out.logs.push_back(std::move(log));
+    }
+    out.error_log = std::make_unique<log::ErrorLog>(logs ? logs->Find(host.error_log) : nullptr, host.log_level);
+    if (auto checked = CheckRequire(host.settings, host.where); !checked) return checked;
+    for (const config::Section& section : host.sections) {
+      if (auto done = Compile(out, section, -1); !done) return done;
+    }
+    std::stable_sort(out.directories.begin(), out.directories.end(), [](const auto& a, const auto& b) {
+      if (a.section->is_regex != b.section->is_regex) return b.section->is_regex;
+      return !a.section->is_regex && Depth(a.section->pattern) < Depth(b.section->pattern);
+    });
+    for (size_t i = 0; i < out.directories.size(); ++i) {
+      for (const config::Section& nested : out.directories[i].section->nested) {
+        if (auto done = Compile(out, nested, static_cast<int>(i)); !done) return done;
+      }
+    }
+    site->hosts_.push_back(std::move(out));
+    return os::kDone;
+  };
+
+  if (auto done = compile_host(config.main); !done) return done.error();
+  for (const config::Host& host : config.virtual_hosts) {
+    if (auto done = compile_host(host); !done) return done.error();
+    const int index = static_cast<int>(site->hosts_.size()) - 1;
+    for (const config::Host::Address& address : host.addresses) {
+      if (address.host != "*") site->has_addresses_ = true;
+      auto [found, is_new] = site->by_address_.try_emplace({address.host, address.port});
+      Names& names = found->second;
+      if (is_new) names.first = index;
+      if (!host.server_name.empty()) names.exact.try_emplace(LowerHost(host.server_name), index);
+      for (const std::string& alias : host.server_aliases) {
+        if (alias.find_first_of("*?") != std::string::npos) {
+          names.wildcards.emplace_back(alias, index);
+        } else {
+          names.exact.try_emplace(LowerHost(alias), index);
+        }
+      }
+    }
+  }
+  return site;
+}
+
+int Site::Select(uint16_t local_port, std::string_view authority,
+                 const std::function<std::string()>& local_address) const {
+  if (by_address_.empty()) return 0;
+  const Names* names = nullptr;
+  auto look = [&](const std::string& host, uint16_t port) {
+    if (names) return;
+    const auto found = by_address_.find({host, port});
+    if (found != by_address_.end()) names = &found->second;
+  };
+  if (has_addresses_) {
+    const std::string address = local_address();
+    look(address, local_port);
+    look(address, 0);
+  }
+  look("*", local_port);
+  look("*", 0);
+  if (!names) return 0;
+  const std::string host = LowerHost(authority);
+  const auto exact = names->exact.find(host);
+  if (exact != names->exact.end()) return exact->second;
+  for (const auto& [pattern, index] : names->wildcards) {
+    if (http::WildcardMatch(pattern, host, false)) return index;
+  }
+  return names->first;
+}
+
+std::string ServerField(std::string_view tokens) {
+  if (tokens == "Prod" || tokens == "ProductOnly") return "Baton";
+  if (tokens == "Major") return "Baton/0";
+  if (tokens == "Minor") return "Baton/0.1";
+  if (tokens == "Min" || tokens == "Minimal") return std::string(kProduct);
+  return std::string(kProduct) + " (Unix)";
+}
+
+bool IsGranted(const std::vector<config::RequireRule>& rules, std::string_view client, std::string_view method,
+               bool is_local) {
+  if (rules.empty()) return true;
+  bool granted = false;
+  for (const config::RequireRule& rule : rules) {
+    bool holds = false;
+    switch (rule.kind) {
+      case config::RequireRule::Kind::kAllGranted:
+        holds = true;
+        break;
+      case config::RequireRule::Kind::kAllDenied:
+        break;
+      case config::RequireRule::Kind::kLocal:
+        holds = is_local || client.starts_with("127.") || client == "::1" || client.starts_with("::ffff:127.");
+        break;
+      case config::RequireRule::Kind::kIp:
+        for (const std::string& network : rule.arguments) {
+          auto in = http::AddressInNetwork(client, network);
+          holds = holds || (in && in.value());
+        }
+        break;
+      case config::RequireRule::Kind::kMethod:
+        holds = std::find(rule.arguments.begin(), rule.arguments.end(), method) != rule.arguments.end();
+        break;
+    }
+    if (rule.negated && holds) return false;
+    if (!rule.negated && holds) granted = true;
+  }
+  return granted;
+}
+
+}  // namespace httpd::modules

@@ -1,0 +1,106 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "httpd/config/server_config.h"
+#include "httpd/http/log_format.h"
+#include "httpd/http/values.h"
+#include "httpd/log/error_log.h"
+#include "httpd/log/log_set.h"
+#include "os/error.h"
+
+namespace Poco {
+class RegularExpression;
+}
+
+namespace httpd::modules {
+
+/// Settings that hold for one file, after every matching section was merged.
+struct Effective {
+  std::vector<std::string> directory_index;
+  unsigned options = config::kOptFollowSymLinks;  ///< Apache's default
+  std::vector<config::RequireRule> require;       ///< empty: everybody
+  std::string handler;
+  std::string force_type;
+  std::string default_charset;
+  std::map<std::string, std::string> types;
+  std::map<int, std::string> error_documents;
+  bool enable_sendfile = true;
+
+  void Merge(const config::PerDirectory& settings);
+};
+
+/// A host of the configuration, ready to serve.
+struct CompiledHost {
+  struct Log {
+    const log::LogSink* sink = nullptr;
+    http::LogFormat format;
+    std::string env;
+    bool env_negated = false;
+  };
+  struct Section {
+    const config::Section* section = nullptr;
+    std::shared_ptr<Poco::RegularExpression> regex;  ///< for is_regex
+    int enclosing = -1;                              ///< <Files> in <Directory>: index of the directory, or -1
+  };
+  const config::Host* host = nullptr;
+  std::vector<Log> logs;
+  std::unique_ptr<log::ErrorLog> error_log;
+  std::vector<Section> directories;  ///< in the order of merging: shortest path first, regular expressions last
+  std::vector<Section> files;
+  std::vector<Section> locations;
+};
+
+/// A configuration compiled for serving: patterns, log formats, name tables. Immutable, shared by the loops of a child.
+class Site {
+ public:
+  /// @param config    must outlive the site
+  /// @param logs      open logs; nullptr when only checking (-t): nothing will be written
+  /// @param types     text of the TypesConfig file, "" = the built-in table
+  /// @return kInvalid with a sentence and the line: a bad regular expression, LogFormat or network
+  static os::Result<std::unique_ptr<Site>> Build(const config::ServerConfig& config, const log::LogSet* logs,
+                                                 std::string_view types);
+
+  const config::ServerConfig& config() const { return *config_; }
+  const std::vector<CompiledHost>& hosts() const { return hosts_; }  ///< [0] is the main server
+  const http::MimeTypes& types() const { return types_; }
+  const std::string& server_name() const { return server_name_; }    ///< Server field, as ServerTokens wants it
+
+  /// Index of the host that answers. Source  httpd manual, vhosts/details: best address first, then the name, then the
+  /// first host of that address.
+  /// @param local_address  asked only when some <VirtualHost> names an address
+  int Select(uint16_t local_port, std::string_view authority,
+             const std::function<std::string()>& local_address) const;
+
+ private:
+  struct Names {
+    std::unordered_map<std::string, int> exact;
+    std::vector<std::pair<std::string, int>> wildcards;
+    int first = 0;
+  };
+  const config::ServerConfig* config_ = nullptr;
+  std::vector<CompiledHost> hosts_;
+  http::MimeTypes types_;
+  std::string server_name_;
+  std::map<std::pair<std::string, uint16_t>, Names> by_address_;
+  bool has_addresses_ = false;
+};
+
+/// Server field of Apache's ServerTokens, with our name: "Baton/0.1.0 (Unix)".
+std::string ServerField(std::string_view tokens);
+/// "Baton/0.1.0".
+inline constexpr std::string_view kProduct = "Baton/0.1.0";
+inline constexpr std::string_view kVersion = "0.1.0";
+
+/// `Require` of one file for one client, as <RequireAny> with vetoes.
+bool IsGranted(const std::vector<config::RequireRule>& rules, std::string_view client, std::string_view method,
+               bool is_local);
+
+}  // namespace httpd::modules

@@ -1,0 +1,147 @@
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "handover/passing.h"
+#include "httpd/net/exchange.h"
+#include "httpd/net/scoreboard.h"
+#include "os/error.h"
+#include "os/fd.h"
+
+namespace httpd::net {
+
+/// A socket that a loop accepts from.
+struct ListenSource {
+  int fd = -1;             ///< a loan; shared with other loops and processes
+  uint16_t port = 0;
+  bool is_private = false; ///< the instance's own socket: accepted from in standby, paused and draining too
+};
+
+/// How a loop leaves.
+struct DrainPlan {
+  int successor = -1;        ///< where idle connections go (sending end of an intake, a loan); -1 = nowhere
+  bool read_intake = false;  ///< go on adopting from our own intake until LastGeneration(): the youngest generation's part
+  bool keep_private = false; ///< go on answering on the private socket while anything is left
+};
+
+/// One thread's connections: accepts, reads, calls the handler, writes, passes idle connections on.
+///
+/// Threads  everything but Post() belongs to the thread that calls Run().
+/// Blocks   never, but in epoll_wait(2); files are read from the page cache or by sendfile(2).
+class EventLoop {
+ public:
+  struct Setup {
+    std::vector<ListenSource> listeners;
+    int intake = -1;            ///< receiving end of the instance's intake; -1 = none
+    LoopSlot* slot = nullptr;   ///< our row of the scoreboard
+    uint32_t max_busy = 2048;   ///< accept no more while so many requests are in progress
+    uint64_t max_connections = 0;         ///< ask to be recycled after so many; 0 = never
+    std::function<void()> on_recycle;     ///< called once, from the loop's thread
+    std::function<bool()> may_end;        ///< a drained loop goes on turning until this is true; unset = always
+    std::function<void(std::string_view)> on_trouble;  ///< a sentence for the error log
+  };
+
+  EventLoop(Setup setup, RequestHandler& handler);
+  ~EventLoop();
+  EventLoop(const EventLoop&) = delete;
+  EventLoop& operator=(const EventLoop&) = delete;
+
+  os::Status Open();
+
+  /// Runs until StopNow() or until a drain is finished.
+  void Run();
+
+  /// From any thread: `command` runs on the loop's thread after the current turn.
+  void Post(std::function<void()> command);
+
+  /// Watches a foreign descriptor (the child's control channel). Before Run().
+  os::Status WatchForeign(int fd, std::function<void()> ready);
+
+  void SetAccepting(bool on);
+  void Drain(const DrainPlan& plan);
+  /// No older generation exists any more: nothing can arrive in the intake after what is there now.
+  void LastGeneration();
+  void StopNow() { stop_ = true; }
+
+ private:
+  struct Connection;
+  struct Upload;
+  struct Transfer;
+  enum class Io { kDone, kBlocked, kGone };
+
+  void UpdateClock();
+  void Turn();
+  void RunCommands();
+  void Sweep();
+  void UpdateAccepting();
+  void Accept(const ListenSource& source);
+  void ReceiveAdopted();
+  Connection* NewConnection(os::Fd fd, uint16_t local_port, bool is_private);
+  void Destroy(Connection* c);
+  void Want(Connection* c, uint32_t events);
+  void OnEvent(Connection* c, uint32_t events);
+  void OnReadable(Connection* c);
+  void OnWritable(Connection* c);
+  /// Works through bytes that were read. `data` must have stayed put; the rest is kept in the connection.
+  void Process(Connection* c, const char* data, size_t length);
+  void BeginUpload(Connection* c, std::string_view head_text);
+  /// Answers `head`; false: the connection is now writing, lingering or gone.
+  bool Answer(Connection* c, const http::RequestHead& head, std::string_view head_text, uint64_t bytes_in);
+  void AnswerBad(Connection* c, int status, const char* reason);
+  bool Send(Connection* c, Response& response, const http::RequestHead& head, std::string_view head_text,
+            uint64_t bytes_in, bool keep);
+  Io FlushOut(Connection* c, bool more);
+  Io PumpTransfer(Connection* c);
+  void FinishTransfer(Connection* c, bool aborted);
+  void AfterAnswer(Connection* c);
+  void BecomeIdle(Connection* c);
+  void StartLinger(Connection* c);
+  void Pass(Connection* c);
+  void FlushPassing();
+  void NoSuccessorAnyMore();
+  bool Finished();
+  void BeginWork(Connection* c, const http::RequestHead& head);
+  void EndWork(Connection* c, uint64_t bytes, int status);
+  Request MakeRequest(Connection* c, const http::RequestHead& head);
+  void SetState(Connection* c, uint8_t state);
+
+  Setup setup_;
+  RequestHandler& handler_;
+  os::Fd epoll_;
+  os::Fd wake_;
+  std::unique_ptr<char[]> scratch_;
+  std::string out_;
+  Response response_;
+  http::RequestHead head_;
+  std::vector<Connection*> connections_;  // all; each knows its index
+  std::vector<Connection*> free_;
+  std::vector<std::pair<int, std::function<void()>>> foreign_;
+  std::vector<handover::PassedConnection> passing_;
+  std::mutex commands_mutex_;
+  std::vector<std::function<void()>> commands_;
+  std::vector<uint32_t> free_workers_;
+  std::string date_line_;
+  int64_t date_second_ = -1;
+  uint64_t now_ms_ = 0;
+  int64_t wall_ns_ = 0;
+  uint64_t next_sweep_ms_ = 0;
+  uint64_t accept_again_ms_ = 0;
+  uint64_t accepted_ = 0;
+  bool recycle_asked_ = false;
+  bool accepting_ = false;
+  bool watching_public_ = false;
+  bool watching_private_ = false;
+  bool draining_ = false;
+  bool last_generation_ = false;
+  bool intake_watched_ = false;
+  bool stop_ = false;
+  bool logs_pending_ = false;
+  DrainPlan plan_;
+};
+
+}  // namespace httpd::net

@@ -1,0 +1,95 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "httpd/http/request.h"
+#include "os/fd.h"
+
+namespace httpd::net {
+
+/// One request as a handler sees it. Views live until the handler returns; Finish() gets the same content again.
+struct Request {
+  const http::RequestHead* head = nullptr;
+  std::string_view client_address;  ///< numeric; "unix" on the private socket
+  uint16_t client_port = 0;
+  uint16_t local_port = 0;
+  int fd = -1;                      ///< a loan, for getsockname(2)
+  bool is_private = false;          ///< came over the instance's private socket
+  uint32_t requests_before = 0;     ///< answered on this connection already
+  std::chrono::system_clock::time_point start;
+};
+
+/// What to answer. One object per loop, reused: Clear() keeps the memory.
+struct Response {
+  /// A piece of a file with text before it (a part's head in multipart/byteranges).
+  struct Part {
+    std::string text;
+    uint64_t offset = 0;
+    uint64_t length = 0;
+  };
+  int status = 200;
+  std::string fields;             ///< "Name: value\r\n"..., without Date, Server, Connection, Content-Length
+  std::string body;               ///< body from memory; used when `file` is not valid
+  os::Fd file;                    ///< body from a file: `parts` in order
+  std::vector<Part> parts;
+  bool use_sendfile = true;       ///< false: the file is read and sent (EnableSendfile Off)
+  bool without_body = false;      ///< HEAD, 204, 304: nothing after the head
+  bool without_length = false;    ///< 204, 304 (no Content-Length line)
+  uint64_t content_length = 0;    ///< for HEAD and 416...: what a body would have; otherwise computed
+  bool close = false;             ///< close after this answer
+  int keep_alive_timeout_ms = 5000;
+  int max_keep_alive_requests = 100;  ///< 0 = no limit
+  int timeout_ms = 60000;
+  int host = 0;                   ///< the handler's own note: which host answered
+  std::string file_name;          ///< ... and which file, for %f
+  std::string_view handler_name;  ///< static; for %R
+  void Clear();
+};
+
+/// How an exchange ended.
+struct Outcome {
+  uint64_t body_bytes = 0;   ///< body bytes that the kernel took
+  uint64_t bytes_out = 0;    ///< with the head
+  uint64_t bytes_in = 0;
+  bool aborted = false;      ///< the client left, or the time was up, before all was sent
+  bool kept_alive = false;
+  std::chrono::nanoseconds duration{};
+  std::string_view response_head;
+};
+
+/// What a loop calls; one object per loop, so that nothing in it is shared. Never blocks.
+class RequestHandler {
+ public:
+  virtual ~RequestHandler() = default;
+
+  /// Answers one complete request (its body, if any, was read and discarded).
+  virtual void Handle(const Request& request, Response& response) = 0;
+
+  /// Fills the answer to a request that could not be parsed or accepted. `head` may be partly filled.
+  virtual void HandleBad(const Request& request, int status, const char* reason, Response& response) = 0;
+
+  /// The exchange is over: log it.
+  virtual void Finish(const Request& request, const Response& response, const Outcome& outcome) = 0;
+
+  /// A turn of the loop ends: write logs. @return false when something is left that wants another try soon.
+  virtual bool EndTurn() = 0;
+
+  /// Value of the Server field, without line end.
+  virtual std::string_view ServerName() const = 0;
+
+  /// For connections before their first request.
+  virtual int FirstTimeoutMs() const = 0;
+
+  /// How many log lines were lost so far.
+  virtual uint64_t LostLogLines() const = 0;
+
+  /// Largest request body, bytes; 0 = no limit.
+  virtual uint64_t BodyLimit() const = 0;
+  virtual const http::HeadLimits& Limits() const = 0;
+};
+
+}  // namespace httpd::net

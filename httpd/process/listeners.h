@@ -1,0 +1,30 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "handover/listen_fds.h"
+#include "httpd/config/server_config.h"
+#include "os/error.h"
+#include "os/fd.h"
+#include "os/socket.h"
+
+namespace httpd::process {
+
+/// One open public listener. Shared by the generations that use it.
+struct OpenListener {
+  os::SocketAddress address;
+  os::Fd fd;
+};
+using ListenerList = std::vector<std::shared_ptr<OpenListener>>;
+
+/// Opens what `wanted` names: taken from `have` when the full address is the same (the backlog is applied again), bound anew
+/// otherwise.
+///
+/// @param inherited_only  socket activation or an upgrade: an address that is not in `have` is an error, never bound anew
+/// @return Apache's sentences: "(98)Address already in use: AH00072: make_sock: could not bind to address 1.2.3.4:80"
+os::Result<ListenerList> OpenListeners(const std::vector<config::ListenAddress>& wanted, const ListenerList& have,
+                                       int backlog, bool inherited_only);
+
+}  // namespace httpd::process

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "httpd/config/command_line.h"
+#include "httpd/config/reader.h"
+#include "httpd/config/server_config.h"
+#include "os/error.h"
+
+namespace httpd::process {
+
+/// A configuration as read from disk, with the files it points to.
+struct Loaded {
+  config::ServerConfig config;
+  std::string types;  ///< text of TypesConfig, "" = none
+};
+
+/// The real file system and environment for the reader.
+config::FileSource RealFiles();
+
+/// What the command line and the build say about where the configuration is.
+config::ReadRequest RequestFor(const config::Options& options);
+
+/// Reads and checks everything that can be checked without binding: syntax, types file, patterns, log formats.
+os::Result<std::shared_ptr<const Loaded>> Load(const config::Options& options);
+
+/// Beyond Load(), for -t: directories of logs exist (AH02297 and AH00014), DocumentRoot exists, User and Group exist,
+/// log programs can be found.
+os::Status CheckSurroundings(const Loaded& loaded);
+
+/// --run-config: what orchestrator asks for, as JSON (object; keys listed in orchestrator(8)).
+std::string RunConfigJson(const Loaded& loaded);
+
+}  // namespace httpd::process

@@ -1,0 +1,87 @@
+#include "httpd/process/runtime_files.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <charconv>
+
+#include "os/file.h"
+#include "os/pid_file.h"
+#include "os/process.h"
+
+namespace httpd::process {
+
+namespace {
+constexpr std::string_view kPrefix = "httpd.";
+constexpr std::string_view kLockSuffix = ".lock";
+}  // namespace
+
+std::string ControlPath(const std::string& runtime_dir, pid_t pid) {
+  return runtime_dir + "/httpd." + std::to_string(pid) + ".control";
+}
+
+std::string PrivatePath(const std::string& runtime_dir, pid_t pid) {
+  return runtime_dir + "/httpd." + std::to_string(pid) + ".http";
+}
+
+std::string LockPath(const std::string& runtime_dir, pid_t pid) {
+  return runtime_dir + "/httpd." + std::to_string(pid) + ".lock";
+}
+
+pid_t PidOfLock(const std::string& name) {
+  if (!name.starts_with(kPrefix) || !name.ends_with(kLockSuffix)) return 0;
+  const char* first = name.data() + kPrefix.size();
+  const char* last = name.data() + name.size() - kLockSuffix.size();
+  pid_t pid = 0;
+  const auto parsed = std::from_chars(first, last, pid);
+  return parsed.ec == std::errc() && parsed.ptr == last ? pid : 0;
+}
+
+void RemoveRuntimeFiles(const std::string& runtime_dir, pid_t pid) {
+  for (const std::string& path : {ControlPath(runtime_dir, pid), PrivatePath(runtime_dir, pid), LockPath(runtime_dir, pid)}) {
+    ::unlink(path.c_str());
+  }
+}
+
+os::Result<os::LockFile> ClaimRuntimeDir(const std::string& runtime_dir, os::Clock& clock) {
+  if (auto made = os::MakeDirectories(runtime_dir, 0700); !made) return made.error();
+  auto names = os::ListDirectory(runtime_dir);
+  if (!names) return names.error();
+  for (const std::string& name : names.value()) {
+    const pid_t pid = PidOfLock(name);
+    if (pid == 0 || pid == ::getpid()) continue;
+    auto lock = os::LockFile::Acquire(LockPath(runtime_dir, pid), std::chrono::milliseconds(0), clock);
+    if (lock) RemoveRuntimeFiles(runtime_dir, pid);  // holding the lock: its owner is dead
+  }
+  // Our own name may be left over from a dead process that had our pid: the lock is free, the sockets are in the way.
+  auto lock = os::LockFile::Acquire(LockPath(runtime_dir, ::getpid()), std::chrono::milliseconds(0), clock);
+  if (!lock) return lock.error();
+  ::unlink(ControlPath(runtime_dir, ::getpid()).c_str());
+  ::unlink(PrivatePath(runtime_dir, ::getpid()).c_str());
+  return lock;
+}
+
+os::Result<pid_t> RunningServer(const std::string& pid_file, const std::string& runtime_dir, os::Clock& clock) {
+  auto pid = os::ReadPidFile(pid_file);
+  if (!pid) {
+    if (pid.error().kind == os::ErrorKind::kNotFound) return pid_t{0};
+    return os::Error{pid.error().kind, pid.error().sys,
+                     "AH00058: Error retrieving pid file " + pid_file +
+                         "\nAH00059: Remove it before continuing if it is corrupted."};
+  }
+  struct stat st{};
+  if (::stat(LockPath(runtime_dir, pid.value()).c_str(), &st) == 0) {
+    auto lock = os::LockFile::Acquire(LockPath(runtime_dir, pid.value()), std::chrono::milliseconds(0), clock);
+    if (!lock && lock.error().kind == os::ErrorKind::kBusy) {
+      return os::Identify(pid.value()) ? pid.value() : pid_t{0};  // children of a dead parent hold it for a moment
+    }
+    if (!lock && lock.error().kind != os::ErrorKind::kDenied) return pid_t{0};
+    if (lock) return pid_t{0};
+  }
+  if (!os::Identify(pid.value()) || pid.value() == ::getpid()) return pid_t{0};
+  auto theirs = os::ProgramName(pid.value());
+  auto ours = os::ProgramName(::getpid());
+  return theirs && ours && theirs.value() == ours.value() ? pid.value() : pid_t{0};
+}
+
+}  // namespace httpd::process

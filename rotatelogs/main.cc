@@ -1,0 +1,22 @@
+#include <cstdio>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "os/clock.h"
+#include "rotatelogs/policy.h"
+#include "rotatelogs/writer.h"
+
+int main(int argc, char** argv) {
+  const std::vector<std::string> arguments(argv, argv + argc);
+  const auto parsed = rotatelogs::ParseCommandLine(arguments);
+  if (const auto* refusal = std::get_if<rotatelogs::Refusal>(&parsed)) {
+    std::fprintf(stderr, "%s\n", refusal->message.c_str());
+    if (refusal->with_usage) {
+      std::fputs(rotatelogs::UsageText(arguments.empty() ? "rotatelogs" : arguments[0]).c_str(), stderr);
+    }
+    return 1;
+  }
+  os::SystemClock clock;
+  return rotatelogs::RunRotatelogs(std::get<rotatelogs::Settings>(parsed), clock);
+}

@@ -1,0 +1,782 @@
+#include "rotatelogs/writer.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <ctime>
+#include <tuple>
+#include <vector>
+
+#include "os/file.h"
+#include "os/process.h"
+
+namespace rotatelogs {
+
+using namespace std::chrono_literals;
+using os::Error;
+using os::ErrorKind;
+using os::kDone;
+using os::Status;
+
+namespace {
+
+constexpr auto kLockPatience = 2s;
+constexpr auto kRetryRotation = 1s;
+
+std::string Strerror(int sys) {
+  return std::strerror(sys);
+}
+
+/// Opens for appending; retries EINTR. errno is left for the caller.
+os::Fd OpenAppend(const std::string& path, int flags) {
+  for (;;) {
+    os::Fd fd(::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | flags, 0666));
+    if (fd.valid() || errno != EINTR) return fd;
+  }
+}
+
+/// Sealed files have lost their write permission (processlogs): never append to one, root could.
+bool IsSealed(const std::string& path) {
+  struct stat status {};
+  return ::stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode) && (status.st_mode & 0222) == 0;
+}
+
+bool EndsInMidLine(const std::string& path, int64_t size) {
+  os::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  char last = '\n';
+  return fd.valid() && ::pread(fd.get(), &last, 1, size - 1) == 1 && last != '\n';
+}
+
+}  // namespace
+
+Writer::Writer(const Settings& settings, os::Clock& clock, Say say, Stopped stopped)
+    : settings_(settings),
+      clock_(clock),
+      say_(std::move(say)),
+      stopped_(std::move(stopped)),
+      place_(MeetingPlaceOf(settings.file)) {}
+
+Writer::~Writer() = default;
+
+Writer::Now Writer::GetNow() const {
+  const time_t now = std::chrono::system_clock::to_time_t(clock_.WallNow());
+  // Apache's names: %z knows only -l, %Z is the zone of the process even where the time is not.
+  if (!settings_.local_time) return {now + settings_.utc_offset, settings_.utc_offset, 0, (::tzset(), ::tzname[0])};
+  tm fields{};
+  ::localtime_r(&now, &fields);  // asked each time: the offset changes with daylight saving
+  return {now + fields.tm_gmtoff, fields.tm_gmtoff, fields.tm_gmtoff, fields.tm_zone};
+}
+
+bool Writer::Wait(std::chrono::milliseconds span) {
+  if (stopped_()) return false;
+  clock_.Sleep(span);
+  return !stopped_();
+}
+
+bool Writer::Blocked() const {
+  return clock_.SteadyNow() < blocked_until_;
+}
+
+bool Writer::Shared() const {
+  return meeting_ && meeting_->Writers() > 1;
+}
+
+/// Enters the rendezvous. Without one (no permission to make it, say) we go on alone, as Apache does.
+Status Writer::Meet() {
+  if (settings_.make_directories && !place_.directory.empty()) {
+    std::string shown = place_.directory;
+    if (shown.size() > 1) shown.pop_back();
+    if (auto made = os::MakeDirectories(shown); !made) {
+      return Error{made.error().kind, 0,
+                   "Could not create directory '" + shown + "' (" + Strerror(made.error().sys) + ")"};
+    }
+  }
+  for (auto pause = 50ms;; pause = std::min<std::chrono::milliseconds>(pause * 2, 2s)) {
+    auto joined = Rendezvous::Join(place_);
+    if (joined) {
+      meeting_ = std::move(joined).value();
+      last_complaint_.clear();
+      if (!meeting_->Local()) {
+        say_("rotatelogs: " + place_.Path() + " is not on a local file system: several writers cannot be promised");
+      }
+      return kDone;
+    }
+    const Error& error = joined.error();
+    if (error.kind == ErrorKind::kInvalid && error.sys == 0) return Error{error.kind, 0, "rotatelogs: " + error.what};
+    const bool full = error.sys == ENOSPC || error.sys == EDQUOT;
+    if (!full && error.kind != ErrorKind::kBusy) {
+      if (error.kind != ErrorKind::kNotFound) {
+        say_("rotatelogs: " + error.Text() + ": going on without other writers");
+      }
+      meeting_ = Rendezvous::Alone();
+      if (!meeting_) return Error{ErrorKind::kIo, ENOMEM, "rotatelogs: no memory"};
+      return kDone;
+    }
+    if (last_complaint_.empty()) {
+      last_complaint_ = error.Text();
+      say_("rotatelogs: " + last_complaint_ + ": waiting");
+    }
+    if (!Wait(pause)) return Error{error.kind, 0, "rotatelogs: stopped while waiting to " + error.Text()};
+  }
+}
+
+Status Writer::Open() {
+  if (file_.valid()) return kDone;
+  if (!meeting_) {
+    if (auto met = Meet(); !met) return met;
+  }
+  for (;;) {
+    auto opened = TryOpen();
+    if (opened || !parked_) return opened;
+    // We had a file and let go of it: from then on a failure is no reason to end.
+    if (last_complaint_ != opened.error().what) say_(opened.error().what + ": waiting");
+    last_complaint_ = opened.error().what;
+    if (!Wait(500ms)) return opened;
+  }
+}
+
+Status Writer::TryOpen() {
+  while (!meeting_->Lock(10s)) {
+    say_("rotatelogs: " + place_.Path() + "/lock is held by a process that does not let go: waiting");
+    if (!Wait(0ms))
+      return Error{ErrorKind::kBusy, 0, "rotatelogs: stopped while waiting for " + place_.Path() + "/lock"};
+  }
+  auto opened = OpenLocked();
+  meeting_->Unlock();
+  return opened;
+}
+
+Status Writer::OpenLocked() {
+  meeting_->CountWriters();
+  const bool alone = meeting_->Writers() <= 1;
+  const auto current = meeting_->Current();
+  const bool join = current && (parked_ || !alone);
+  Reason reason = Reason::kNew;
+  if (join) {
+    segment_ = *current;
+    epoch_ = meeting_->Epoch();
+    reason = Due(settings_, GetNow().adjusted, segment_.interval_end, 0);
+  } else if (settings_.ring > 0) {
+    segment_.ring_index = current && current->ring_index < settings_.ring ? current->ring_index : NewestOfRing();
+  }
+  if (settings_.verbose) say_(std::string("File rotation needed, reason: ") + std::string(ReasonText(reason)));
+  auto opened = reason == Reason::kNone ? FollowLocked() : RotateLocked(reason, alone);
+  if (opened) parked_ = false;
+  return opened;
+}
+
+/// Without a state (a ring that Apache's rotatelogs filled, say) we go on where the newest lines are.
+int64_t Writer::NewestOfRing() const {
+  int64_t newest = 0;
+  timespec when{};
+  for (int64_t i = 0; i < std::min<int64_t>(settings_.ring, 10000); ++i) {
+    struct stat status {};
+    if (::stat(SegmentName(settings_, 0, 0, "", i).c_str(), &status) != 0) continue;
+    if (std::tie(status.st_mtim.tv_sec, status.st_mtim.tv_nsec) >= std::tie(when.tv_sec, when.tv_nsec)) {
+      when = status.st_mtim;
+      newest = i;
+    }
+  }
+  return newest;
+}
+
+/// Opens what is current according to the state. If it was moved away by somebody, its name is made again.
+Status Writer::FollowLocked() {
+  auto current = meeting_->Current();
+  if (!current) return RotateLocked(Reason::kNew, false);
+  const std::string path = FullPath(current->path);
+  if (IsSealed(path)) return RotateLocked(Reason::kForced, false);
+  struct stat status {};
+  os::Fd fd = OpenAppend(path, 0);
+  bool same = fd.valid() && ::fstat(fd.get(), &status) == 0 && status.st_ino == current->inode &&
+              status.st_dev == current->device;
+  if (!same) {
+    fd = OpenAppend(path, O_CREAT);
+    const int sys = errno;
+    if (!fd.valid() || ::fstat(fd.get(), &status) != 0) {
+      const std::string text = "Could not open log file '" + path + "' (" + Strerror(sys) + ")";
+      if (!file_.valid()) return Error{ErrorKind::kIo, sys, text};
+      if (last_complaint_ != text) say_(text + ": going on with " + FullPath(segment_.path));
+      last_complaint_ = text;
+      blocked_until_ = clock_.SteadyNow() + kRetryRotation;
+      epoch_ = meeting_->Epoch();
+      return kDone;
+    }
+    current->device = status.st_dev;
+    current->inode = status.st_ino;
+    meeting_->SetBytes(meeting_->Epoch() + 1, static_cast<uint64_t>(status.st_size));
+    const bool hooks = meeting_->HooksDone() == meeting_->Epoch();
+    meeting_->Publish(*current);
+    if (hooks) meeting_->SetHooksDone(meeting_->Epoch());
+  }
+  if (settings_.verbose) say_("Opening file " + path);
+  Adopt(std::move(fd), *current);
+  // The writer that rotated may have been killed before it came to this.
+  if (meeting_->HooksDone() != meeting_->Epoch()) RunHooks(*current);
+  return kDone;
+}
+
+void Writer::Adopt(os::Fd fd, const Segment& segment) {
+  ::flock(fd.get(), LOCK_SH | LOCK_NB);  // for other programs that ask politely; F_SETLEASE is what counts
+  const bool changed = file_.valid();
+  const std::string before = segment_.path;
+  meeting_->UpdateLease(segment.path, segment.device, segment.inode);
+  file_ = std::move(fd);
+  segment_ = segment;
+  epoch_ = meeting_->Epoch();
+  last_complaint_.clear();
+  blocked_until_ = {};
+  if (changed && settings_.verbose) say_("Closing file " + FullPath(before));
+}
+
+/// Opens a new file and makes it current. With a file open, a failure is only a complaint: we go on with the old one.
+/// @param alone  no other writer lives (only asked with kNew)
+Status Writer::RotateLocked(Reason reason, bool alone) {
+  const Now now = GetNow();
+  const auto current = meeting_->Current();
+  const bool first = reason == Reason::kNew;
+  const Interval interval = NextInterval(settings_, now.adjusted, first ? 0 : segment_.interval_end);
+  Segment next;
+  next.interval_end = interval.end;
+  next.ring_index = segment_.ring_index;
+  if (!first && settings_.ring > 0) next.ring_index = (next.ring_index + 1) % settings_.ring;
+  std::string name = SegmentName(settings_, interval.start, now.shown_offset, now.zone, next.ring_index);
+
+  if (settings_.make_directories && name.rfind('/') != std::string::npos) {
+    const std::string parent = name.substr(0, name.rfind('/'));
+    if (settings_.verbose) say_("Creating directory tree " + parent);
+    if (auto made = os::MakeDirectories(parent); !made && first) {
+      return Error{made.error().kind, 0,
+                   "Could not create directory '" + parent + "' (" + Strerror(made.error().sys) + ")"};
+    }
+  }
+  if (settings_.verbose) say_("Opening file " + name);
+
+  const bool replace = !first && (settings_.ring > 0 || settings_.truncate_rotated) && !settings_.truncate;
+  const bool fixed = settings_.truncate || settings_.ring > 0;
+  const std::string before = current ? FullPath(current->path) : "";
+  os::Fd fd;
+  if (settings_.truncate) {
+    // The file keeps its inode, so that tail(1) and the other writers stay with it.
+    fd = OpenAppend(name, O_CREAT | ((first && !alone) ? 0 : O_TRUNC));
+  } else if (replace) {
+    // A fresh inode under the old name: whoever still writes to the old one cannot spoil the new one.
+    if (::unlink(name.c_str()) != 0 && errno != ENOENT) {
+      fd = OpenAppend(name, O_CREAT);  // a directory, say: take the message from here
+    } else {
+      fd = OpenAppend(name, O_CREAT | O_EXCL);
+    }
+  } else if (reason == Reason::kSize) {
+    // The name of a size rotation has a resolution of a second or worse: never go back to a file that is full.
+    std::string candidate = name;
+    for (int attempt = 0; attempt < 1000000; ++attempt) {
+      fd = OpenAppend(candidate, O_CREAT | O_EXCL);
+      if (fd.valid() || errno != EEXIST) break;
+      candidate = UniqueName(name, attempt == 0 && IsVariantOf(before, name) ? before : candidate);
+    }
+    name = candidate;
+  } else {
+    if (!first && IsVariantOf(before, name))
+      name = before;  // time is over but the name is not: stay with the last of them
+    while (!fixed && IsSealed(name))
+      name = UniqueName(SegmentName(settings_, interval.start, now.shown_offset, now.zone, 0), name);
+    fd = OpenAppend(name, O_CREAT);
+  }
+  struct stat status {};
+  const int sys = errno;
+  if (!fd.valid() || ::fstat(fd.get(), &status) != 0) {
+    const std::string text = "Could not open log file '" + name + "' (" + Strerror(sys) + ")";
+    if (!file_.valid()) return Error{ErrorKind::kIo, sys, text};
+    if (last_complaint_ != text) say_(text + ": going on with " + FullPath(segment_.path));
+    last_complaint_ = text;
+    blocked_until_ = clock_.SteadyNow() + kRetryRotation;
+    return kDone;
+  }
+  if (first && S_ISREG(status.st_mode) && status.st_size > 0 && EndsInMidLine(name, status.st_size)) {
+    // What a crash, or an input without final newline, left there is not to swallow our first line.
+    if (::write(fd.get(), "\n", 1) == 1) ++status.st_size;
+  }
+  next.path = name.substr(std::min(place_.directory.size(), name.size()));
+  if (!first || current) next.previous = current ? current->path : "";
+  if (first) next.previous.clear();
+  next.device = status.st_dev;
+  next.inode = status.st_ino;
+  const int64_t wall = now.adjusted - now.offset;
+  next.reopen_until = fixed ? Segment::kForEver : (interval.end != 0 ? interval.end - now.offset : wall + 1);
+  meeting_->SetBytes(meeting_->Epoch() + 1, S_ISREG(status.st_mode) ? static_cast<uint64_t>(status.st_size) : 0);
+  meeting_->Publish(next);
+  meeting_->CountWriters();
+
+  const bool link_is_log = !settings_.link.empty() && CanonicalPath(settings_.link) == name;
+  if (link_is_log && first) {
+    return Error{ErrorKind::kInvalid, 0,
+                 "Error linking file " + name + " to " + settings_.link + " (the link is the log itself)"};
+  }
+  os::Fd old = std::move(file_);
+  const std::string old_path = FullPath(segment_.path);
+  Adopt(std::move(fd), next);
+  RunHooks(next);
+  if (old.valid() && settings_.verbose) say_("Closing file " + old_path);
+  return kDone;
+}
+
+void Writer::RunHooks(const Segment& segment) {
+  const std::string path = FullPath(segment.path);
+  if (!settings_.link.empty() && CanonicalPath(settings_.link) != path) MakeLink(path);
+  if (!settings_.program.empty()) {
+    if (settings_.verbose) say_("Calling post-rotate program: " + settings_.program);
+    os::SpawnOptions options;
+    options.program = settings_.program;
+    options.arguments = {settings_.program, path};
+    if (!segment.previous.empty()) options.arguments.push_back(FullPath(segment.previous));
+    options.environment = os::Environment();
+    options.descriptors = {{1, 1}, {2, 2}};  // not 0: the program must not eat log lines
+    if (auto started = os::Spawn(options); !started) {
+      const int sys = started.error().sys;
+      say_("Could not spawn post-rotate process '" + settings_.program + "': " + Strerror(sys));
+    }
+  }
+  meeting_->SetHooksDone(meeting_->Epoch());
+}
+
+/// The link changes from the old to the new file in one step: there is no moment without it.
+bool Writer::MakeLink(const std::string& path) {
+  if (settings_.verbose) say_("Linking " + path + " to " + settings_.link);
+  const std::string temporary = settings_.link + "." + std::to_string(::getpid()) + ".tmp";
+  ::unlink(temporary.c_str());
+  int sys = 0;
+  if (::link(path.c_str(), temporary.c_str()) != 0) {
+    sys = errno;
+  } else {
+    if (::rename(temporary.c_str(), settings_.link.c_str()) != 0) sys = errno;
+    ::unlink(temporary.c_str());  // still there also when both names were one file already
+  }
+  if (sys != 0) say_("Error linking file " + path + " to " + settings_.link + " (" + Strerror(sys) + ")");
+  return sys == 0;
+}
+
+/// Looks again under the lock and rotates or follows.
+Status Writer::CheckDue(bool force) {
+  if (Blocked() && !force) return kDone;
+  if (!meeting_->Lock(kLockPatience)) {
+    blocked_until_ = clock_.SteadyNow() + kRetryRotation;
+    return kDone;
+  }
+  Status out = kDone;
+  if (meeting_->Gone()) {
+    // Our directory was removed. Writers that start now meet in a new one: so do we, if it can be made.
+    meeting_->Unlock();
+    if (settings_.make_directories)
+      (void)os::MakeDirectories(place_.directory.empty() ? "." : place_.directory).has_value();
+    auto joined = Rendezvous::Join(place_);
+    if (!joined) {
+      if (last_complaint_ != joined.error().what) say_("rotatelogs: " + joined.error().Text());
+      last_complaint_ = joined.error().what;
+      blocked_until_ = clock_.SteadyNow() + kRetryRotation;
+      return kDone;
+    }
+    meeting_ = std::move(joined).value();
+    epoch_ = 0;
+    if (!meeting_->Lock(kLockPatience)) return kDone;
+    out = meeting_->Current() ? FollowLocked() : RotateLocked(Reason::kForced, false);
+    meeting_->Unlock();
+    return out;
+  }
+  if (meeting_->Epoch() != epoch_) {
+    out = FollowLocked();
+  } else {
+    const int64_t now = GetNow().adjusted;
+    Reason reason = Due(settings_, now, segment_.interval_end, meeting_->Bytes(epoch_));
+    struct stat status {};
+    if (reason == Reason::kSize && ::fstat(file_.get(), &status) == 0 && S_ISREG(status.st_mode) &&
+        static_cast<uint64_t>(status.st_size) <= settings_.max_bytes) {
+      // Somebody emptied the file, or a writer died between counting and writing.
+      meeting_->SetBytes(epoch_, static_cast<uint64_t>(status.st_size));
+      reason = Due(settings_, now, segment_.interval_end, static_cast<uint64_t>(status.st_size));
+    }
+    if (force && reason == Reason::kNone) reason = Reason::kSize;
+    if (reason != Reason::kNone) {
+      if (settings_.verbose) say_(std::string("File rotation needed, reason: ") + std::string(ReasonText(reason)));
+      out = RotateLocked(reason, false);
+    }
+  }
+  meeting_->Unlock();
+  return out;
+}
+
+Status Writer::Put(std::string_view lines) {
+  while (!lines.empty()) {
+    if (!file_.valid()) {
+      if (auto opened = Open(); !opened) return opened;
+    }
+    if (mid_line_) {  // the rest of a line whose beginning is in this file already
+      const size_t end = lines.find('\n');
+      const size_t size = end == std::string_view::npos ? lines.size() : end + 1;
+      mid_line_ = end == std::string_view::npos;
+      const uint64_t before = meeting_->Bytes(epoch_);
+      meeting_->SetBytes(epoch_, before + size);
+      if (auto written = WriteFully(lines.substr(0, size)); !written) return written;
+      lines.remove_prefix(size);
+      continue;
+    }
+    if (meeting_->Epoch() != epoch_ && !Blocked()) {
+      if (auto checked = CheckDue(false); !checked) return checked;
+    }
+    if (settings_.seconds > 0 && GetNow().adjusted >= segment_.interval_end && !Blocked()) {
+      if (auto checked = CheckDue(false); !checked) return checked;
+    }
+    size_t size = lines.size();
+    if (settings_.max_bytes > 0) {
+      const uint64_t used = meeting_->Bytes(epoch_);
+      if (used > settings_.max_bytes) {
+        if (!Blocked()) {
+          if (auto checked = CheckDue(false); !checked) return checked;
+          if (!Blocked()) continue;
+        }
+      } else {
+        size = Fitting(settings_.max_bytes, used, lines);
+        if (!meeting_->Reserve(epoch_, used, size)) continue;  // another writer was faster: look again
+      }
+    }
+    const std::string_view chunk = lines.substr(0, size);
+    mid_line_ = chunk.back() != '\n';
+    if (auto written = WriteFully(chunk); !written) return written;
+    lines.remove_prefix(size);
+  }
+  return kDone;
+}
+
+Status Writer::WriteFully(std::string_view data) {
+  size_t done = 0;
+  off_t end_of_ours = -1;  // after a short write: where it ended
+  auto pause = 20ms;
+  bool complained = false;
+  while (done < data.size()) {
+    if (end_of_ours >= 0 && data[done - 1] != '\n') {
+      // A line of ours is cut. If somebody has appended since, its rest would land behind a stranger's line: begin
+      // again.
+      struct stat status {};
+      if (::fstat(file_.get(), &status) == 0 && S_ISREG(status.st_mode) && status.st_size != end_of_ours &&
+          ::write(file_.get(), "\n", 1) == 1) {
+        const size_t newline = data.rfind('\n', done - 1);
+        done = newline == std::string_view::npos ? 0 : newline + 1;
+        end_of_ours = -1;
+      }
+    }
+    const ssize_t n = ::write(file_.get(), data.data() + done, data.size() - done);
+    if (n > 0) {
+      done += static_cast<size_t>(n);
+      if (done < data.size()) end_of_ours = ::lseek(file_.get(), 0, SEEK_CUR);
+      continue;
+    }
+    const int sys = n == 0 ? ENOSPC : errno;
+    if (sys == EINTR) continue;
+    if (sys == EFBIG) {  // a limit on file size: a new file helps, between lines
+      if (done == 0 || data[done - 1] == '\n') {
+        const uint64_t before = epoch_;
+        if (auto checked = CheckDue(true); !checked) return checked;
+        if (epoch_ != before) continue;
+      }
+    }
+    if (!complained) {
+      complained = true;
+      say_("rotatelogs: cannot write to " + FullPath(segment_.path) + " (" + Strerror(sys) +
+           "): waiting, nothing is lost");
+    }
+    if (!Wait(pause)) {
+      return Error{ErrorKind::kIo, sys,
+                   "rotatelogs: stopped while " + FullPath(segment_.path) +
+                       " could not be written: " + std::to_string(data.size() - done) + " bytes lost"};
+    }
+    pause = std::min<std::chrono::milliseconds>(pause * 2, 1s);
+  }
+  if (complained) say_("rotatelogs: writing to " + FullPath(segment_.path) + " again");
+  return kDone;
+}
+
+void Writer::CloseFile() {
+  file_.Reset();
+  meeting_->UpdateLease("", 0, 0);
+}
+
+Status Writer::Idle() {
+  if (!meeting_ && settings_.create_empty && settings_.seconds > 0) return Open();
+  if (!meeting_ || mid_line_) return kDone;
+  if (!file_.valid()) return kDone;
+  if (meeting_->Epoch() != epoch_) return CheckDue(false);
+  if (settings_.seconds == 0 || GetNow().adjusted < segment_.interval_end) return kDone;
+  if (settings_.create_empty) return CheckDue(false);
+  if (settings_.truncate || settings_.ring > 0) return kDone;
+  if (!meeting_->Lock(kLockPatience)) return kDone;
+  Status out = kDone;
+  if (meeting_->Epoch() != epoch_) {
+    out = FollowLocked();
+  } else {
+    CloseFile();
+    parked_ = true;
+  }
+  meeting_->Unlock();
+  return out;
+}
+
+int Writer::IdleTimeout() const {
+  if (!meeting_) return -1;
+  if (!file_.valid()) return -1;
+  int64_t wait = Shared() ? 1000 : 60000;
+  if (settings_.seconds > 0 && (settings_.create_empty || (!settings_.truncate && settings_.ring == 0))) {
+    const int64_t left = (segment_.interval_end - GetNow().adjusted) * 1000;
+    // Up to a second late: the clock is read in whole seconds. With -c, early wake-ups would only cost time.
+    wait = std::clamp<int64_t>(left, 20, wait);
+  }
+  return static_cast<int>(wait);
+}
+
+void Writer::Forked() {
+  if (!meeting_ || !file_.valid() || !meeting_->Lock(kLockPatience)) return;
+  meeting_->UpdateLease(segment_.path, segment_.device, segment_.inode);
+  meeting_->Unlock();
+}
+
+void Writer::Close() {
+  if (!meeting_) return;
+  const bool locked = meeting_->Lock(kLockPatience);
+  file_.Reset();
+  meeting_->Leave();
+  if (locked) meeting_->Unlock();
+}
+
+// ---- the program ----------------------------------------------------------------------------------------------------
+
+namespace {
+
+volatile sig_atomic_t g_stop = 0;    // somebody other than our parent wants us to end
+volatile sig_atomic_t g_forked = 0;  // we are the child that drains the pipe
+int g_input = -1;                    // the number the loop reads from
+int g_end = -1;                      // a descriptor that reads as "end of file"
+
+/// TERM from the server that started us means "a new generation has its own log program": the process it waits for ends
+/// at once, and a child goes on until the pipe has no writer left. Any other ending signal makes the loop see the end
+/// of its input: dup2() over its descriptor also reaches a read() that is about to begin, which a flag would not.
+void OnEnd(int number, siginfo_t* info, void*) {
+  const int saved = errno;
+  if (number == SIGTERM && !g_forked && info->si_code == SI_USER && info->si_pid == ::getppid()) {
+    const pid_t child = ::_Fork();
+    if (child > 0) ::_exit(0);
+    if (child == 0) ::setsid();
+    g_forked = 1;  // without memory for a child we drain ourselves
+  } else {
+    g_stop = 1;
+    ::dup2(g_end, g_input);
+  }
+  errno = saved;
+}
+
+void SayToStderr(std::string_view line) {
+  std::string text(line);
+  text += '\n';
+  size_t done = 0;
+  while (done < text.size()) {
+    const ssize_t n = ::write(2, text.data() + done, text.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return;
+    done += static_cast<size_t>(n);
+  }
+}
+
+enum class InputState { kData, kEnd, kFailed };
+
+class Program {
+ public:
+  Program(const Settings& settings, os::Clock& clock)
+      : settings_(settings), clock_(clock), writer_(settings, clock, SayToStderr, [] { return g_stop != 0; }) {}
+
+  int Run() {
+    if (!Prepare()) return 3;
+    if (settings_.open_first) {
+      if (auto opened = writer_.Open(); !opened) return Fail(opened.error());
+    }
+    for (;;) {
+      switch (WaitForInput()) {
+        case InputState::kFailed:
+          return 2;
+        case InputState::kEnd:
+        case InputState::kData:
+          break;
+      }
+      const ssize_t n = ::read(g_input, buffer_.data() + used_, kMaxLineBytes);
+      TellForked();
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0 && errno == EAGAIN) {
+        pollfd entry{g_input, POLLIN, 0};
+        ::poll(&entry, 1, 1000);
+        continue;
+      }
+      if (n < 0) return 3;
+      if (n == 0) return g_stop ? Stop() : Finish();
+      if (const int status = Take(static_cast<size_t>(n)); status != 0) return status;
+      // Little came: wait a moment for more. It waits in the pipe, which outlives us, and a write per line becomes one
+      // write per few milliseconds.
+      if (static_cast<size_t>(n) < small_read_) clock_.Sleep(4ms);
+    }
+  }
+
+ private:
+  bool Prepare() {
+    buffer_.resize(2 * kMaxLineBytes);
+    g_input = ::fcntl(0, F_DUPFD_CLOEXEC, 3);
+    if (g_input < 0) return false;
+    ::fcntl(0, F_SETPIPE_SZ, 1 << 20);
+    const int capacity = ::fcntl(0, F_GETPIPE_SZ);
+    if (capacity > 0)
+      small_read_ = std::min<size_t>(16384, static_cast<size_t>(capacity) / 4);
+    else
+      small_read_ = 0;  // a file or a socket: nothing is gained
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC) != 0) return false;
+    ::close(ends[1]);
+    g_end = ends[0];
+    ::signal(SIGCHLD, SIG_IGN);
+    ::signal(SIGXFSZ, SIG_IGN);
+    struct sigaction action {};
+    action.sa_sigaction = OnEnd;
+    action.sa_flags = SA_SIGINFO;
+    sigfillset(&action.sa_mask);
+    for (const int number : {SIGTERM, SIGINT, SIGHUP}) ::sigaction(number, &action, nullptr);
+    return true;
+  }
+
+  int Fail(const Error& error) {
+    SayToStderr(error.what);
+    writer_.Close();
+    return 2;
+  }
+
+  InputState WaitForInput() {
+    for (;;) {
+      int timeout = writer_.IdleTimeout();
+      if (timeout < 0 && settings_.create_empty && settings_.seconds > 0 && !opened_) {
+        timeout = static_cast<int>(std::min<int64_t>(settings_.seconds, 1000000) * 1000);
+      }
+      pollfd entry{g_input, POLLIN, 0};
+      const int n = ::poll(&entry, 1, timeout);
+      TellForked();
+      if (n > 0) return InputState::kData;
+      if (n < 0) continue;  // a signal; if it ends us, there is an end of file to read now
+      opened_ = true;
+      if (auto done = writer_.Idle(); !done) {
+        Fail(done.error());
+        return InputState::kFailed;
+      }
+    }
+  }
+
+  void TellForked() {
+    if (!g_forked || told_) return;
+    told_ = true;
+    writer_.Forked();
+  }
+
+  /// Puts the whole lines of the buffer, now `count` bytes longer, and keeps the rest.
+  int Take(size_t count) {
+    const char* fresh = buffer_.data() + used_;
+    used_ += count;
+    const void* newline = ::memrchr(fresh, '\n', count);
+    size_t whole = newline ? static_cast<size_t>(static_cast<const char*>(newline) - buffer_.data()) + 1 : 0;
+    if (whole == 0 && used_ >= kMaxLineBytes) {
+      whole = used_;
+      SayToStderr("rotatelogs: a line of more than " + std::to_string(kMaxLineBytes) +
+                  " bytes was written in pieces (" + std::to_string(++split_) + " so far)");
+    }
+    opened_ = opened_ || whole > 0;
+    if (whole > 0) {
+      if (auto put = writer_.Put({buffer_.data(), whole}); !put) return Fail(put.error());
+    }
+    if (settings_.echo && !Echo({buffer_.data() + used_ - count, count})) {
+      SayToStderr("Unable to write to stdout");
+      writer_.Close();
+      return 4;
+    }
+    std::memmove(buffer_.data(), buffer_.data() + whole, used_ - whole);
+    used_ -= whole;
+    return 0;
+  }
+
+  static bool Echo(std::string_view data) {
+    while (!data.empty()) {
+      const ssize_t n = ::write(1, data.data(), data.size());
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0 && errno == EAGAIN) {
+        pollfd entry{1, POLLOUT, 0};
+        ::poll(&entry, 1, 1000);
+        continue;
+      }
+      if (n <= 0) return false;
+      data.remove_prefix(static_cast<size_t>(n));
+    }
+    return true;
+  }
+
+  int Finish() {
+    if (used_ > 0) {
+      // Verbatim; but where others append to the same file, a newline keeps their next line whole.
+      std::string tail(buffer_.data(), used_);
+      used_ = 0;
+      if (auto opened = writer_.Open(); !opened) return Fail(opened.error());
+      if (writer_.Shared()) tail += '\n';
+      if (auto put = writer_.Put(tail); !put) return Fail(put.error());
+    }
+    writer_.Close();
+    return 0;
+  }
+
+  /// Ended by a signal: what is in the pipe now is still written; later lines stay there for our successor.
+  int Stop() {
+    int pending = 0;
+    if (::ioctl(0, FIONREAD, &pending) != 0) pending = 0;
+    while (pending > 0 || used_ > 0) {
+      pollfd entry{0, POLLIN, 0};
+      if (::poll(&entry, 1, 100) <= 0 || !(entry.revents & POLLIN)) break;
+      // Past `pending` only to reach the end of a line.
+      const size_t limit = pending > 0 ? std::min<size_t>(static_cast<size_t>(pending), kMaxLineBytes) : 1;
+      const ssize_t n = ::read(0, buffer_.data() + used_, limit);
+      if (n <= 0) break;
+      pending -= static_cast<int>(n);
+      if (const int status = Take(static_cast<size_t>(n)); status != 0) return status;
+    }
+    return Finish();
+  }
+
+  const Settings& settings_;
+  os::Clock& clock_;
+  Writer writer_;
+  std::vector<char> buffer_;
+  size_t used_ = 0;
+  size_t small_read_ = 0;
+  uint64_t split_ = 0;
+  bool told_ = false;
+  bool opened_ = false;
+};
+
+}  // namespace
+
+int RunRotatelogs(const Settings& settings, os::Clock& clock) {
+  // A standard descriptor that is closed would be the number of our log file: fill the gaps. 0 cannot be read then.
+  for (int fd = 0; fd < 3; ++fd) {
+    if (::fcntl(fd, F_GETFD) < 0 && ::open("/dev/null", O_WRONLY) != fd) return 3;
+  }
+  if (settings.verbose) {
+    std::string text = DescribeSettings(settings);
+    text.pop_back();
+    SayToStderr(text);
+  }
+  return Program(settings, clock).Run();
+}
+
+}  // namespace rotatelogs
