@@ -91,6 +91,7 @@ class Upgrade {
   void WatchOld();
   Outcome NewcomerEnded();
   void Commit();
+  void RedirectDrainers(const os::Fd& intake);
 
   /// Turns the loop until `true_now` or the end of `limit`; also ends when a signal asks to stop (before the commit
   /// point) or the newcomer has ended.
@@ -674,6 +675,7 @@ Outcome Upgrade::Drain() {
     }
   }
   Commit();
+  RedirectDrainers(intake.value());
   if (auto status = old_.control.AskStatus(1000); status) last_status_ = status.value();
   std::string what = "process " + std::to_string(old_.id.pid) + " leaves";
   if (last_status_) {
@@ -688,6 +690,22 @@ void Upgrade::Commit() {
   lock_->Release();  // a next upgrade may start while this one's old instance drains
   old_listeners_.clear();
   listeners_.clear();
+}
+
+/// Instances of earlier upgrades pass their idle connections to the one that has just been told to leave; from now on
+/// they pass them to the newcomer. Who cannot be told serves what it has to the end, as before.
+void Upgrade::RedirectDrainers(const os::Fd& intake) {
+  auto list = httpd::ListInstances(config_.runtime_dir);
+  if (!list) return;
+  for (const httpd::Found& found : list.value()) {
+    if (!found.hello || found.hello->state != httpd::State::kDraining || found.pid == old_.id.pid) continue;
+    auto control = httpd::Control::Connect(config_.runtime_dir, found.pid);
+    if (!control) continue;
+    if (auto told = control.value().Redirect(intake); !told) {
+      report_.Note("process " + std::to_string(found.pid) + " goes on passing connections to process " +
+                   std::to_string(old_.id.pid) + ": " + told.error().Text());
+    }
+  }
 }
 
 Outcome Upgrade::AwaitOldGone() {
@@ -736,7 +754,7 @@ Outcome Upgrade::AwaitOldGone() {
   const bool at_deadline = timeout != 0 && clock_.SteadyNow() >= deadline - milliseconds(50);
   const int64_t busy = last_status_ ? last_status_->busy : 0;
   if (kill_sent) httpd::RemoveLeftFiles(config_.runtime_dir, old_.id.pid);
-  if (at_deadline && (busy > 0 || term_sent)) {
+  if (at_deadline && (busy > 0 || (kill_sent && !last_status_))) {
     cut_ = true;
     cut_text_ = CountOf(busy, "request") + " of process " + std::to_string(old_.id.pid) + " " +
                 (busy == 1 ? "was" : "were") + " cut at the deadline of " + Seconds(seconds(timeout)) +

@@ -14,6 +14,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "handover/message.h"
 #include "orchestrator/run_program.h"
 #include "os/clock.h"
 #include "os/file.h"
@@ -507,6 +508,11 @@ TEST_F(UpgradeProcess, AnotherUpgradeMayStartWhileAnOldInstanceStillDrains) {
   EXPECT_EQ(second.exit.code, 0) << second.err;
   EXPECT_THAT(Get("/"), StartsWith("three"));
   EXPECT_TRUE(os::Identify(old_));
+  auto control = os::ConnectUnix(Runtime() / File(old_, "control"), SOCK_SEQPACKET);
+  ASSERT_TRUE(control);
+  auto status = handover::Ask(control.value(), handover::Message("status"));
+  ASSERT_TRUE(status);
+  EXPECT_EQ(status.value().GetNumber("REDIRECTED"), 1) << "it would pass connections to an instance that leaves";
   const auto refused = Do("upgrade", {"--max-draining", "1"});
   EXPECT_EQ(refused.exit.code, 1);
   EXPECT_THAT(refused.err, HasSubstr("1 older instance still drain"));
