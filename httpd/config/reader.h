@@ -1,7 +1,7 @@
 #pragma once
 
 #include <functional>
-#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -9,6 +9,10 @@
 #include "os/error.h"
 
 namespace httpd::config {
+
+/// Built-in places: used when the command line names none.
+inline constexpr char kDefaultServerRoot[] = "/usr/local/baton";
+inline constexpr char kDefaultConfigFile[] = "conf/httpd.conf";
 
 /// The file system as the reader sees it; floor 3 gives the real one, tests a fake.
 struct FileSource {
@@ -21,8 +25,8 @@ struct FileSource {
 
 /// What to read and how.
 struct ReadRequest {
-  std::string server_root;  ///< absolute; a ServerRoot directive replaces it
-  std::string config_file;  ///< absolute, or relative to server_root
+  std::string server_root;  ///< absolute, "" = built in; a ServerRoot directive replaces it
+  std::string config_file;  ///< absolute, or relative to server_root; "" = built in
   std::vector<std::string> defines;
   std::vector<std::string> directives_before;
   std::vector<std::string> directives_after;

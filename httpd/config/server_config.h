@@ -15,6 +15,13 @@ struct SourceLine {
   int line = 0;      ///< from 1
 };
 
+/// One file of the configuration and the line that brought it in.
+struct IncludedFile {
+  std::string path;
+  int depth = 0;  ///< 0 = the main file
+  int line = 0;   ///< in the including file; 0 for the main file
+};
+
 /// `Listen [IP:]port [protocol]`.
 struct ListenAddress {
   std::string host;  ///< numeric, without brackets; "" = every IPv4 address
@@ -129,6 +136,7 @@ struct ServerConfig {
   std::string server_root;
   std::string config_file;
   std::vector<std::string> files;         ///< every file read, in order
+  std::vector<IncludedFile> includes;     ///< the same files with depth and line, for DUMP_INCLUDES
   std::vector<ListenAddress> listen;
   std::string runtime_dir;                ///< DefaultRuntimeDir, absolute
   std::string pid_file;                   ///< absolute
@@ -136,6 +144,8 @@ struct ServerConfig {
   std::string group;
   SourceLine user_where, group_where, pid_file_where, runtime_dir_where;
   int start_servers = 0;                  ///< 0 = one child per core
+  int min_spare_threads = 0;              ///< 0 = not set
+  int max_spare_threads = 0;              ///< 0 = not set
   int server_limit = 16;                  ///< most children of one generation
   int threads_per_child = 1;              ///< event loops in each child
   int max_request_workers = 4096;         ///< most requests in progress at once, whole server
@@ -151,7 +161,9 @@ struct ServerConfig {
   std::string server_signature = "Off";
   bool extended_status = true;
   std::string types_config;               ///< absolute path of mime.types; "" = built-in table
+  std::vector<std::string> access_file_names = {".htaccess"};  ///< AccessFileName
   std::vector<std::string> defines;       ///< -D and Define names, in order
+  std::map<std::string, std::string> define_values;  ///< of those that `Define NAME VALUE` gave one
   std::vector<std::string> loaded_modules;  ///< as named by LoadModule: "status_module"
   std::vector<std::string> warnings;      ///< full sentences with file and line, to be printed once
   Host main;

@@ -1,7 +1,10 @@
 #include "httpd/http/log_format.h"
 
+#include <emmintrin.h>
+
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <charconv>
 #include <ctime>
 #include <limits>
@@ -89,23 +92,41 @@ constexpr auto kEscape = [] {
   return table;
 }();
 
+/// Index of the first byte at or after `i` that needs escaping.
+size_t SkipPlain(std::string_view text, size_t i) {
+  const __m128i space = _mm_set1_epi8(0x20);
+  const __m128i del = _mm_set1_epi8(0x7f);
+  const __m128i quote = _mm_set1_epi8('"');
+  const __m128i backslash = _mm_set1_epi8('\\');
+  for (; i + 16 <= text.size(); i += 16) {
+    const __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(text.data() + i));
+    // Signed compare: 8-bit bytes are negative.
+    const __m128i odd = _mm_or_si128(_mm_cmplt_epi8(v, space), _mm_cmpeq_epi8(v, del));
+    const __m128i stop = _mm_or_si128(odd, _mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, backslash)));
+    if (const unsigned mask = static_cast<unsigned>(_mm_movemask_epi8(stop))) {
+      return i + static_cast<size_t>(std::countr_zero(mask));
+    }
+  }
+  while (i < text.size() && kEscape[static_cast<unsigned char>(text[i])] == 0) ++i;
+  return i;
+}
+
 void AppendEscaped(std::string_view text, std::string& out) {
   constexpr std::string_view kHexDigits = "0123456789abcdef";
-  size_t from = 0;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const auto byte = static_cast<unsigned char>(text[i]);
+  for (size_t i = 0;;) {
+    const size_t stop = SkipPlain(text, i);
+    out.append(text, i, stop - i);
+    if (stop == text.size()) return;
+    const auto byte = static_cast<unsigned char>(text[stop]);
     const char how = kEscape[byte];
-    if (how == 0) continue;
-    out.append(text, from, i - from);
-    from = i + 1;
     out.push_back('\\');
     out.push_back(how);
     if (how == 'x') {
       out.push_back(kHexDigits[byte >> 4]);
       out.push_back(kHexDigits[byte & 15]);
     }
+    i = stop + 1;
   }
-  out.append(text, from);
 }
 
 /// Escaped, or '-' when empty.

@@ -951,8 +951,11 @@ std::optional<Network> ParseNetwork(std::string_view text) {
 
 os::Result<bool> AddressInNetwork(std::string_view address, std::string_view network) {
   const auto parsed = ParseNetwork(network);
-  if (!parsed)
-    return os::Error{os::ErrorKind::kInvalid, 0, "\"" + std::string(network) + "\" is not an IP address or network"};
+  if (!parsed) {
+    std::string what(1, '"');
+    what.append(network).append("\" is not an IP address or network");
+    return os::Error{os::ErrorKind::kInvalid, 0, std::move(what)};
+  }
   const auto bytes = ParseAddress(address.substr(0, address.find('%')));  // fe80::1%eth0: the zone is not the network's
   if (!bytes) return false;
   if (IsMapped(*bytes) != IsMapped(parsed->address)) return false;  // ::/0 does not mean IPv4

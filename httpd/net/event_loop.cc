@@ -238,6 +238,7 @@ void EventLoop::Turn() {
   if (!connections_.empty() || accept_again_ms_ != 0) {
     timeout = next_sweep_ms_ > now_ms_ ? static_cast<int>(next_sweep_ms_ - now_ms_) : 0;
   }
+  if (draining_ && intake_watched_) timeout = timeout < 0 ? 50 : std::min(timeout, 50);
   if (logs_pending_ || !passing_.empty()) timeout = timeout < 0 ? 2 : std::min(timeout, 2);
   epoll_event events[256];
   const int n = ::epoll_wait(epoll_.get(), events, 256, timeout);
@@ -933,7 +934,15 @@ void EventLoop::ReceiveAdopted() {
   if (!intake_watched_) return;
   const os::Fd loan(::dup(setup_.intake));  // a Result-returning call wants an owner; adopting is rare
   auto message = handover::Receive(loan);
-  if (!message) return;
+  if (!message) {
+    if (message.error().kind == os::ErrorKind::kNotFound) {
+      ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, setup_.intake, nullptr);
+      intake_watched_ = false;
+    } else if (message.error().kind == os::ErrorKind::kInvalid && setup_.on_trouble) {
+      setup_.on_trouble(message.error().what);
+    }
+    return;
+  }
   auto connections = handover::UnpackConnections(std::move(message).value());
   if (!connections) {
     if (setup_.on_trouble) setup_.on_trouble(connections.error().what);
@@ -1041,20 +1050,12 @@ void EventLoop::Drain(const DrainPlan& plan) {
   FlushPassing();
 }
 
-void EventLoop::LastGeneration() {
-  last_generation_ = true;
-}
-
 bool EventLoop::Finished() {
   if (setup_.may_end && !setup_.may_end()) return false;
   if (!connections_.empty() || !passing_.empty()) return false;
-  if (!intake_watched_) return true;
-  if (!last_generation_) return false;
-  // Nothing can be sent to the intake any more; what is in it is ours.
-  ReceiveAdopted();
-  if (!connections_.empty() || !passing_.empty()) return false;
-  char byte;
-  return ::recv(setup_.intake, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0;
+  // An exclusive wait may wake another loop for the end-of-file: look ourselves.
+  if (intake_watched_) ReceiveAdopted();
+  return !intake_watched_ && connections_.empty() && passing_.empty();
 }
 
 }  // namespace httpd::net

@@ -25,7 +25,8 @@ struct ListenSource {
 /// How a loop leaves.
 struct DrainPlan {
   int successor = -1;        ///< where idle connections go (sending end of an intake, a loan); -1 = nowhere
-  bool read_intake = false;  ///< go on adopting from our own intake until LastGeneration(): the youngest generation's part
+  bool read_intake = false;  ///< go on adopting from our own intake until its end-of-file, which is the kernel's word that
+                             ///< nobody can send any more: the youngest generation's part
   bool keep_private = false; ///< go on answering on the private socket while anything is left
 };
 
@@ -64,8 +65,6 @@ class EventLoop {
 
   void SetAccepting(bool on);
   void Drain(const DrainPlan& plan);
-  /// No older generation exists any more: nothing can arrive in the intake after what is there now.
-  void LastGeneration();
   void StopNow() { stop_ = true; }
 
  private:
@@ -137,7 +136,6 @@ class EventLoop {
   bool watching_public_ = false;
   bool watching_private_ = false;
   bool draining_ = false;
-  bool last_generation_ = false;
   bool intake_watched_ = false;
   bool stop_ = false;
   bool logs_pending_ = false;

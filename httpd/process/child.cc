@@ -93,8 +93,12 @@ void Child::Drain(const handover::Message& message) {
   if (pass == "descriptor" && !successors_.empty()) plan.successor = successors_.back().get();
   plan.read_intake = message.GetNumber("INTAKE").value_or(0) != 0;
   plan.keep_private = message.GetNumber("PRIVATE").value_or(0) != 0;
-  OnEveryLoop([plan](net::EventLoop& loop) { loop.Drain(plan); },
-              [this, keep = plan.keep_private] { CloseListeners(keep); });
+  OnEveryLoop([plan](net::EventLoop& loop) { loop.Drain(plan); }, [this, plan, pass = std::string(pass)] {
+    CloseListeners(plan.keep_private);
+    // What nobody here sends to any more must not look open to its reader.
+    if (pass != "own" && setup_.intake_write >= 0) ::close(std::exchange(setup_.intake_write, -1));
+    std::erase_if(successors_, [&plan](const os::Fd& fd) { return fd.get() != plan.successor; });
+  });
 }
 
 void Child::OnMessage() {
@@ -112,8 +116,6 @@ void Child::OnMessage() {
   } else if (verb == "drain") {
     for (os::Fd& fd : message.value().descriptors) successors_.push_back(std::move(fd));
     Drain(message.value());
-  } else if (verb == "last") {
-    OnEveryLoop([](net::EventLoop& loop) { loop.LastGeneration(); }, {});
   } else if (verb == "stop") {
     OnEveryLoop([](net::EventLoop& loop) { loop.StopNow(); }, {});
   }
@@ -128,12 +130,7 @@ void Child::OnOrphaned() {
   limit.it_value.tv_usec = 800000;
   ::signal(SIGALRM, SIG_DFL);
   ::setitimer(ITIMER_REAL, &limit, nullptr);
-  OnEveryLoop(
-      [](net::EventLoop& loop) {
-        loop.Drain(net::DrainPlan{});
-        loop.LastGeneration();
-      },
-      [this] { CloseListeners(false); });
+  OnEveryLoop([](net::EventLoop& loop) { loop.Drain(net::DrainPlan{}); }, [this] { CloseListeners(false); });
   setup_.channel.Reset();  // the last descriptor of this socket: epoll forgets it with the close
 }
 

@@ -41,7 +41,6 @@ struct ChildSetup {
 ///
 ///     accept ON=0|1            answered with `accepting ON=...` when every loop has done it
 ///     drain PASS=none|own|descriptor INTAKE=0|1 PRIVATE=0|1
-///     last                     no older generation exists any more
 ///     stop                     end now; requests in progress are cut
 ///
 /// and says `ready` when it answers, `recycle` when MaxConnectionsPerChild is reached. When the channel closes the parent

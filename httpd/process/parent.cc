@@ -480,13 +480,6 @@ void Parent::Retire(std::unique_ptr<Generation> generation) {
   }
 }
 
-void Parent::TellLast() {
-  // Older generations may still send to our intake; the youngest may leave only when none is left.
-  if (state_ != State::kDraining || !current_ || current_->told_last || !old_.empty()) return;
-  current_->told_last = true;
-  for (ChildProcess& child : current_->children) TellChild(child, Message("last"));
-}
-
 void Parent::CheckGone() {
   for (auto generation = old_.begin(); generation != old_.end();) {
     if (!(*generation)->children.empty()) {
@@ -496,7 +489,6 @@ void Parent::CheckGone() {
     Retire(std::move(*generation));
     generation = old_.erase(generation);
   }
-  TellLast();
   if (state_ == State::kStopping || state_ == State::kDraining) replace_with_.reset();
   if (replace_with_ && old_.empty() && (!current_ || current_->children.empty())) FinishReplace();
   const bool children = std::any_of(old_.begin(), old_.end(), [](const auto& g) { return !g->children.empty(); }) ||
@@ -569,6 +561,7 @@ void Parent::AnnounceReady() {
   Log(Level::kNotice, "AH00094: Command line: '" + command_line_ + "'");
   auto told = handover::Notify("READY=1\nSTATUS=Processing requests...\nMAINPID=" + std::to_string(own_pid_) + "\n");
   if (!told) Log(Level::kError, "cannot say that the server is ready: " + told.error().Text());
+  if (standby_) ::unsetenv("NOTIFY_SOCKET");  // it was the orchestrator's, for this one message
   // Apache's way: what anything writes to stderr from now on is in the error log.
   const log::LogSink* sink = current_->logs->Find(current_->loaded->config.main.error_log);
   if (sink && !options_.one_process) ::dup2(sink->fd.get(), 2);
@@ -792,9 +785,9 @@ void Parent::BeginDrain() {
   for (Generation* generation : Generations()) generation->listeners.clear();
   if (auto removed = os::RemovePidFile(pid_file_, own_pid_); !removed) Log(Level::kError, removed.error().Text());
   const std::string pass = successor_.valid() ? "descriptor" : "none";
-  // Older generations first: once they have the order, nothing more comes into our own intake but what they sent before.
   for (const auto& generation : old_) DrainChildren(*generation, pass, false, false);
   if (current_) DrainChildren(*current_, pass, true, true);
+  intake_write_.Reset();  // its reader sees the end when the last who could send has let go
   if (drain_timeout_s_ > 0) {
     board_->header().drain_deadline = std::chrono::system_clock::to_time_t(clock_.WallNow()) + drain_timeout_s_;
     deadline_ = loop_->At(clock_.SteadyNow() + seconds(drain_timeout_s_), [this] {
@@ -1035,6 +1028,13 @@ Message Parent::HandleVerb(Control& control, Message& message, bool& answer_late
     return answer;
   }
   if (verb == "drain") {
+    if (state_ == State::kDraining && message.descriptors.size() == 1) {
+      // Our successor is itself being replaced: what is still passed on goes to its successor.
+      successor_ = std::move(message.descriptors.front());
+      for (const auto& generation : old_) DrainChildren(*generation, "descriptor", false, false);
+      if (current_) DrainChildren(*current_, "descriptor", true, true);
+      return Message("ok");
+    }
     if (!alive) return refuse_state();
     if (message.descriptors.size() > 1) return handover::Refusal("drain takes one descriptor at most");
     drain_timeout_s_ = static_cast<int>(

@@ -65,7 +65,6 @@ class Parent {
     ListenerList listeners;
     Identity identity;
     std::list<ChildProcess> children;
-    bool told_last = false;
     os::PollLoop::TimerId deadline = 0;
   };
   struct Control {
@@ -98,7 +97,6 @@ class Parent {
   void Tick();
   void CheckGone();
   void Retire(std::unique_ptr<Generation> generation);
-  void TellLast();
 
   void NewGeneration();
   void Promote();

@@ -140,16 +140,20 @@ TEST_F(LogFormatTest, StatusListsSelectWhatIsPrinted) {
 
 TEST_F(LogFormatTest, NoByteOfAClientCanEndALineOrLeaveItsQuotes) {
   for (int c = 0; c < 256; ++c) {
-    const std::string raw = "a" + std::string(1, static_cast<char>(c)) + "b";
-    record_.head = nullptr;
-    record_.raw_line = raw;
-    const std::string line = Render("%r");
-    if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\') {
-      EXPECT_EQ(line, raw);
-      continue;
+    for (const size_t before : {0u, 1u, 15u, 16u, 40u}) {
+      const std::string filler(before, 'f');
+      const std::string raw = filler + std::string(1, static_cast<char>(c)) + filler;
+      record_.head = nullptr;
+      record_.raw_line = raw;
+      const std::string line = Render("%r");
+      if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\') {
+        EXPECT_EQ(line, raw);
+        continue;
+      }
+      EXPECT_EQ(line[before], '\\') << c;
+      EXPECT_TRUE(line.ends_with(filler));
+      for (const char printed : line) EXPECT_TRUE(printed >= 0x20 && printed < 0x7f) << c;
     }
-    EXPECT_EQ(line[1], '\\') << c;
-    for (const char printed : line) EXPECT_TRUE(printed >= 0x20 && printed < 0x7f) << c;
   }
 }
 

@@ -202,7 +202,10 @@ TEST(Ranges, AttacksAreAnsweredWithTheWholeFile) {
   for (int i = 0; i < 21; ++i) overlaps += ",0-9";
   EXPECT_EQ(RangesOf(overlaps), std::nullopt) << "overlaps";
   std::string reversals = "bytes=999-999";
-  for (int i = 1; i < 22; ++i) reversals += "," + std::to_string(999 - 2 * i) + "-" + std::to_string(999 - 2 * i);
+  for (int i = 1; i < 22; ++i) {
+    const std::string at = std::to_string(999 - 2 * i);
+    reversals.append(",").append(at).append("-").append(at);
+  }
   EXPECT_EQ(RangesOf(reversals), std::nullopt) << "steps backwards";
   EXPECT_EQ(RangesOf("bytes=0-,0-"), std::nullopt) << "more bytes than the file has";
 }

@@ -1,0 +1,84 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "httpd/config/directives.h"
+#include "httpd/config/tree.h"
+
+namespace httpd::config {
+
+/// A host while it is being read: what it said itself, and what can only be settled when all is read.
+struct HostDraft {
+  struct Log {
+    AccessLog log;
+    bool transfer = false;  ///< TransferLog: the default format of the host
+  };
+  Host host;
+  std::set<std::string> said;                  ///< directives given, by name
+  std::map<std::string, std::string> formats;  ///< LogFormat nicknames
+  std::string transfer_format;                 ///< LogFormat without nickname
+  std::vector<Log> logs;
+};
+
+/// Require lines of one section or one <RequireAny|All|None>.
+struct RequireGroup {
+  enum class Kind { kAny, kAll, kNone };
+  Kind kind = Kind::kAny;
+  std::vector<RequireRule> rules;
+  bool whole = false;  ///< reduced from a <RequireAll> whose vetoes must not meet other alternatives
+};
+
+/// Where a directive stands.
+struct Scope {
+  HostDraft& draft;
+  bool in_virtual_host = false;
+  Section* section = nullptr;       ///< innermost; null outside
+  PerDirectory& settings;           ///< of the section, or of the host
+  RequireGroup* require = nullptr;  ///< null outside sections
+  const Node* parent = nullptr;     ///< section around it; null at top level
+};
+
+/// Second half of the reading: the tree into values.
+class Builder {
+ public:
+  Builder(const Tree& tree, const ReadRequest& request, const FileSource& files);
+
+  /// Applies every directive, then settles defaults, inheritance and limits.
+  os::Result<ServerConfig> Run();
+
+  /// Applies directives in one scope. The first complaint ends it; it is kept with its line, and true is returned.
+  bool Failed(const std::vector<Node>& nodes, Scope& scope);
+
+  /// For handlers.
+  ServerConfig& config() { return config_; }
+  std::vector<HostDraft>& virtual_hosts() { return virtual_hosts_; }
+  std::string Absolute(const std::string& path) const { return AbsolutePath(tree_.server_root, path); }
+  void Warn(const Node& node, const std::string& message) {
+    config_.warnings.push_back(WarningText(node.where, message));
+  }
+  bool Said(const std::string& directive) const { return main_.said.count(directive) > 0; }
+  const FileSource& files() const { return files_; }
+  const ReadRequest& request() const { return request_; }
+
+ private:
+  Complaint ApplyOne(const Node& node, Scope& scope);
+  Complaint Misplaced(const Directive& directive, const Node& node, const Scope& scope) const;
+  void SettleHost(HostDraft& draft);
+  void InheritFromMain(HostDraft& draft) const;
+  void SettleProcesses();
+  void WarnAboutListeners();
+
+  const Tree& tree_;
+  const ReadRequest& request_;
+  const FileSource& files_;
+  ServerConfig config_;
+  HostDraft main_;
+  std::vector<HostDraft> virtual_hosts_;
+  std::optional<os::Error> error_;
+};
+
+}  // namespace httpd::config

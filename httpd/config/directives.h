@@ -1,0 +1,75 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "httpd/config/tree.h"
+
+namespace httpd::config {
+
+class Builder;
+struct Scope;
+
+/// Where a directive may stand.
+enum ContextBit : unsigned { kInServer = 1, kInHost = 2, kInSection = 4 };
+
+/// How many arguments a directive takes. kRaw: the handler cuts the arguments itself (sections).
+enum class Arity {
+  kOne,
+  kOneOrTwo,
+  kTwo,
+  kTwoOrThree,
+  kOneToThree,
+  kAny,
+  kAtLeastOne,
+  kAtLeastTwo,
+  kFlag,
+  kListen,
+  kRaw
+};
+
+/// What is wrong, as Apache would say it; nothing when all is well.
+using Complaint = std::optional<std::string>;
+
+/// Directives that act while the tree is being read, because they decide what is read next.
+enum class OnRead {
+  kNo,
+  kServerRoot,
+  kInclude,
+  kIncludeOptional,
+  kDefine,
+  kUnDefine,
+  kLoadModule,
+  kIfDefine,
+  kIfModule,
+  kIfVersion
+};
+
+/// One directive: this table drives parsing, context checks, the errors and `httpd -L`.
+struct Directive {
+  const char* name;    ///< sections with their '<', as in Apache's -L
+  const char* module;  ///< file name of the module: "core.c"
+  unsigned contexts;
+  Arity arity;
+  const char* help;
+  OnRead on_read;
+  Complaint (*apply)(Builder&, Scope&, const Node&, const std::vector<std::string>& words);  ///< null when on_read
+};
+
+const std::vector<Directive>& Directives();
+
+/// Case-insensitive; nullptr when there is none.
+const Directive* FindDirective(std::string_view name);
+
+/// "Invalid command 'Foo', perhaps misspelled ..." with a guess when one is near.
+std::string UnknownDirective(std::string_view name);
+
+/// Checks the number of words. An empty required word counts as missing, as in Apache.
+Complaint CheckArity(const Directive& directive, const std::vector<std::string>& words);
+
+/// Text between the name of a section and its last '>'.
+std::string_view SectionArguments(const Node& node);
+
+}  // namespace httpd::config

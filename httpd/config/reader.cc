@@ -1,0 +1,258 @@
+#include "httpd/config/reader.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "httpd/config/builder.h"
+#include "httpd/config/lexer.h"
+
+namespace httpd::config {
+namespace {
+
+// Source  mod_log_config.c: the format of TransferLog, and what the nickname CLF stands for
+constexpr char kCommonLogFormat[] = "%h %l %u %t \"%r\" %>s %b";
+
+constexpr int kMostServers = 20000;         // Apache's MAX_SERVER_LIMIT
+constexpr int kMostThreadsPerChild = 1000;  // event loops; far above any number of cores
+
+void InheritSettings(const PerDirectory& from, PerDirectory& to) {
+  if (!to.directory_index) to.directory_index = from.directory_index;
+  if (!to.options) {
+    if (from.options) {
+      to.options = (*from.options | to.options_add) & ~to.options_remove;
+    }
+    const unsigned add = to.options_add;
+    const unsigned remove = to.options_remove;
+    to.options_add = (from.options_add & ~remove) | add;
+    to.options_remove = (from.options_remove & ~add) | remove;
+    if (to.options) to.options_add = to.options_remove = 0;
+  }
+  if (!to.handler) to.handler = from.handler;
+  if (!to.force_type) to.force_type = from.force_type;
+  if (!to.default_charset) to.default_charset = from.default_charset;
+  if (!to.enable_sendfile) to.enable_sendfile = from.enable_sendfile;
+  to.types.insert(from.types.begin(), from.types.end());
+  to.error_documents.insert(from.error_documents.begin(), from.error_documents.end());
+}
+
+}  // namespace
+
+Builder::Builder(const Tree& tree, const ReadRequest& request, const FileSource& files)
+    : tree_(tree), request_(request), files_(files) {
+  config_.server_root = tree.server_root;
+  config_.config_file = tree.config_file;
+  config_.includes = tree.includes;
+  for (const IncludedFile& file : tree.includes) config_.files.push_back(file.path);
+  config_.defines = tree.define_names;
+  config_.define_values = tree.define_values;
+  config_.loaded_modules = tree.loaded_modules;
+  config_.warnings = tree.warnings;
+}
+
+Complaint Builder::Misplaced(const Directive& directive, const Node& node, const Scope& scope) const {
+  if (scope.section) {
+    if (directive.contexts & kInSection) return std::nullopt;
+    return node.name + " not allowed in " + scope.parent->name + "> context";
+  }
+  if (scope.in_virtual_host) {
+    if (directive.contexts & kInHost) return std::nullopt;
+    if (directive.contexts & kInServer) return node.name + " cannot occur within <VirtualHost> section";
+    return node.name + " not allowed in <VirtualHost> context";
+  }
+  if (directive.contexts & kInServer) return std::nullopt;
+  return node.name + " not allowed here";
+}
+
+Complaint Builder::ApplyOne(const Node& node, Scope& scope) {
+  const Directive* directive = FindDirective(node.name);
+  if (!directive) return UnknownDirective(node.name);
+  if (auto complaint = Misplaced(*directive, node, scope)) return complaint;
+  std::vector<std::string> words;
+  if (directive->arity != Arity::kRaw) {
+    words = SplitWords(node.arguments);
+    if (auto complaint = CheckArity(*directive, words)) return complaint;
+  }
+  if (!scope.section) scope.draft.said.insert(directive->name);
+  return directive->apply(*this, scope, node, words);
+}
+
+bool Builder::Failed(const std::vector<Node>& nodes, Scope& scope) {
+  for (const Node& node : nodes) {
+    const auto complaint = ApplyOne(node, scope);
+    if (!complaint) continue;
+    if (!error_) error_ = SyntaxError(node.where, *complaint);  // the innermost one says most
+    return true;
+  }
+  return false;
+}
+
+void Builder::InheritFromMain(HostDraft& draft) const {
+  Host& to = draft.host;
+  const Host& from = main_.host;
+  const auto unsaid = [&](const char* directive) { return draft.said.count(directive) == 0; };
+  if (unsaid("ServerName")) {
+    to.server_name = from.server_name;
+    to.server_port = from.server_port;
+  }
+  if (unsaid("ServerAdmin")) to.server_admin = from.server_admin;
+  if (unsaid("DocumentRoot")) to.document_root = from.document_root;
+  if (unsaid("ErrorLog")) to.error_log = from.error_log;
+  if (unsaid("LogLevel")) to.log_level = from.log_level;
+  if (unsaid("KeepAlive")) to.keep_alive = from.keep_alive;
+  if (unsaid("KeepAliveTimeout")) to.keep_alive_timeout_ms = from.keep_alive_timeout_ms;
+  if (unsaid("MaxKeepAliveRequests")) to.max_keep_alive_requests = from.max_keep_alive_requests;
+  if (unsaid("Timeout")) to.timeout_ms = from.timeout_ms;
+  if (unsaid("TraceEnable")) to.trace_enable = from.trace_enable;
+  if (draft.logs.empty()) to.access_logs = from.access_logs;
+  InheritSettings(from.settings, to.settings);
+  to.sections.insert(to.sections.begin(), from.sections.begin(), from.sections.end());
+  // the first rule that matches wins, so its own come first
+  to.url_rules.insert(to.url_rules.end(), from.url_rules.begin(), from.url_rules.end());
+}
+
+void Builder::SettleHost(HostDraft& draft) {
+  for (HostDraft::Log& entry : draft.logs) {
+    std::string& format = entry.log.format;
+    if (entry.transfer) {
+      format = !draft.transfer_format.empty()   ? draft.transfer_format
+               : !main_.transfer_format.empty() ? main_.transfer_format
+                                                : kCommonLogFormat;
+    } else if (const auto own = draft.formats.find(format); own != draft.formats.end()) {
+      format = own->second;
+    } else if (const auto inherited = main_.formats.find(format); inherited != main_.formats.end()) {
+      format = inherited->second;
+    } else if (format == "CLF") {
+      format = kCommonLogFormat;
+    } else if (format.find('%') == std::string::npos) {
+      config_.warnings.push_back(
+          WarningText(entry.log.target.where, "WARNING: CustomLog format '" + format +
+                                                  "' is not a nickname of LogFormat and has no % directive: every line "
+                                                  "will say just that"));
+    }
+    draft.host.access_logs.push_back(entry.log);
+  }
+}
+
+void Builder::SettleProcesses() {
+  ServerConfig& c = config_;
+  const auto warn = [&](const std::string& text) { c.warnings.push_back(text); };
+  const auto number = [](int value) { return std::to_string(value); };
+  if (c.server_limit > kMostServers) {
+    warn("AH00497: WARNING: ServerLimit of " + number(c.server_limit) + " exceeds compile-time limit of " +
+         number(kMostServers) + " servers, decreasing to " + number(kMostServers) + ".");
+    c.server_limit = kMostServers;
+  } else if (c.server_limit < 1) {
+    warn("AH00499: WARNING: ServerLimit of " + number(c.server_limit) + " not allowed, increasing to 1.");
+    c.server_limit = 1;
+  }
+  if (c.threads_per_child > kMostThreadsPerChild) {
+    warn("AH00507: WARNING: ThreadsPerChild of " + number(c.threads_per_child) + " exceeds ThreadLimit of " +
+         number(kMostThreadsPerChild) + " threads, decreasing to " + number(kMostThreadsPerChild) + ".");
+    c.threads_per_child = kMostThreadsPerChild;
+  } else if (c.threads_per_child < 1) {
+    warn("AH00509: WARNING: ThreadsPerChild of " + number(c.threads_per_child) + " not allowed, increasing to 1.");
+    c.threads_per_child = 1;
+  }
+  // An event loop holds many requests, so Apache's other two rules (a multiple of ThreadsPerChild, at most ServerLimit
+  // times ThreadsPerChild) would only take capacity away.
+  if (c.max_request_workers < c.threads_per_child) {
+    warn("AH00511: WARNING: MaxRequestWorkers of " + number(c.max_request_workers) +
+         " is less than ThreadsPerChild of " + number(c.threads_per_child) + ", increasing to " +
+         number(c.threads_per_child) +
+         ". MaxRequestWorkers must be at least as large as the number of threads in a single server.");
+    c.max_request_workers = c.threads_per_child;
+  }
+  if (Said("StartServers") && c.start_servers < 1) {
+    warn("AH00517: WARNING: StartServers of " + number(c.start_servers) + " not allowed, increasing to 1.");
+    c.start_servers = 1;
+  } else if (c.start_servers > c.server_limit) {
+    warn("WARNING: StartServers of " + number(c.start_servers) + " exceeds ServerLimit of " + number(c.server_limit) +
+         ", decreasing to " + number(c.server_limit) + ".");
+    c.start_servers = c.server_limit;
+  }
+  if (Said("MinSpareThreads") && c.min_spare_threads < 1) {
+    warn("AH00519: WARNING: MinSpareThreads of " + number(c.min_spare_threads) +
+         " not allowed, increasing to 1 to avoid almost certain server failure. Please read the documentation.");
+    c.min_spare_threads = 1;
+  }
+  if (Said("MaxSpareThreads") && c.max_spare_threads <= c.min_spare_threads) {
+    const int least =
+        c.min_spare_threads < 1000000000 ? c.min_spare_threads + c.threads_per_child : c.min_spare_threads;
+    warn("WARNING: MaxSpareThreads of " + number(c.max_spare_threads) + " is not above MinSpareThreads of " +
+         number(c.min_spare_threads) + ", increasing to " + number(least) + ".");
+    c.max_spare_threads = least;
+  }
+}
+
+void Builder::WarnAboutListeners() {
+  for (const ListenAddress& any : config_.listen) {
+    if (!any.host.empty() && any.host != "::") continue;
+    const bool v6 = !any.host.empty();
+    for (const ListenAddress& one : config_.listen) {
+      const bool same_family = (one.host.find(':') != std::string::npos) == v6;
+      if (&one == &any || one.port != any.port || one.host.empty() || one.host == any.host || !same_family) continue;
+      config_.warnings.push_back(WarningText(
+          one.where, "WARNING: Listen " + (v6 ? "[" + one.host + "]" : one.host) + ":" + std::to_string(one.port) +
+                         " collides with Listen " + (v6 ? "[::]:" : "") + std::to_string(any.port) + " on line " +
+                         std::to_string(any.where.line) + " of " + any.where.file + ", which takes every address"));
+    }
+  }
+}
+
+os::Result<ServerConfig> Builder::Run() {
+  Scope top{main_, false, nullptr, main_.host.settings, nullptr, nullptr};
+  if (Failed(tree_.nodes, top)) return *error_;
+  ServerConfig& c = config_;
+  if (c.runtime_dir.empty()) c.runtime_dir = Absolute("run");
+  if (c.pid_file.empty()) c.pid_file = AbsolutePath(c.runtime_dir, "httpd.pid");
+  Host& host = main_.host;
+  if (host.document_root.empty()) {
+    host.document_root = Absolute("htdocs");
+    if (request_.check_document_root && !files_.is_directory(host.document_root)) {
+      c.warnings.push_back("AH00112: Warning: DocumentRoot [" + host.document_root + "] does not exist");
+    }
+  }
+  if (host.error_log.kind == LogTarget::Kind::kNone) {
+    host.error_log.kind = LogTarget::Kind::kFile;
+    host.error_log.text = Absolute("logs/error_log");
+  }
+  SettleHost(main_);
+  for (HostDraft& draft : virtual_hosts_) {
+    SettleHost(draft);
+    InheritFromMain(draft);
+    c.virtual_hosts.push_back(std::move(draft.host));
+  }
+  c.main = std::move(host);
+  SettleProcesses();
+  WarnAboutListeners();
+  return std::move(config_);
+}
+
+os::Result<ServerConfig> ReadConfiguration(const ReadRequest& request, const FileSource& files) {
+  auto tree = ReadTree(request, files);
+  if (!tree) return tree.error();
+  return Builder(tree.value(), request, files).Run();
+}
+
+const std::vector<ModuleName>& BuiltInModules() {
+  static const std::vector<ModuleName> modules = {
+      {"core.c", "core_module"},
+      {"mod_so.c", "so_module"},
+      {"http_core.c", "http_module"},
+      {"mod_log_config.c", "log_config_module"},
+      {"mod_logio.c", "logio_module"},
+      {"mod_unixd.c", "unixd_module"},
+      {"event.c", "mpm_event_module"},
+      {"mod_mime.c", "mime_module"},
+      {"mod_dir.c", "dir_module"},
+      {"mod_alias.c", "alias_module"},
+      {"mod_status.c", "status_module"},
+      {"mod_authz_core.c", "authz_core_module"},
+      {"mod_authz_host.c", "authz_host_module"},
+      {"mod_systemd.c", "systemd_module"},
+      {"mod_version.c", "version_module"},
+  };
+  return modules;
+}
+
+}  // namespace httpd::config

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "httpd/config/reader.h"
+#include "httpd/config/server_config.h"
+#include "os/error.h"
+
+namespace httpd::config {
+
+/// One directive or section as read: variables expanded, includes and conditions gone.
+struct Node {
+  std::string name;       ///< as written; sections with '<' and without '>': "<Directory"
+  std::string arguments;  ///< rest of the line, still quoted; of a section with its '>'
+  SourceLine where;
+  std::vector<Node> children;
+};
+
+/// What reading the files brings.
+struct Tree {
+  std::vector<Node> nodes;
+  std::string server_root;
+  std::string config_file;
+  std::vector<IncludedFile> includes;
+  std::vector<std::string> define_names;  ///< in order
+  std::map<std::string, std::string> define_values;
+  std::vector<std::string> loaded_modules;
+  std::vector<std::string> warnings;
+};
+
+/// First half of the reading: files into a tree. Obeys ServerRoot, Include, Define, LoadModule, <IfDefine>, <IfModule>,
+/// <IfVersion>; checks that sections open and close in order. Nothing else is looked at.
+///
+/// Limits  128 nested includes (Apache's), 10,000 files, 100 nested sections, 64 MiB of expanded lines: more than that
+/// is
+///         a loop, and said to be one.
+os::Result<Tree> ReadTree(const ReadRequest& request, const FileSource& files);
+
+/// "AH00526: Syntax error on line N of FILE:\nMESSAGE"
+os::Error SyntaxError(const SourceLine& where, const std::string& message);
+
+/// "MESSAGE (FILE:LINE)"
+std::string WarningText(const SourceLine& where, const std::string& message);
+
+/// `path` as it is when absolute, otherwise below `server_root`.
+std::string AbsolutePath(const std::string& server_root, const std::string& path);
+
+}  // namespace httpd::config
