@@ -213,8 +213,9 @@ int RunStop(const Options& options, Report& report, os::Clock& clock) {
       more.set("connections", status.value().connections);
       more.set("busy", status.value().busy);
       more.set("oldest_ms", status.value().oldest_ms);
-      report.Progress("process " + std::to_string(instance.id.pid) + ": " + std::to_string(status.value().connections) +
-                          " connections, " + std::to_string(status.value().busy) + " requests left",
+      report.Progress("process " + std::to_string(instance.id.pid) + ": " +
+                          CountOf(status.value().connections, "connection") + ", " +
+                          CountOf(status.value().busy, "request") + " left",
                       more);
     }
     if (timeout != 0 && clock.SteadyNow() >= deadline - milliseconds(50)) cut += busy;

@@ -32,7 +32,8 @@ class Newcomer {
   void ReadErrors();              ///< takes what is in the pipe; call whenever it is readable
   std::string LastWords() const;  ///< the sentence in what it wrote
 
-  bool HasEnded();  ///< also reaps
+  bool HasEnded();                                                                  ///< also reaps
+  bool EndedWell() const { return exit_ && !exit_->signaled && exit_->code == 0; }  ///< somebody stopped it
   /// "exited with status 1: AH00526: ..." once it has ended
   std::string HowItEnded() const;
 

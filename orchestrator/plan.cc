@@ -115,6 +115,10 @@ os::Result<int> ParseCount(std::string_view text, int low, int high) {
   return number;
 }
 
+std::string CountOf(int64_t number, std::string_view thing) {
+  return std::to_string(number) + " " + std::string(thing) + (number == 1 ? "" : "s");
+}
+
 ListenerDiff CompareListeners(std::span<const std::string> old_ones, std::span<const std::string> wanted) {
   ListenerDiff diff;
   const auto in = [](std::span<const std::string> list, const std::string& address) {
@@ -128,7 +132,7 @@ ListenerDiff CompareListeners(std::span<const std::string> old_ones, std::span<c
 }
 
 std::string ListenerDiff::Text() const {
-  std::string out = "keep " + std::to_string(keep.size()) + (keep.size() == 1 ? " listener" : " listeners");
+  std::string out = "keep " + CountOf(static_cast<int64_t>(keep.size()), "listener");
   for (const std::string& address : add) out += ", add " + address;
   for (const std::string& address : remove) out += ", remove " + address;
   return out;

@@ -159,6 +159,8 @@ os::Result<std::chrono::milliseconds> ParseSeconds(std::string_view text);
 /// Whole number in [low, high]. @return kInvalid
 os::Result<int> ParseCount(std::string_view text, int low, int high);
 
+std::string CountOf(int64_t number, std::string_view thing);  ///< "1 request", "2 requests"
+
 // ---- listeners -----------------------------------------------------------------------------------------------------
 
 /// Old and new listeners by address text ("0.0.0.0:80"), in the order of the lists they come from.

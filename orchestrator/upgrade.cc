@@ -54,10 +54,6 @@ std::string Seconds(milliseconds span) {
   return text + " s";
 }
 
-std::string Count(int64_t number, const std::string& thing) {
-  return std::to_string(number) + " " + thing + (number == 1 ? "" : "s");
-}
-
 std::string Megabytes(int64_t bytes) {
   return std::to_string(bytes >> 20) + " MiB";
 }
@@ -94,6 +90,8 @@ class Upgrade {
   int TakeBack(Step at, const std::string& reason);
   void WatchOld();
   Outcome NewcomerEnded();
+  void Commit();
+  void RedirectDrainers(const os::Fd& intake);
 
   /// Turns the loop until `true_now` or the end of `limit`; also ends when a signal asks to stop (before the commit
   /// point) or the newcomer has ended.
@@ -113,8 +111,10 @@ class Upgrade {
   httpd::RunConfig config_;
   httpd::Instance old_;
   Context context_;
-  std::vector<handover::Listener> old_listeners_;  ///< held to the end: while we have them nobody is refused
-  std::vector<handover::Listener> listeners_;      ///< the newcomer's
+  // Both are held until the commit point, not longer: a port that is removed, or a server that is stopped while we wait
+  // for the drain, must refuse its clients and not let them wait in a queue that only we keep open.
+  std::vector<handover::Listener> old_listeners_;
+  std::vector<handover::Listener> listeners_;  ///< the newcomer's
   std::string listener_text_;
   std::optional<Newcomer> newcomer_;
   httpd::Control newcomer_control_;
@@ -185,7 +185,7 @@ int Upgrade::Run() {
                      " drains by itself");
     }
   }
-  if (newcomer_gone_) {
+  if (newcomer_gone_ && !httpd::FindServing(config_) && !newcomer_->EndedWell()) {
     return End("failed", kExitFailed,
                "the new instance " + newcomer_->HowItEnded() +
                    " after the old one had been told to leave: nobody serves; start it with orchestrator start");
@@ -395,7 +395,7 @@ std::string Upgrade::CheckDraining() const {
     return found.hello && found.hello->state == httpd::State::kDraining;
   });
   if (draining < options_.max_draining) return "";
-  return Count(draining, "older instance") + " still drain, and --max-draining is " +
+  return CountOf(draining, "older instance") + " still drain, and --max-draining is " +
          std::to_string(options_.max_draining) + ": wait, or shorten GracefulShutdownTimeout";
 }
 
@@ -506,7 +506,7 @@ Outcome Upgrade::Launch() {
   });
   if (!watched) return {Event::kFailed, watched.error().Text()};
   return {Event::kSucceeded, "process " + std::to_string(newcomer_->pid()) + " in standby with " +
-                                 Count(static_cast<int64_t>(listeners_.size()), "listener")};
+                                 CountOf(static_cast<int64_t>(listeners_.size()), "listener")};
 }
 
 Outcome Upgrade::AwaitReady() {
@@ -576,7 +576,7 @@ Outcome Upgrade::ProbeNewcomer() {
   loop_->Turn(milliseconds(0));
   if (newcomer_gone_) return NewcomerEnded();
   if (!failed.empty()) return {Event::kFailed, std::move(failed)};
-  return {Event::kSucceeded, Count(static_cast<int64_t>(options_.probes.size()), "probe") + " passed"};
+  return {Event::kSucceeded, CountOf(static_cast<int64_t>(options_.probes.size()), "probe") + " passed"};
 }
 
 // ---- switched, baked -----------------------------------------------------------------------------------------------
@@ -641,13 +641,13 @@ Outcome Upgrade::Bake() {
     now = {status.value().accesses, status.value().errors};
     if (IsErrorRateWorse(old_traffic_, now)) {
       return {Event::kFailed, "the new instance answered " + std::to_string(now.errors) + " of " +
-                                  Count(now.requests, "request") + " with an error (the old one " +
+                                  CountOf(now.requests, "request") + " with an error (the old one " +
                                   std::to_string(old_traffic_.errors) + " of " + std::to_string(old_traffic_.requests) +
                                   ")"};
     }
   }
   return {Event::kSucceeded,
-          Count(now.requests, "request") + ", " + Count(now.errors, "error") + " in " + Seconds(options_.bake)};
+          CountOf(now.requests, "request") + ", " + CountOf(now.errors, "error") + " in " + Seconds(options_.bake)};
 }
 
 // ---- draining, done ------------------------------------------------------------------------------------------------
@@ -660,8 +660,7 @@ Outcome Upgrade::Drain() {
   const std::string limit = timeout == 0 ? "no time limit" : "at most " + Seconds(seconds(timeout));
   drain_began_ = clock_.SteadyNow();
   if (old_gone_) {
-    committed_ = true;
-    lock_->Release();
+    Commit();
     return {Event::kSucceeded, "the old one has gone already"};
   }
   auto intake = newcomer_control_.Adopt();
@@ -675,14 +674,38 @@ Outcome Upgrade::Drain() {
       return {Event::kFailed, "the old instance cannot be told to leave: " + signaled.error().Text()};
     }
   }
-  committed_ = true;
+  Commit();
+  RedirectDrainers(intake.value());
   if (auto status = old_.control.AskStatus(1000); status) last_status_ = status.value();
-  lock_->Release();  // a next upgrade may start while this one's old instance drains
   std::string what = "process " + std::to_string(old_.id.pid) + " leaves";
   if (last_status_) {
-    what += ": " + Count(last_status_->connections, "connection") + ", " + Count(last_status_->busy, "request");
+    what += ": " + CountOf(last_status_->connections, "connection") + ", " + CountOf(last_status_->busy, "request");
   }
   return {Event::kSucceeded, what + "; " + limit};
+}
+
+/// From here on there is no way back.
+void Upgrade::Commit() {
+  committed_ = true;
+  lock_->Release();  // a next upgrade may start while this one's old instance drains
+  old_listeners_.clear();
+  listeners_.clear();
+}
+
+/// Instances of earlier upgrades pass their idle connections to the one that has just been told to leave; from now on
+/// they pass them to the newcomer. Who cannot be told serves what it has to the end, as before.
+void Upgrade::RedirectDrainers(const os::Fd& intake) {
+  auto list = httpd::ListInstances(config_.runtime_dir);
+  if (!list) return;
+  for (const httpd::Found& found : list.value()) {
+    if (!found.hello || found.hello->state != httpd::State::kDraining || found.pid == old_.id.pid) continue;
+    auto control = httpd::Control::Connect(config_.runtime_dir, found.pid);
+    if (!control) continue;
+    if (auto told = control.value().Redirect(intake); !told) {
+      report_.Note("process " + std::to_string(found.pid) + " goes on passing connections to process " +
+                   std::to_string(old_.id.pid) + ": " + told.error().Text());
+    }
+  }
 }
 
 Outcome Upgrade::AwaitOldGone() {
@@ -710,9 +733,10 @@ Outcome Upgrade::AwaitOldGone() {
         std::string left = timeout == 0 ? "no limit"
                                         : "deadline in " + Seconds(seconds(std::max<int64_t>(
                                                                0, std::chrono::ceil<seconds>(deadline - now).count())));
-        report_.Progress(Count(status.value().connections, "connection") + ", " +
-                             Count(status.value().busy, "request") + " left in process " + std::to_string(old_.id.pid) +
-                             ", oldest " + std::to_string(status.value().oldest_ms) + " ms; " + left,
+        report_.Progress(CountOf(status.value().connections, "connection") + ", " +
+                             CountOf(status.value().busy, "request") + " left in process " +
+                             std::to_string(old_.id.pid) + ", oldest " + std::to_string(status.value().oldest_ms) +
+                             " ms; " + left,
                          more);
       }
     }
@@ -730,9 +754,9 @@ Outcome Upgrade::AwaitOldGone() {
   const bool at_deadline = timeout != 0 && clock_.SteadyNow() >= deadline - milliseconds(50);
   const int64_t busy = last_status_ ? last_status_->busy : 0;
   if (kill_sent) httpd::RemoveLeftFiles(config_.runtime_dir, old_.id.pid);
-  if (at_deadline && (busy > 0 || term_sent)) {
+  if (at_deadline && (busy > 0 || (kill_sent && !last_status_))) {
     cut_ = true;
-    cut_text_ = Count(busy, "request") + " of process " + std::to_string(old_.id.pid) + " " +
+    cut_text_ = CountOf(busy, "request") + " of process " + std::to_string(old_.id.pid) + " " +
                 (busy == 1 ? "was" : "were") + " cut at the deadline of " + Seconds(seconds(timeout)) +
                 (kill_sent   ? ", and it had to be killed"
                  : term_sent ? ", and it needed a TERM"

@@ -239,6 +239,16 @@ os::Status Control::Drain(int timeout, const os::Fd& intake) {
   return os::kDone;
 }
 
+os::Status Control::Redirect(const os::Fd& intake) {
+  Message request("drain");
+  const int copy = ::fcntl(intake.get(), F_DUPFD_CLOEXEC, 3);
+  if (copy < 0) return os::SysError(errno, "copy a descriptor");
+  request.descriptors.emplace_back(copy);
+  auto answer = handover::Ask(socket_, request, kAnswerMs);
+  if (!answer) return answer.error();
+  return os::kDone;
+}
+
 os::Result<Status> Control::AskStatus(int milliseconds) {
   auto answer = handover::Ask(socket_, Message("status"), milliseconds);
   if (!answer) return answer.error();
@@ -340,13 +350,10 @@ os::Result<std::vector<Found>> ListInstances(const std::filesystem::path& runtim
 }
 
 void RemoveLeftFiles(const std::filesystem::path& runtime_dir, pid_t pid) {
-  auto names = os::ListDirectory(runtime_dir);
-  if (!names) return;
-  const std::string number = std::to_string(pid);
-  for (const std::string& name : names.value()) {
-    if (!name.starts_with("httpd." + number + ".") && !name.ends_with("." + number)) continue;
+  const std::string head = "httpd." + std::to_string(pid);
+  for (const char* tail : {".control", ".http", ".lock"}) {
     std::error_code ignored;
-    std::filesystem::remove(runtime_dir / name, ignored);  // a directory that is not empty stays
+    std::filesystem::remove(runtime_dir / (head + tail), ignored);
   }
 }
 

@@ -120,6 +120,8 @@ class Control {
   /// Told to leave. @param timeout seconds, 0 = no limit  @param intake of the successor; may be invalid (nothing is
   /// passed)
   os::Status Drain(int timeout, const os::Fd& intake);
+  /// Tells an instance that drains already where to pass connections from now on: its successor is itself replaced.
+  os::Status Redirect(const os::Fd& intake);
   os::Result<Status> AskStatus(int milliseconds = 5000);
   os::Status Stop();
   bool valid() const { return socket_.valid(); }
@@ -156,7 +158,8 @@ struct Found {
 /// Every instance of the runtime directory, oldest first. A directory that is not there holds none.
 os::Result<std::vector<Found>> ListInstances(const std::filesystem::path& runtime_dir);
 
-/// Removes what an instance that has ended left in the runtime directory: names "httpd.<pid>.*" and "*.<pid>".
+/// Removes what an instance that has ended left in the runtime directory: httpd.<pid>.control, .http and .lock. Nothing
+/// else: that directory may be one of logs, where a name that ends in a number is somebody's rotated log.
 void RemoveLeftFiles(const std::filesystem::path& runtime_dir, pid_t pid);
 
 /// GET over the private socket, at most 5 s. @return the response's status; kIo or kTimeout: why there was none

@@ -272,11 +272,16 @@ class Server {
     }
     if (request.verb == "drain") {
       if (config_.Is("refuses-drain")) return handover::Refusal("I stay");
+      if (state_ == "draining") {
+        ++redirected_;
+        return request.descriptors.size() == 1 ? Message("ok") : handover::Refusal("no intake");
+      }
       if (request.descriptors.size() != 1 && !request.Get("TIMEOUT")) return handover::Refusal("no intake");
       StartDrain(static_cast<int>(request.GetNumber("TIMEOUT").value_or(0)));
       return ok;
     }
     if (request.verb == "status") {
+      if (redirected_ > 0) ok.Add("REDIRECTED", std::to_string(redirected_));
       ok.Add("STATE", state_).Add("CONNECTIONS", std::to_string(held_.size()));
       ok.Add("BUSY", std::to_string(held_.size())).Add("ACCESSES", std::to_string(requests_));
       ok.Add("ERRORS", config_.Is("errors") ? std::to_string(requests_) : "0").Add("CHILDREN", "1");
@@ -381,6 +386,7 @@ class Server {
   int owner_ = -1;
   bool accepting_ = false;
   int64_t requests_ = 0;
+  int redirected_ = 0;
 };
 
 }  // namespace
