@@ -217,9 +217,12 @@ TEST(Differential, SixtyCommandLinesAndMoreDoWhatDebiansRotatelogsDoes) {
     SCOPED_TRACE(test.name);
     TempDir ours;
     TempDir theirs;
-    // In one second of one day: what is compared includes intervals.
-    const Seen a = Observe(ROTATELOGS, test, ours.path() / "d");
-    const Seen b = Observe(kDebian, test, theirs.path() / "d");
+    Seen a = Observe(ROTATELOGS, test, ours.path() / "d");
+    Seen b = Observe(kDebian, test, theirs.path() / "d");
+    if (a != b) {  // an interval may have ended between the two: once more, close together
+      a = Observe(ROTATELOGS, test, ours.path() / "again");
+      b = Observe(kDebian, test, theirs.path() / "again");
+    }
     EXPECT_EQ(a, b);
   }
 }
