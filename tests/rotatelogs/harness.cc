@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <thread>
 
 #include "os/file.h"
 
@@ -99,11 +100,12 @@ std::string ReadToEnd(const os::Fd& fd, int seconds) {
 
 Outcome Execute(const StartOptions& options, std::string_view input) {
   Child child = Start(options);
+  Outcome out;
+  std::thread reader([&] { out.out = ReadToEnd(child.out); });  // beside stderr: a full pipe would stop the program
   Write(child.in, input);
   child.in.Reset();
-  Outcome out;
   out.err = ReadToEnd(child.err);
-  out.out = ReadToEnd(child.out);
+  reader.join();
   out.status = Wait(child);
   return out;
 }
