@@ -6,6 +6,7 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -338,12 +339,21 @@ void Writer::RunHooks(const Segment& segment) {
     if (!segment.previous.empty()) options.arguments.push_back(FullPath(segment.previous));
     options.environment = os::Environment();
     options.descriptors = {{1, 1}, {2, 2}};  // not 0: the program must not eat log lines
+    Reap();
     if (auto started = os::Spawn(options); !started) {
       const int sys = started.error().sys;
       say_("Could not spawn post-rotate process '" + settings_.program + "': " + Strerror(sys));
     }
   }
   meeting_->SetHooksDone(meeting_->Epoch());
+}
+
+/// Post-rotate programs are not waited for; those that have ended are collected here, now and then. (With SIGCHLD
+/// ignored the kernel would do it, but so early that a short program has no pidfd any more.)
+void Writer::Reap() {
+  if (settings_.program.empty()) return;
+  while (::waitpid(-1, nullptr, WNOHANG) > 0) {
+  }
 }
 
 /// The link changes from the old to the new file in one step: there is no moment without it.
@@ -507,6 +517,7 @@ void Writer::CloseFile() {
 }
 
 Status Writer::Idle() {
+  Reap();
   if (!meeting_ && settings_.create_empty && settings_.seconds > 0) return Open();
   if (!meeting_ || mid_line_) return kDone;
   if (!file_.valid()) return kDone;
@@ -642,7 +653,7 @@ class Program {
     if (::pipe2(ends, O_CLOEXEC) != 0) return false;
     ::close(ends[1]);
     g_end = ends[0];
-    ::signal(SIGCHLD, SIG_IGN);
+    ::signal(SIGCHLD, SIG_DFL);
     ::signal(SIGXFSZ, SIG_IGN);
     struct sigaction action {};
     action.sa_sigaction = OnEnd;

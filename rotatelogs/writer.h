@@ -73,6 +73,7 @@ class Writer {
   os::Status CheckDue(bool force);
   void Adopt(os::Fd fd, const Segment& segment);
   void RunHooks(const Segment& segment);
+  void Reap();
   bool MakeLink(const std::string& path);
   os::Status WriteFully(std::string_view data);
   bool Wait(std::chrono::milliseconds span);

@@ -152,10 +152,13 @@ Complaint SetListen(Builder& builder, Scope&, const Node& node, const Words& wor
   const auto number = Port(port);
   if (!number) return "Invalid address or port";
   address.port = *number;
-  if (host.starts_with('[') && host.ends_with(']') && host.size() > 2) {
-    host = host.substr(1, host.size() - 2);
-    if (!IsIpv6(host)) return "Invalid address or port";
-    address.host = host;
+  if (host.starts_with('[')) {
+    in6_addr numeric{};
+    if (!host.ends_with(']') || ::inet_pton(AF_INET6, host.substr(1, host.size() - 2).c_str(), &numeric) != 1) {
+      return "Invalid address or port";
+    }
+    char canonical[INET6_ADDRSTRLEN];  // so that two spellings of one address are seen to be one
+    address.host = ::inet_ntop(AF_INET6, &numeric, canonical, sizeof canonical);
   } else if (!host.empty() && host != "*") {
     if (!IsIpv4(host)) return "Listen takes a numeric address: '" + host + "' is not one (IPv6 goes in brackets)";
     if (host != "0.0.0.0") address.host = host;
@@ -626,7 +629,7 @@ Complaint AddTypes(Builder&, Scope& scope, const Node&, const Words& words) {
 Complaint AddErrorDocument(Builder& builder, Scope& scope, const Node& node, const Words& words) {
   const auto status = Number(words[0]);
   if (!status || *status < 400 || *status > 599) return "Unsupported HTTP response code " + words[0];
-  if (*status == 401 && words[1].find("://") != std::string::npos && !words[1].starts_with('"')) {
+  if (*status == 401 && words[1].find("://") != std::string::npos) {
     builder.Warn(node, "AH00113: cannot use a full URL in a 401 ErrorDocument directive --- ignoring!");
     return kFine;
   }

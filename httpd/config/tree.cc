@@ -15,7 +15,7 @@ namespace {
 constexpr int kMaxIncludeDepth = 128;
 constexpr size_t kMaxFiles = 10000;
 constexpr size_t kMaxSections = 100;
-constexpr size_t kMaxExpandedBytes = 64u << 20;
+constexpr size_t kMaxExpandedBytes = 16u << 20;
 
 // What <IfVersion> compares with: the release of Apache whose behaviour this server follows.
 constexpr std::array<int, 3> kVersion = {2, 4, 71};
@@ -188,7 +188,7 @@ class TreeReader {
       out.append(line, end + 1, next == std::string::npos ? next : next - end - 1);
       at = next;
       if (out.size() > kMaxExpandedBytes - expanded_bytes_) {
-        return "Variables expand to more than 64 MiB. There appears to be a recursion.";
+        return "Variables expand to more than 16 MiB. There appears to be a recursion.";
       }
     }
     if (at != std::string::npos) out.append(line, at);

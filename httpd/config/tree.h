@@ -34,7 +34,7 @@ struct Tree {
 /// First half of the reading: files into a tree. Obeys ServerRoot, Include, Define, LoadModule, <IfDefine>, <IfModule>,
 /// <IfVersion>; checks that sections open and close in order. Nothing else is looked at.
 ///
-/// Limits  128 nested includes (Apache's), 10,000 files, 100 nested sections, 64 MiB of expanded lines: more than that
+/// Limits  128 nested includes (Apache's), 10,000 files, 100 nested sections, 16 MiB of expanded lines: more than that
 /// is
 ///         a loop, and said to be one.
 os::Result<Tree> ReadTree(const ReadRequest& request, const FileSource& files);

@@ -171,11 +171,18 @@ os::Status LoadClient::Impl::Prepare() {
   if (o_.run.empty() || o_.run.find_first_of(" &#\"\r\n") != std::string::npos) {
     return os::Error{os::ErrorKind::kInvalid, 0, "run name \"" + o_.run + "\" must have no spaces, quotes, & or #"};
   }
-  if (o_.small.empty()) return os::Error{os::ErrorKind::kInvalid, 0, "no small file to ask for"};
-  if (o_.think_min > o_.think_max) return os::Error{os::ErrorKind::kInvalid, 0, "think time: minimum above maximum"};
-  if (o_.late <= milliseconds(0)) return os::Error{os::ErrorKind::kInvalid, 0, "late must be above 0 ms"};
+  const auto invalid = [](const char* what) { return os::Error{os::ErrorKind::kInvalid, 0, what}; };
+  const auto& n = o_.connections;
+  if (std::any_of(n.begin(), n.end(), [](int count) { return count < 0; })) return invalid("clients: below 0");
+  if (std::all_of(n.begin(), n.end(), [](int count) { return count == 0; })) return invalid("no clients of any kind");
+  if (o_.rate < 0 || o_.duration.count() < 0 || o_.download_time.count() <= 0 || o_.upload_time.count() < 0) {
+    return invalid("rate and times must not be negative, the time of a download must be above 0");
+  }
+  if (o_.small.empty()) return invalid("no small file to ask for");
+  if (o_.think_min > o_.think_max) return invalid("think time: minimum above maximum");
+  if (o_.late <= milliseconds(0)) return invalid("late must be above 0 ms");
   const bool downloads = o_.connections[static_cast<size_t>(ClientKind::kDownload)] > 0;
-  if (downloads && o_.big.empty()) return os::Error{os::ErrorKind::kInvalid, 0, "download clients need a big file"};
+  if (downloads && o_.big.empty()) return invalid("download clients need a big file");
 
   for (const auto& path : o_.small) {
     auto body = Fetch(path);

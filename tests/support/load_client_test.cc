@@ -461,6 +461,7 @@ TEST(LoadClient, ReferenceThatIsNotA200IsRefusedWithItsAddress) {
   LoadOptions options;
   options.server = server.address();
   options.run = "t";
+  options.connections[0] = 1;
   os::SystemClock clock;
   const auto client = LoadClient::Create(options, clock);
   ASSERT_FALSE(client);
