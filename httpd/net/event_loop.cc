@@ -29,6 +29,7 @@ constexpr size_t kOutFlushBytes = 128U << 10;
 constexpr size_t kSendfileBytes = 1U << 20;   // per turn and connection: a fast client must not own the loop
 constexpr int kAcceptsPerTurn = 32;
 constexpr uint64_t kSweepMs = 100;
+constexpr uint64_t kIdleSweepMs = 250;
 constexpr uint64_t kLingerMs = 2000;
 
 // epoll user data: a Connection pointer is even; these are odd, with a number above.
@@ -235,7 +236,7 @@ void EventLoop::Run() {
 
 void EventLoop::Turn() {
   int timeout = -1;
-  if (!connections_.empty() || accept_again_ms_ != 0) {
+  if (!connections_.empty() || accept_again_ms_ != 0 || watching_public_) {
     timeout = next_sweep_ms_ > now_ms_ ? static_cast<int>(next_sweep_ms_ - now_ms_) : 0;
   }
   if (draining_ && intake_watched_) timeout = timeout < 0 ? 50 : std::min(timeout, 50);
@@ -247,7 +248,10 @@ void EventLoop::Turn() {
     const uint64_t data = events[i].data.u64;
     switch (data & 7) {
       case kTagListener:
-        Accept(setup_.listeners[data >> 3]);
+        // It may have been removed earlier in this turn.
+        if (setup_.listeners[data >> 3].is_private ? watching_private_ : watching_public_) {
+          Accept(setup_.listeners[data >> 3]);
+        }
         break;
       case kTagWake: {
         uint64_t count;
@@ -297,12 +301,19 @@ void EventLoop::UpdateAccepting() {
     // DEL comes before any close: the descriptor is shared with other processes, a close alone would leave it registered.
     ::epoll_ctl(epoll_.get(), want ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, source.fd, &event);
   }
+  const bool left_public = watching_public_ && !want_public && room;
   watching_public_ = want_public;
   watching_private_ = want_private;
+  if (left_public) {
+    // An exclusive wait wakes one loop for a connection. If it was this one, a moment ago, nobody else will be woken for
+    // it: take what is there. What arrives from now on wakes others.
+    for (const ListenSource& source : setup_.listeners) {
+      if (!source.is_private) Accept(source);
+    }
+  }
 }
 
 void EventLoop::Accept(const ListenSource& source) {
-  if (!(source.is_private ? watching_private_ : watching_public_)) return;  // removed earlier in this turn
   for (int i = 0; i < kAcceptsPerTurn; ++i) {
     sockaddr_storage raw{};
     socklen_t length = sizeof raw;
@@ -366,7 +377,7 @@ EventLoop::Connection* EventLoop::NewConnection(os::Fd fd, uint16_t local_port, 
   c->index = static_cast<uint32_t>(connections_.size());
   connections_.push_back(c);
   Bump(setup_.slot->counters.connections, 1);
-  if (next_sweep_ms_ <= now_ms_) next_sweep_ms_ = now_ms_ + kSweepMs;
+  next_sweep_ms_ = std::min(next_sweep_ms_, now_ms_ + kSweepMs);
   return c;
 }
 
@@ -903,7 +914,7 @@ void EventLoop::StartLinger(Connection* c) {
 }
 
 void EventLoop::Sweep() {
-  next_sweep_ms_ = now_ms_ + kSweepMs;
+  next_sweep_ms_ = now_ms_ + (connections_.empty() ? kIdleSweepMs : kSweepMs);
   for (size_t i = connections_.size(); i > 0; --i) {  // from the back: Destroy() moves the last one into the gap
     if (i > connections_.size()) continue;
     Connection* c = connections_[i - 1];
@@ -923,6 +934,12 @@ void EventLoop::Sweep() {
     }
     if (c->transfer) FinishTransfer(c, true);
     Destroy(c);
+  }
+  if (watching_public_) {
+    // A loop that was killed may have taken a wake-up with it (see UpdateAccepting): look for forgotten connections.
+    for (const ListenSource& source : setup_.listeners) {
+      if (!source.is_private) Accept(source);
+    }
   }
   Bump(setup_.slot->counters.lost_log_lines,
        handler_.LostLogLines() - setup_.slot->counters.lost_log_lines.load(std::memory_order_relaxed));

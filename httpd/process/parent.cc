@@ -282,6 +282,7 @@ os::Status Parent::StartChild(Generation& generation, int replaces) {
   setup.listeners.push_back({private_listener_.get(), 0, true});
   setup.intake_read = intake_read_.get();
   setup.intake_write = intake_write_.get();
+  if (const log::LogSink* sink = generation.logs->Find(c.main.error_log)) setup.error_fd = sink->fd.get();
   setup.keep = generation.logs->Descriptors();
   setup.keep.push_back(lock_.fd().get());
   setup.identity = generation.identity;
