@@ -134,6 +134,7 @@ struct EventLoop::Connection {
   bool close_after = false;  ///< what is being sent is the last answer
   bool linger = false;       ///< ... and the client may still be sending
   bool working = false;
+  bool was_shared = false;   ///< came from another process, which may hold its descriptor a moment longer
   std::string pending;       ///< read, not yet worked on
   std::string out;           ///< to be sent before anything else
   std::unique_ptr<Upload> upload;
@@ -260,7 +261,7 @@ void EventLoop::Turn() {
         break;
       }
       case kTagIntake:
-        ReceiveAdopted();
+        if (intake_watched_) ReceiveAdopted();
         break;
       case kTagForeign:
         foreign_[data >> 3].second();
@@ -403,6 +404,9 @@ void EventLoop::Destroy(Connection* c) {
   if (c->state == kLingering) Bump(counters.closing, -1);
   if (c->state == kIdle && c->requests > 0) Bump(counters.keepalive, -1);
   Bump(counters.connections, -1);
+  // While its sender still holds the description, a close alone would leave the registration behind, with a pointer to a
+  // connection that is no more.
+  if (c->was_shared && c->events != 0 && c->fd.valid()) ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, c->fd.get(), nullptr);
   c->fd.Reset();
   connections_[c->index] = connections_.back();
   connections_[c->index]->index = c->index;
@@ -412,7 +416,7 @@ void EventLoop::Destroy(Connection* c) {
     c->requests = 0;
     c->worker = -1;
     c->state = kIdle;
-    c->close_after = c->linger = c->working = false;
+    c->close_after = c->linger = c->working = c->was_shared = false;
     if (c->pending.capacity() > 4096) c->pending.shrink_to_fit();
     c->pending.clear();
     c->out.clear();
@@ -935,6 +939,10 @@ void EventLoop::Sweep() {
     if (c->transfer) FinishTransfer(c, true);
     Destroy(c);
   }
+  if (intake_watched_ && !draining_) {
+    while (ReceiveAdopted()) {
+    }
+  }
   if (watching_public_) {
     // A loop that was killed may have taken a wake-up with it (see UpdateAccepting): look for forgotten connections.
     for (const ListenSource& source : setup_.listeners) {
@@ -947,8 +955,7 @@ void EventLoop::Sweep() {
 
 // ---------------------------------------------------------------------------------------------------- passing on
 
-void EventLoop::ReceiveAdopted() {
-  if (!intake_watched_) return;
+bool EventLoop::ReceiveAdopted() {
   const os::Fd loan(::dup(setup_.intake));  // a Result-returning call wants an owner; adopting is rare
   auto message = handover::Receive(loan);
   if (!message) {
@@ -958,12 +965,12 @@ void EventLoop::ReceiveAdopted() {
     } else if (message.error().kind == os::ErrorKind::kInvalid && setup_.on_trouble) {
       setup_.on_trouble(message.error().what);
     }
-    return;
+    return false;
   }
   auto connections = handover::UnpackConnections(std::move(message).value());
   if (!connections) {
     if (setup_.on_trouble) setup_.on_trouble(connections.error().what);
-    return;
+    return true;
   }
   for (handover::PassedConnection& passed : connections.value()) {
     auto peer = os::SocketAddress::OfPeer(passed.fd);
@@ -971,6 +978,7 @@ void EventLoop::ReceiveAdopted() {
     if (!local) continue;
     ::fcntl(passed.fd.get(), F_SETFL, ::fcntl(passed.fd.get(), F_GETFL) | O_NONBLOCK);
     Connection* c = NewConnection(std::move(passed.fd), local.value().port(), false);
+    c->was_shared = true;
     Bump(setup_.slot->counters.adopted, 1);
     if (peer) {  // a client that has left already has no name; its end is read in a moment
       const std::string host = peer.value().Host();
@@ -990,6 +998,7 @@ void EventLoop::ReceiveAdopted() {
       Process(c, passed.unread.data(), passed.unread.size());
     }
   }
+  return true;
 }
 
 void EventLoop::Pass(Connection* c) {
@@ -1029,6 +1038,7 @@ void EventLoop::NoSuccessorAnyMore() {
     auto local = os::SocketAddress::OfSocket(passed.fd);
     auto peer = os::SocketAddress::OfPeer(passed.fd);
     Connection* c = NewConnection(std::move(passed.fd), local ? local.value().port() : 0, false);
+    c->was_shared = true;
     std::strcpy(c->address, "-");
     if (peer) {
       const std::string host = peer.value().Host();
@@ -1054,6 +1064,10 @@ void EventLoop::Drain(const DrainPlan& plan) {
   if (intake_watched_ && !plan.read_intake) {
     ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, setup_.intake, nullptr);
     intake_watched_ = false;
+    // As with listeners: a wake-up that was ours may have been meant for a connection that nobody else will hear of. It is
+    // adopted here and passed on below, which wakes somebody who stays.
+    while (ReceiveAdopted()) {
+    }
   }
   if (plan.successor < 0) {
     if (!passing_.empty()) NoSuccessorAnyMore();
