@@ -18,7 +18,8 @@ class ErrorLog {
   /// @param sink  nullptr: stderr; otherwise must outlive this object
   ErrorLog(const LogSink* sink, config::LogLevel level) : sink_(sink), level_(level) {}
 
-  bool Wants(config::LogLevel level) const { return level <= level_; }
+  /// Notices are always wanted, whatever LogLevel says. Source  httpd 2.4 manual, core, LogLevel "Note"
+  bool Wants(config::LogLevel level) const { return level <= level_ || level == config::LogLevel::kNotice; }
   config::LogLevel level() const { return level_; }
 
   /// @param module  "core", "event": what stands before the colon

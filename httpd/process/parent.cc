@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 
@@ -644,6 +645,7 @@ void Parent::AnswerAccept() {
       answer = handover::Refusal("cannot write the PidFile: " + wrote.error().Text());
     }
     standby_ = false;
+    BecomeMainProcess();
   }
   for (Control& control : controls_) {
     if (!control.wants_accept) continue;
@@ -652,6 +654,14 @@ void Parent::AnswerAccept() {
     auto sent = handover::Send(control.fd, control.accept_on == accepting_ ? answer : superseded);
     if (!sent) Log(Level::kWarn, "control connection: " + sent.error().Text());
   }
+}
+
+void Parent::BecomeMainProcess() {
+  // A service manager follows one process. Who takes over says so, and so does who takes back after a rollback.
+  const char* manager = std::getenv("BATON_NOTIFY_SOCKET");
+  if (manager && *manager) ::setenv("NOTIFY_SOCKET", manager, 1);
+  auto told = handover::Notify("MAINPID=" + std::to_string(own_pid_) + "\nREADY=1\nSTATUS=Processing requests...\n");
+  if (!told) Log(Level::kWarn, "cannot tell the service manager that this is its main process: " + told.error().Text());
 }
 
 void Parent::AnswerRestart(const os::Status& outcome) {
@@ -709,6 +719,8 @@ void Parent::AbandonPending(const std::string& why) {
     return;
   }
   Log(Level::kError, "graceful restart given up; the server goes on with the generation it has");
+  auto told = handover::Notify("READY=1\nSTATUS=Processing requests...\n");
+  if (!told) Log(Level::kWarn, told.error().Text());
   old_.push_back(std::move(pending_));
   AnswerRestart(os::Error{os::ErrorKind::kIo, 0, why});
   CheckGone();
@@ -822,8 +834,11 @@ void Parent::FinishReplace() {
 
 void Parent::BeginDrain() {
   if (!successor_.valid()) Log(Level::kNotice, "AH00492: caught SIGWINCH, shutting down gracefully");
-  auto told = handover::Notify("STOPPING=1\nSTATUS=Finishing requests in progress...\n");
-  if (!told) Log(Level::kWarn, told.error().Text());
+  // The service stops only when the instance that serves does: one that was replaced leaves without a word.
+  if (state_before_ == State::kServing && !successor_.valid()) {
+    auto told = handover::Notify("STOPPING=1\nSTATUS=Finishing requests in progress...\n");
+    if (!told) Log(Level::kWarn, told.error().Text());
+  }
   if (pending_) {
     for (ChildProcess& child : pending_->children) {
       child.leaving = true;

@@ -113,6 +113,7 @@ class Parent {
   void AnnounceReady();
   void SetAccepting(bool on);
   void AnswerAccept();
+  void BecomeMainProcess();  ///< MAINPID to the service manager of the instance that was replaced, if it has one
   void AnswerRestart(const os::Status& outcome);
   void DrainChildren(Generation& generation, const std::string& pass, bool intake, bool is_private);
 
