@@ -29,8 +29,14 @@ constexpr size_t kOutFlushBytes = 128U << 10;
 constexpr size_t kSendfileBytes = 1U << 20;   // per turn and connection: a fast client must not own the loop
 constexpr int kAcceptsPerTurn = 32;
 constexpr uint64_t kSweepMs = 100;
+<<<<<<< HEAD
 constexpr uint64_t kIdleSweepMs = 250;
 constexpr uint64_t kLingerMs = 2000;
+=======
+constexpr uint64_t kLingerMs = 2000;      // after the client's last byte
+constexpr uint64_t kMaxLingerMs = 30000;  // in all; both as Apache
+constexpr int kLingerReads = 16;          // per turn: who sends without end must not own the loop
+>>>>>>> unit
 
 // epoll user data: a Connection pointer is even; these are odd, with a number above.
 constexpr uint64_t kTagListener = 1;
@@ -123,6 +129,7 @@ struct EventLoop::Connection {
   uint32_t requests = 0;
   int worker = -1;
   uint64_t deadline_ms = 0;
+  uint64_t linger_end_ms = 0;
   uint64_t work_started_ns = 0;
   int64_t work_wall_ns = 0;
   int keep_alive_timeout_ms = 5000;
@@ -374,6 +381,7 @@ EventLoop::Connection* EventLoop::NewConnection(os::Fd fd, uint16_t local_port, 
   }
   c->fd = std::move(fd);
   c->local_port = local_port;
+  c->client_port = 0;
   c->is_private = is_private;
   c->index = static_cast<uint32_t>(connections_.size());
   connections_.push_back(c);
@@ -454,11 +462,13 @@ void EventLoop::OnEvent(Connection* c, uint32_t events) {
 
 void EventLoop::OnReadable(Connection* c) {
   if (c->state == kLingering) {
-    ssize_t n;
-    do {
+    ssize_t n = 1;
+    for (int i = 0; i < kLingerReads && n != 0; ++i) {
       n = ::recv(c->fd.get(), scratch_.get(), kScratchBytes, 0);
-    } while (n > 0 || (n < 0 && errno == EINTR));
-    if (n == 0 || errno != EAGAIN) {
+      if (n > 0) c->deadline_ms = std::min(now_ms_ + kLingerMs, c->linger_end_ms);
+      if (n < 0 && errno != EINTR) break;
+    }
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
       Destroy(c);
     } else {
       Want(c, EPOLLIN);
@@ -548,7 +558,9 @@ void EventLoop::BeginUpload(Connection* c, std::string_view head_text) {
   upload.bytes_in = head_text.size();
   upload.body.Start(upload.head, handler_.BodyLimit());
   BeginWork(c, upload.head);
-  if (upload.head.expect_continue) out_ += "HTTP/1.1 100 Continue\r\n\r\n";
+  // A body that will be refused is not asked for.
+  const bool refused = upload.body.Feed({}).state == http::BodyReader::Step::State::kBad;
+  if (upload.head.expect_continue && !refused) out_ += "HTTP/1.1 100 Continue\r\n\r\n";
 }
 
 void EventLoop::Process(Connection* c, const char* data, size_t length) {
@@ -569,7 +581,7 @@ void EventLoop::Process(Connection* c, const char* data, size_t length) {
       if (step.state == http::BodyReader::Step::State::kBad) {
         const std::unique_ptr<Upload> failed = std::move(c->upload);
         head_ = failed->head;  // views into failed->head_text, alive until the answer is written
-        AnswerBad(c, step.status, step.status == 413 ? "request body too large" : "malformed request body");
+        if (!AnswerBad(c, step.status, step.status == 413 ? "request body too large" : "malformed request body")) return;
         at = length;
         break;
       }
@@ -590,12 +602,12 @@ void EventLoop::Process(Connection* c, const char* data, size_t length) {
     const http::ParseResult parsed = http::ParseRequestHead({data + at, length - at}, handler_.Limits(), head_);
     if (parsed.state == http::ParseResult::State::kIncomplete) {
       if (length - at <= kMaxHeadBytes) break;
-      AnswerBad(c, 431, "request head larger than 60 KiB");
+      if (!AnswerBad(c, 431, "request head larger than 60 KiB")) return;
       at = length;
       break;
     }
     if (parsed.state == http::ParseResult::State::kBad) {
-      AnswerBad(c, parsed.status, parsed.reason);
+      if (!AnswerBad(c, parsed.status, parsed.reason)) return;
       at = length;
       break;
     }
@@ -675,12 +687,12 @@ bool EventLoop::Answer(Connection* c, const http::RequestHead& head, std::string
   return Send(c, response_, head, head_text, bytes_in, keep);
 }
 
-void EventLoop::AnswerBad(Connection* c, int status, const char* reason) {
+bool EventLoop::AnswerBad(Connection* c, int status, const char* reason) {
   BeginWork(c, head_);
   response_.Clear();
   handler_.HandleBad(MakeRequest(c, head_), status, reason, response_);
   c->linger = true;
-  Send(c, response_, head_, head_.line, head_.line.size(), false);
+  return Send(c, response_, head_, head_.line, head_.line.size(), false);
 }
 
 bool EventLoop::Send(Connection* c, Response& response, const http::RequestHead& head, std::string_view head_text,
@@ -735,6 +747,7 @@ bool EventLoop::Send(Connection* c, Response& response, const http::RequestHead&
   transfer->response_head = out_.substr(head_start, head_bytes);
   transfer->head_text = head_text;
   http::ParseRequestHead(transfer->head_text, handler_.Limits(), transfer->head);
+  if (transfer->head.line.empty()) transfer->head.line = transfer->head_text;  // a bad one: all there is for the log
   transfer->response = std::move(response);
   transfer->bytes_in = bytes_in;
   transfer->keep = keep;
@@ -914,6 +927,7 @@ void EventLoop::StartLinger(Connection* c) {
   ::shutdown(c->fd.get(), SHUT_WR);
   SetState(c, kLingering);
   c->deadline_ms = now_ms_ + kLingerMs;
+  c->linger_end_ms = now_ms_ + kMaxLingerMs;
   OnReadable(c);
 }
 
@@ -928,7 +942,7 @@ void EventLoop::Sweep() {
       head_.Clear();
       if (c->upload) head_ = c->upload->head;
       const std::unique_ptr<Upload> late = std::move(c->upload);
-      AnswerBad(c, 408, "the request did not arrive in time");
+      if (!AnswerBad(c, 408, "the request did not arrive in time")) continue;
       if (FlushOut(c, false) == Io::kDone) {
         StartLinger(c);
       } else {
@@ -955,9 +969,16 @@ void EventLoop::Sweep() {
 
 // ---------------------------------------------------------------------------------------------------- passing on
 
+<<<<<<< HEAD
 bool EventLoop::ReceiveAdopted() {
   const os::Fd loan(::dup(setup_.intake));  // a Result-returning call wants an owner; adopting is rare
+=======
+void EventLoop::ReceiveAdopted() {
+  if (!intake_watched_) return;
+  os::Fd loan(setup_.intake);  // a Result-returning call wants an owner; a copy would need a free descriptor
+>>>>>>> unit
   auto message = handover::Receive(loan);
+  [[maybe_unused]] const int still_theirs = loan.Release();
   if (!message) {
     if (message.error().kind == os::ErrorKind::kNotFound) {
       ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, setup_.intake, nullptr);
@@ -973,30 +994,32 @@ bool EventLoop::ReceiveAdopted() {
     return true;
   }
   for (handover::PassedConnection& passed : connections.value()) {
-    auto peer = os::SocketAddress::OfPeer(passed.fd);
-    auto local = os::SocketAddress::OfSocket(passed.fd);
-    if (!local) continue;
     ::fcntl(passed.fd.get(), F_SETFL, ::fcntl(passed.fd.get(), F_GETFL) | O_NONBLOCK);
+<<<<<<< HEAD
     Connection* c = NewConnection(std::move(passed.fd), local.value().port(), false);
     c->was_shared = true;
+=======
+>>>>>>> unit
     Bump(setup_.slot->counters.adopted, 1);
-    if (peer) {  // a client that has left already has no name; its end is read in a moment
-      const std::string host = peer.value().Host();
-      std::memcpy(c->address, host.c_str(), std::min(host.size() + 1, sizeof c->address - 1));
-      c->client_port = peer.value().port();
-    } else {
-      std::strcpy(c->address, "-");
-    }
-    c->requests = passed.requests;
-    if (c->requests > 0) Bump(setup_.slot->counters.keepalive, 1);
-    c->timeout_ms = handler_.FirstTimeoutMs();
-    c->keep_alive_timeout_ms = c->timeout_ms < 5000 ? c->timeout_ms : 5000;
-    c->deadline_ms = now_ms_ + static_cast<uint64_t>(c->timeout_ms);
-    if (passed.unread.empty()) {
-      BecomeIdle(c);
-    } else {
-      Process(c, passed.unread.data(), passed.unread.size());
-    }
+    GoOnWith(std::move(passed));
+  }
+}
+
+void EventLoop::GoOnWith(handover::PassedConnection passed) {
+  auto local = os::SocketAddress::OfSocket(passed.fd);
+  auto peer = os::SocketAddress::OfPeer(passed.fd);
+  Connection* c = NewConnection(std::move(passed.fd), local ? local.value().port() : 0, false);
+  const std::string host = peer ? peer.value().Host() : "-";  // who has left already has no name; its end is read soon
+  c->address[host.copy(c->address, sizeof c->address - 1)] = '\0';
+  if (peer) c->client_port = peer.value().port();
+  c->requests = passed.requests;
+  if (c->requests > 0) Bump(setup_.slot->counters.keepalive, 1);
+  c->timeout_ms = handler_.FirstTimeoutMs();
+  c->keep_alive_timeout_ms = handler_.IdleTimeoutMs();
+  if (passed.unread.empty()) {
+    BecomeIdle(c);
+  } else {
+    Process(c, passed.unread.data(), passed.unread.size());
   }
   return true;
 }
@@ -1012,11 +1035,12 @@ void EventLoop::Pass(Connection* c) {
 }
 
 void EventLoop::FlushPassing() {
-  const os::Fd loan(plan_.successor >= 0 ? ::dup(plan_.successor) : -1);
-  while (!passing_.empty() && loan.valid()) {
+  while (!passing_.empty() && plan_.successor >= 0) {
     handover::Message message = handover::PackConnections(passing_);
     const size_t count = message.descriptors.size();
+    os::Fd loan(plan_.successor);
     const os::Status sent = handover::Send(loan, message);
+    [[maybe_unused]] const int still_theirs = loan.Release();
     if (sent) {
       Bump(setup_.slot->counters.passed, count);
       continue;
@@ -1034,6 +1058,7 @@ void EventLoop::FlushPassing() {
 
 void EventLoop::NoSuccessorAnyMore() {
   plan_.successor = -1;
+<<<<<<< HEAD
   for (handover::PassedConnection& passed : std::exchange(passing_, {})) {
     auto local = os::SocketAddress::OfSocket(passed.fd);
     auto peer = os::SocketAddress::OfPeer(passed.fd);
@@ -1053,6 +1078,9 @@ void EventLoop::NoSuccessorAnyMore() {
       Process(c, passed.unread.data(), passed.unread.size());
     }
   }
+=======
+  for (handover::PassedConnection& passed : std::exchange(passing_, {})) GoOnWith(std::move(passed));
+>>>>>>> unit
 }
 
 void EventLoop::Drain(const DrainPlan& plan) {
