@@ -82,6 +82,18 @@ os::Result<Identity> ResolveIdentity(const config::ServerConfig& c) {
   return identity;
 }
 
+/// Children that a generation starts with.
+int FirstChildren(const config::ServerConfig& c) {
+  return std::min(c.start_servers > 0 ? c.start_servers : OnlineCores(), c.server_limit);
+}
+
+/// Most children that a generation may have: it grows only when spare workers are asked for.
+int MostChildren(const config::ServerConfig& c) {
+  const int first = FirstChildren(c);
+  if (c.min_spare_threads <= 0) return first;
+  return std::min(c.server_limit, std::max(first, c.max_request_workers / std::max(1, c.threads_per_child)));
+}
+
 void RaiseDescriptorLimit() {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
@@ -242,8 +254,7 @@ os::Result<std::unique_ptr<Parent::Generation>> Parent::Prepare(std::shared_ptr<
 os::Status Parent::StartChildren(Generation& generation) {
   const config::ServerConfig& c = generation.loaded->config;
   generation.number = next_generation_++;
-  const int count = std::min(c.start_servers > 0 ? c.start_servers : OnlineCores(), c.server_limit);
-  for (int i = 0; i < count; ++i) {
+  for (int i = 0; i < FirstChildren(c); ++i) {
     if (auto started = StartChild(generation, 0); !started) return started;
   }
   return os::kDone;
@@ -251,7 +262,7 @@ os::Status Parent::StartChildren(Generation& generation) {
 
 os::Status Parent::StartChild(Generation& generation, int replaces) {
   const config::ServerConfig& c = generation.loaded->config;
-  const int children = std::min(c.start_servers > 0 ? c.start_servers : OnlineCores(), c.server_limit);
+  const int children = MostChildren(c);
   auto channel = os::SocketPair(SOCK_SEQPACKET, SOCK_NONBLOCK);
   if (!channel) return channel.error();
   ChildSetup setup;
@@ -456,17 +467,55 @@ void Parent::Tick() {
   }
   if (current_ && (state_ == State::kServing || state_ == State::kPaused || state_ == State::kStandby) &&
       !replace_with_ && clock_.SteadyNow() >= no_respawn_before_) {
-    const config::ServerConfig& c = current_->loaded->config;
-    const int wanted = std::min(c.start_servers > 0 ? c.start_servers : OnlineCores(), c.server_limit);
     int present = 0;
     for (const ChildProcess& child : current_->children) present += child.leaving ? 0 : 1;
-    for (; present < wanted; ++present) {
+    for (const int wanted = present + MissingChildren(present); present < wanted; ++present) {
       if (auto started = StartChild(*current_, 0); !started) {
         Log(Level::kError, started.error().Text());
         break;
       }
     }
   }
+}
+
+int Parent::MissingChildren(int present) {
+  const config::ServerConfig& c = current_->loaded->config;
+  const int first = FirstChildren(c);
+  if (present < first) return first - present;
+  if (c.min_spare_threads <= 0) return 0;
+  int idle = 0;
+  ChildProcess* quietest = nullptr;
+  uint32_t quietest_connections = 0;
+  const int per_loop = std::max(1, c.max_request_workers / (MostChildren(c) * std::max(1, c.threads_per_child)));
+  for (ChildProcess& child : current_->children) {
+    if (child.leaving) continue;
+    uint32_t connections = 0;
+    for (const size_t slot : child.slots) {
+      const net::LoopCounters& counters = board_->loop(slot).counters;
+      idle += std::max(0, per_loop - static_cast<int>(counters.busy.load()));
+      connections += counters.connections.load();
+    }
+    if (!quietest || connections < quietest_connections) {
+      quietest = &child;
+      quietest_connections = connections;
+    }
+  }
+  if (idle < c.min_spare_threads) {
+    const int missing = std::min(spawn_rate_, MostChildren(c) - present);
+    spawn_rate_ = std::min(spawn_rate_ * 2, 32);  // Apache's 1, 2, 4, ... 32 a second
+    if (missing == 0 && !said_full_) {
+      said_full_ = true;
+      Log(Level::kError, "AH00484: server reached MaxRequestWorkers setting, consider raising the MaxRequestWorkers setting");
+    }
+    return missing;
+  }
+  spawn_rate_ = 1;
+  const int most_idle = std::max(c.max_spare_threads, c.min_spare_threads + per_loop * c.threads_per_child + 1);
+  if (c.max_spare_threads > 0 && idle > most_idle && present > first && quietest && quietest->ready) {
+    quietest->leaving = true;
+    TellChild(*quietest, std::move(Message("drain").Add("PASS", "own").Add("INTAKE", "0").Add("PRIVATE", "0")));
+  }
+  return 0;
 }
 
 void Parent::Retire(std::unique_ptr<Generation> generation) {
@@ -783,6 +832,23 @@ void Parent::FinishReplace() {
   }
 }
 
+void Parent::PassCounters() {
+  if (!successor_.valid()) return;
+  const net::Totals now = board_->Sum(0);
+  Message message("adopt");
+  message.Add("ACCESSES", std::to_string(now.accesses - passed_on_.accesses))
+      .Add("BYTES", std::to_string(now.bytes - passed_on_.bytes))
+      .Add("DURATION_US", std::to_string(now.duration_us - passed_on_.duration_us))
+      .Add("ERRORS", std::to_string(now.errors - passed_on_.errors))
+      .Add("ACCEPTED", std::to_string(now.accepted - passed_on_.accepted))
+      .Add("START", std::to_string(board_->header().start_time.load()));
+  if (auto sent = handover::Send(successor_, message)) {
+    passed_on_ = now;
+  } else {
+    Log(Level::kInfo, "statistics were not handed over: " + sent.error().Text());
+  }
+}
+
 void Parent::BeginDrain() {
   if (!successor_.valid()) Log(Level::kNotice, "AH00492: caught SIGWINCH, shutting down gracefully");
   // The service stops only when the instance that serves does: one that was replaced leaves without a word.
@@ -803,6 +869,7 @@ void Parent::BeginDrain() {
   const std::string pass = successor_.valid() ? "descriptor" : "none";
   for (const auto& generation : old_) DrainChildren(*generation, pass, false, false);
   if (current_) DrainChildren(*current_, pass, true, true);
+  PassCounters();
   intake_write_.Reset();  // its reader sees the end when the last who could send has let go
   if (drain_timeout_s_ > 0) {
     board_->header().drain_deadline = std::chrono::system_clock::to_time_t(clock_.WallNow()) + drain_timeout_s_;
@@ -855,6 +922,8 @@ void Parent::FinishExit() {
       ::dup2(null, 2);
       ::close(null);
     }
+    PassCounters();
+    successor_.Reset();
     for (auto& generation : old_) Retire(std::move(generation));
     old_.clear();
     if (current_) Retire(std::exchange(current_, nullptr));
