@@ -124,12 +124,12 @@ void Child::OnMessage() {
 }
 
 void Child::OnOrphaned() {
-  // Nobody will tell us anything any more. The port must be free at once, what is in progress gets a moment.
+  // Nobody will tell us anything any more. The port must be free at once, what is in progress gets half a second.
   static bool once = false;
   if (once) return;
   once = true;
   itimerval limit{};
-  limit.it_value.tv_usec = 800000;
+  limit.it_value.tv_usec = 500000;
   ::signal(SIGALRM, SIG_DFL);
   ::setitimer(ITIMER_REAL, &limit, nullptr);
   OnEveryLoop([](net::EventLoop& loop) { loop.Drain(net::DrainPlan{}); }, [this] { CloseListeners(false); });

@@ -45,7 +45,7 @@ struct ChildSetup {
 ///     stop                     end now; requests in progress are cut
 ///
 /// and says `ready` when it answers, `recycle` when MaxConnectionsPerChild is reached. When the channel closes the parent
-/// is dead: listeners are closed at once, requests in progress get 0.8 s.
+/// is dead: listeners are closed at once, requests in progress get 0.5 s.
 /// @return exit status: 0, or 2 when it could not start (said in the error log)
 int RunChild(ChildSetup setup);
 
