@@ -18,7 +18,8 @@ class ErrorLog {
   /// @param sink  nullptr: stderr; otherwise must outlive this object
   ErrorLog(const LogSink* sink, config::LogLevel level) : sink_(sink), level_(level) {}
 
-  bool Wants(config::LogLevel level) const { return level <= level_; }
+  /// Notices cannot be suppressed. Source  httpd manual, LogLevel
+  bool Wants(config::LogLevel level) const { return level <= level_ || level == config::LogLevel::kNotice; }
   config::LogLevel level() const { return level_; }
 
   /// @param module  "core", "event": what stands before the colon
