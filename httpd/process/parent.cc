@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -469,6 +470,12 @@ void Parent::Tick() {
 
 void Parent::Retire(std::unique_ptr<Generation> generation) {
   loop_->Cancel(generation->deadline);
+  for (log::LogProgram& program : generation->logs->programs()) {
+    int waiting = 0;
+    if (program.process.valid() || ::ioctl(program.read_end.get(), FIONREAD, &waiting) != 0 || waiting == 0) continue;
+    // It died, and lines are still in its pipe: another one reads them, then the end.
+    if (auto started = generation->logs->Start(program); !started) Log(Level::kError, started.error().Text());
+  }
   generation->logs->CloseWriteEnds();
   auto& programs = generation->logs->programs();
   for (auto program = programs.begin(); program != programs.end();) {
@@ -649,6 +656,12 @@ void Parent::NewGeneration() {
 void Parent::AbandonPending(const std::string& why) {
   const bool first = state_ == State::kStarting;
   Log(Level::kError, why);
+  if (!first && !current_) {
+    // After HUP there is nothing to fall back to: this generation serves with the children that it has, the rest follow.
+    no_respawn_before_ = clock_.SteadyNow() + kRespawnPause;
+    Promote();
+    return;
+  }
   for (ChildProcess& child : pending_->children) {
     child.leaving = true;
     TellChild(child, Message("stop"));
@@ -662,6 +675,7 @@ void Parent::AbandonPending(const std::string& why) {
   old_.push_back(std::move(pending_));
   AnswerRestart(os::Error{os::ErrorKind::kIo, 0, why});
   CheckGone();
+  if (std::exchange(graceful_again_, false)) Fire(Event::kGraceful);
 }
 
 void Parent::Promote() {
