@@ -163,7 +163,9 @@ int RunStop(const Options& options, Report& report, os::Clock& clock) {
       instances.push_back(std::move(instance).value());
     } else if (instance.error().kind == os::ErrorKind::kDenied) {
       return Fail(report, instance.error().Text());
-    } else if (!entry.dead) {
+    } else if (entry.dead) {
+      httpd::RemoveLeftFiles(site.config.runtime_dir, entry.pid);
+    } else {
       return Fail(report, "process " + std::to_string(entry.pid) + " does not answer (" + entry.problem +
                               "); end it with kill " + std::to_string(entry.pid));
     }

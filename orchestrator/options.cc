@@ -1,6 +1,7 @@
 #include "orchestrator/options.h"
 
 #define CXXOPTS_VECTOR_DELIMITER '\n'  // a probe's path may hold a comma; an option is repeated instead
+#define CXXOPTS_NO_REGEX               // std::regex does not compile without warnings under the sanitizers of g++ 12
 #include <cxxopts.hpp>
 #include <filesystem>
 

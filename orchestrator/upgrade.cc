@@ -663,6 +663,7 @@ Outcome Upgrade::Drain() {
     Commit();
     return {Event::kSucceeded, "the old one has gone already"};
   }
+  if (auto status = old_.control.AskStatus(1000); status) last_status_ = status.value();
   auto intake = newcomer_control_.Adopt();
   if (!intake) return {Event::kFailed, "the new instance takes no connections over: " + intake.error().Text()};
   if (auto told = old_.control.Drain(timeout, intake.value()); !told) {
@@ -676,7 +677,6 @@ Outcome Upgrade::Drain() {
   }
   Commit();
   RedirectDrainers(intake.value());
-  if (auto status = old_.control.AskStatus(1000); status) last_status_ = status.value();
   std::string what = "process " + std::to_string(old_.id.pid) + " leaves";
   if (last_status_) {
     what += ": " + CountOf(last_status_->connections, "connection") + ", " + CountOf(last_status_->busy, "request");
@@ -753,7 +753,7 @@ Outcome Upgrade::AwaitOldGone() {
   }
   const bool at_deadline = timeout != 0 && clock_.SteadyNow() >= deadline - milliseconds(50);
   const int64_t busy = last_status_ ? last_status_->busy : 0;
-  if (kill_sent) httpd::RemoveLeftFiles(config_.runtime_dir, old_.id.pid);
+  httpd::RemoveLeftFiles(config_.runtime_dir, old_.id.pid);  // it did so itself, unless it was killed
   if (at_deadline && (busy > 0 || (kill_sent && !last_status_))) {
     cut_ = true;
     cut_text_ = CountOf(busy, "request") + " of process " + std::to_string(old_.id.pid) + " " +

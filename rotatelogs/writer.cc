@@ -30,6 +30,7 @@ namespace {
 
 constexpr auto kLockPatience = 2s;
 constexpr auto kRetryRotation = 1s;
+constexpr size_t kReadBytes = size_t{256} << 10;  // more would not fit into the processor's caches on its way through us
 
 std::string Strerror(int sys) {
   return std::strerror(sys);
@@ -621,7 +622,7 @@ class Program {
         case InputState::kData:
           break;
       }
-      const ssize_t n = ::read(g_input, buffer_.data() + used_, kMaxLineBytes);
+      const ssize_t n = ::read(g_input, buffer_.data() + used_, kReadBytes);
       TellForked();
       if (n < 0 && errno == EINTR) continue;
       if (n < 0 && errno == EAGAIN) {

@@ -18,7 +18,7 @@ class ErrorLog {
   /// @param sink  nullptr: stderr; otherwise must outlive this object
   ErrorLog(const LogSink* sink, config::LogLevel level) : sink_(sink), level_(level) {}
 
-  /// Notices cannot be suppressed. Source  httpd manual, LogLevel
+  /// Notices are always wanted, whatever LogLevel says. Source  httpd 2.4 manual, core, LogLevel "Note"
   bool Wants(config::LogLevel level) const { return level <= level_ || level == config::LogLevel::kNotice; }
   config::LogLevel level() const { return level_; }
 

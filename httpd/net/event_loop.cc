@@ -29,9 +29,14 @@ constexpr size_t kOutFlushBytes = 128U << 10;
 constexpr size_t kSendfileBytes = 1U << 20;   // per turn and connection: a fast client must not own the loop
 constexpr int kAcceptsPerTurn = 32;
 constexpr uint64_t kSweepMs = 100;
+<<<<<<< HEAD
+constexpr uint64_t kIdleSweepMs = 250;
+constexpr uint64_t kLingerMs = 2000;
+=======
 constexpr uint64_t kLingerMs = 2000;      // after the client's last byte
 constexpr uint64_t kMaxLingerMs = 30000;  // in all; both as Apache
 constexpr int kLingerReads = 16;          // per turn: who sends without end must not own the loop
+>>>>>>> unit
 
 // epoll user data: a Connection pointer is even; these are odd, with a number above.
 constexpr uint64_t kTagListener = 1;
@@ -136,6 +141,7 @@ struct EventLoop::Connection {
   bool close_after = false;  ///< what is being sent is the last answer
   bool linger = false;       ///< ... and the client may still be sending
   bool working = false;
+  bool was_shared = false;   ///< came from another process, which may hold its descriptor a moment longer
   std::string pending;       ///< read, not yet worked on
   std::string out;           ///< to be sent before anything else
   std::unique_ptr<Upload> upload;
@@ -238,7 +244,7 @@ void EventLoop::Run() {
 
 void EventLoop::Turn() {
   int timeout = -1;
-  if (!connections_.empty() || accept_again_ms_ != 0) {
+  if (!connections_.empty() || accept_again_ms_ != 0 || watching_public_) {
     timeout = next_sweep_ms_ > now_ms_ ? static_cast<int>(next_sweep_ms_ - now_ms_) : 0;
   }
   if (draining_ && intake_watched_) timeout = timeout < 0 ? 50 : std::min(timeout, 50);
@@ -250,7 +256,10 @@ void EventLoop::Turn() {
     const uint64_t data = events[i].data.u64;
     switch (data & 7) {
       case kTagListener:
-        Accept(setup_.listeners[data >> 3]);
+        // It may have been removed earlier in this turn.
+        if (setup_.listeners[data >> 3].is_private ? watching_private_ : watching_public_) {
+          Accept(setup_.listeners[data >> 3]);
+        }
         break;
       case kTagWake: {
         uint64_t count;
@@ -259,7 +268,7 @@ void EventLoop::Turn() {
         break;
       }
       case kTagIntake:
-        ReceiveAdopted();
+        if (intake_watched_) ReceiveAdopted();
         break;
       case kTagForeign:
         foreign_[data >> 3].second();
@@ -300,12 +309,19 @@ void EventLoop::UpdateAccepting() {
     // DEL comes before any close: the descriptor is shared with other processes, a close alone would leave it registered.
     ::epoll_ctl(epoll_.get(), want ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, source.fd, &event);
   }
+  const bool left_public = watching_public_ && !want_public && room;
   watching_public_ = want_public;
   watching_private_ = want_private;
+  if (left_public) {
+    // An exclusive wait wakes one loop for a connection. If it was this one, a moment ago, nobody else will be woken for
+    // it: take what is there. What arrives from now on wakes others.
+    for (const ListenSource& source : setup_.listeners) {
+      if (!source.is_private) Accept(source);
+    }
+  }
 }
 
 void EventLoop::Accept(const ListenSource& source) {
-  if (!(source.is_private ? watching_private_ : watching_public_)) return;  // removed earlier in this turn
   for (int i = 0; i < kAcceptsPerTurn; ++i) {
     sockaddr_storage raw{};
     socklen_t length = sizeof raw;
@@ -370,7 +386,7 @@ EventLoop::Connection* EventLoop::NewConnection(os::Fd fd, uint16_t local_port, 
   c->index = static_cast<uint32_t>(connections_.size());
   connections_.push_back(c);
   Bump(setup_.slot->counters.connections, 1);
-  if (next_sweep_ms_ <= now_ms_) next_sweep_ms_ = now_ms_ + kSweepMs;
+  next_sweep_ms_ = std::min(next_sweep_ms_, now_ms_ + kSweepMs);
   return c;
 }
 
@@ -396,6 +412,9 @@ void EventLoop::Destroy(Connection* c) {
   if (c->state == kLingering) Bump(counters.closing, -1);
   if (c->state == kIdle && c->requests > 0) Bump(counters.keepalive, -1);
   Bump(counters.connections, -1);
+  // While its sender still holds the description, a close alone would leave the registration behind, with a pointer to a
+  // connection that is no more.
+  if (c->was_shared && c->events != 0 && c->fd.valid()) ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, c->fd.get(), nullptr);
   c->fd.Reset();
   connections_[c->index] = connections_.back();
   connections_[c->index]->index = c->index;
@@ -405,7 +424,7 @@ void EventLoop::Destroy(Connection* c) {
     c->requests = 0;
     c->worker = -1;
     c->state = kIdle;
-    c->close_after = c->linger = c->working = false;
+    c->close_after = c->linger = c->working = c->was_shared = false;
     if (c->pending.capacity() > 4096) c->pending.shrink_to_fit();
     c->pending.clear();
     c->out.clear();
@@ -913,7 +932,7 @@ void EventLoop::StartLinger(Connection* c) {
 }
 
 void EventLoop::Sweep() {
-  next_sweep_ms_ = now_ms_ + kSweepMs;
+  next_sweep_ms_ = now_ms_ + (connections_.empty() ? kIdleSweepMs : kSweepMs);
   for (size_t i = connections_.size(); i > 0; --i) {  // from the back: Destroy() moves the last one into the gap
     if (i > connections_.size()) continue;
     Connection* c = connections_[i - 1];
@@ -934,15 +953,30 @@ void EventLoop::Sweep() {
     if (c->transfer) FinishTransfer(c, true);
     Destroy(c);
   }
+  if (intake_watched_ && !draining_) {
+    while (ReceiveAdopted()) {
+    }
+  }
+  if (watching_public_) {
+    // A loop that was killed may have taken a wake-up with it (see UpdateAccepting): look for forgotten connections.
+    for (const ListenSource& source : setup_.listeners) {
+      if (!source.is_private) Accept(source);
+    }
+  }
   Bump(setup_.slot->counters.lost_log_lines,
        handler_.LostLogLines() - setup_.slot->counters.lost_log_lines.load(std::memory_order_relaxed));
 }
 
 // ---------------------------------------------------------------------------------------------------- passing on
 
+<<<<<<< HEAD
+bool EventLoop::ReceiveAdopted() {
+  const os::Fd loan(::dup(setup_.intake));  // a Result-returning call wants an owner; adopting is rare
+=======
 void EventLoop::ReceiveAdopted() {
   if (!intake_watched_) return;
   os::Fd loan(setup_.intake);  // a Result-returning call wants an owner; a copy would need a free descriptor
+>>>>>>> unit
   auto message = handover::Receive(loan);
   [[maybe_unused]] const int still_theirs = loan.Release();
   if (!message) {
@@ -952,15 +986,20 @@ void EventLoop::ReceiveAdopted() {
     } else if (message.error().kind == os::ErrorKind::kInvalid && setup_.on_trouble) {
       setup_.on_trouble(message.error().what);
     }
-    return;
+    return false;
   }
   auto connections = handover::UnpackConnections(std::move(message).value());
   if (!connections) {
     if (setup_.on_trouble) setup_.on_trouble(connections.error().what);
-    return;
+    return true;
   }
   for (handover::PassedConnection& passed : connections.value()) {
     ::fcntl(passed.fd.get(), F_SETFL, ::fcntl(passed.fd.get(), F_GETFL) | O_NONBLOCK);
+<<<<<<< HEAD
+    Connection* c = NewConnection(std::move(passed.fd), local.value().port(), false);
+    c->was_shared = true;
+=======
+>>>>>>> unit
     Bump(setup_.slot->counters.adopted, 1);
     GoOnWith(std::move(passed));
   }
@@ -982,6 +1021,7 @@ void EventLoop::GoOnWith(handover::PassedConnection passed) {
   } else {
     Process(c, passed.unread.data(), passed.unread.size());
   }
+  return true;
 }
 
 void EventLoop::Pass(Connection* c) {
@@ -1018,7 +1058,29 @@ void EventLoop::FlushPassing() {
 
 void EventLoop::NoSuccessorAnyMore() {
   plan_.successor = -1;
+<<<<<<< HEAD
+  for (handover::PassedConnection& passed : std::exchange(passing_, {})) {
+    auto local = os::SocketAddress::OfSocket(passed.fd);
+    auto peer = os::SocketAddress::OfPeer(passed.fd);
+    Connection* c = NewConnection(std::move(passed.fd), local ? local.value().port() : 0, false);
+    c->was_shared = true;
+    std::strcpy(c->address, "-");
+    if (peer) {
+      const std::string host = peer.value().Host();
+      std::memcpy(c->address, host.c_str(), std::min(host.size() + 1, sizeof c->address - 1));
+      c->client_port = peer.value().port();
+    }
+    c->requests = passed.requests;
+    if (c->requests > 0) Bump(setup_.slot->counters.keepalive, 1);
+    if (passed.unread.empty()) {
+      BecomeIdle(c);
+    } else {
+      Process(c, passed.unread.data(), passed.unread.size());
+    }
+  }
+=======
   for (handover::PassedConnection& passed : std::exchange(passing_, {})) GoOnWith(std::move(passed));
+>>>>>>> unit
 }
 
 void EventLoop::Drain(const DrainPlan& plan) {
@@ -1030,6 +1092,10 @@ void EventLoop::Drain(const DrainPlan& plan) {
   if (intake_watched_ && !plan.read_intake) {
     ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, setup_.intake, nullptr);
     intake_watched_ = false;
+    // As with listeners: a wake-up that was ours may have been meant for a connection that nobody else will hear of. It is
+    // adopted here and passed on below, which wakes somebody who stays.
+    while (ReceiveAdopted()) {
+    }
   }
   if (plan.successor < 0) {
     if (!passing_.empty()) NoSuccessorAnyMore();

@@ -79,7 +79,7 @@ class EventLoop {
   void Sweep();
   void UpdateAccepting();
   void Accept(const ListenSource& source);
-  void ReceiveAdopted();
+  bool ReceiveAdopted();  ///< one message; false: there is none
   Connection* NewConnection(os::Fd fd, uint16_t local_port, bool is_private);
   /// Serves on a connection that another loop has answered on.
   void GoOnWith(handover::PassedConnection passed);

@@ -1,5 +1,6 @@
 #include "httpd/process/child.h"
 
+#include <fcntl.h>
 #include <grp.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -150,6 +151,11 @@ int Child::Run() {
     setup_.error_log->Write(config::LogLevel::kEmerg, "event", signals.error().Text());
     return 2;
   }
+  // Whoever started the server must not wait for its children to let go of a terminal or a shell's pipe.
+  const int null = ::open("/dev/null", O_RDWR);
+  ::dup2(null, 0);
+  ::dup2(null, 1);
+  ::dup2(setup_.error_fd >= 0 ? setup_.error_fd : null, 2);
   std::vector<int> keep = setup_.keep;
   for (const auto& source : setup_.listeners) keep.push_back(source.fd);
   keep.insert(keep.end(), {setup_.intake_read, setup_.intake_write, setup_.channel.get(), signals.value().fd().get()});

@@ -30,6 +30,7 @@ struct ChildSetup {
   int intake_read = -1;
   int intake_write = -1;
   os::Fd channel;                            ///< to the parent, SOCK_SEQPACKET
+  int error_fd = -1;                         ///< becomes stderr; -1 = /dev/null
   std::vector<int> keep;                     ///< further descriptors to keep open (logs, instance lock)
   Identity identity;
   bool accepting = true;

@@ -11,6 +11,7 @@
 #include <Poco/Net/StreamSocket.h>
 #include <Poco/Net/StreamSocketImpl.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -61,6 +62,13 @@ State ParseState(std::string_view text) {
     if (StateName(state) == text) return state;
   }
   return State::kUnknown;
+}
+
+/// Whether the instance `pid` lives by its own lock file. A socket that refuses is not enough: an instance that is
+/// about to listen refuses too, and the number may belong to a stranger by now.
+bool HoldsLock(const std::filesystem::path& runtime_dir, pid_t pid) {
+  auto file = os::Open(runtime_dir / ("httpd." + std::to_string(pid) + ".lock"), O_RDONLY);
+  return file && ::flock(file.value().get(), LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
 }
 
 std::string Text(const Message& message, std::string_view key) {
@@ -337,7 +345,8 @@ os::Result<std::vector<Found>> ListInstances(const std::filesystem::path& runtim
       if (auto status = instance.value().control.AskStatus(); status) found.status = status.value();
     } else {
       found.problem = instance.error().Text();
-      found.dead = !os::Identify(found.pid) || instance.error().sys == ECONNREFUSED;
+      found.dead =
+          !os::Identify(found.pid) || (instance.error().sys == ECONNREFUSED && !HoldsLock(runtime_dir, found.pid));
     }
     out.push_back(std::move(found));
   }

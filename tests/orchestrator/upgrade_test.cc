@@ -433,6 +433,8 @@ TEST_F(UpgradeProcess, WhenTheOldOneIsKilledMeanwhileTheNewOneTakesOverAtOnce) {
   EXPECT_EQ(upgrade.Wait(), 0) << upgrade.text;
   EXPECT_THAT(upgrade.text, HasSubstr("ended by itself during the upgrade; the new one takes over at once"));
   EXPECT_THAT(Get("/"), StartsWith("two"));
+  const pid_t now = os::ReadPidFile(PidFile()).value();
+  EXPECT_THAT(Left(), UnorderedElementsAre(File(now, "control"), File(now, "http"), "orchestrator"));
 }
 
 // ---- signals, locks ------------------------------------------------------------------------------------------------
@@ -681,6 +683,8 @@ TEST_F(UpgradeProcess, StatusListsInstancesAndLeftoversAndExitsOneWhenNoneServes
   EXPECT_EQ(output.exit.code, 1);
   EXPECT_THAT(output.out, HasSubstr("has ended and left files behind"));
   EXPECT_THAT(output.out, Not(HasSubstr("serving")));
+  EXPECT_THAT(Do("stop").out, HasSubstr("not running"));
+  EXPECT_THAT(Left(), ElementsAre("orchestrator")) << "what a dead instance left is still there";
 }
 
 }  // namespace
