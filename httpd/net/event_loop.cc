@@ -29,14 +29,10 @@ constexpr size_t kOutFlushBytes = 128U << 10;
 constexpr size_t kSendfileBytes = 1U << 20;   // per turn and connection: a fast client must not own the loop
 constexpr int kAcceptsPerTurn = 32;
 constexpr uint64_t kSweepMs = 100;
-<<<<<<< HEAD
 constexpr uint64_t kIdleSweepMs = 250;
-constexpr uint64_t kLingerMs = 2000;
-=======
 constexpr uint64_t kLingerMs = 2000;      // after the client's last byte
 constexpr uint64_t kMaxLingerMs = 30000;  // in all; both as Apache
 constexpr int kLingerReads = 16;          // per turn: who sends without end must not own the loop
->>>>>>> unit
 
 // epoll user data: a Connection pointer is even; these are odd, with a number above.
 constexpr uint64_t kTagListener = 1;
@@ -969,14 +965,8 @@ void EventLoop::Sweep() {
 
 // ---------------------------------------------------------------------------------------------------- passing on
 
-<<<<<<< HEAD
 bool EventLoop::ReceiveAdopted() {
-  const os::Fd loan(::dup(setup_.intake));  // a Result-returning call wants an owner; adopting is rare
-=======
-void EventLoop::ReceiveAdopted() {
-  if (!intake_watched_) return;
   os::Fd loan(setup_.intake);  // a Result-returning call wants an owner; a copy would need a free descriptor
->>>>>>> unit
   auto message = handover::Receive(loan);
   [[maybe_unused]] const int still_theirs = loan.Release();
   if (!message) {
@@ -995,20 +985,17 @@ void EventLoop::ReceiveAdopted() {
   }
   for (handover::PassedConnection& passed : connections.value()) {
     ::fcntl(passed.fd.get(), F_SETFL, ::fcntl(passed.fd.get(), F_GETFL) | O_NONBLOCK);
-<<<<<<< HEAD
-    Connection* c = NewConnection(std::move(passed.fd), local.value().port(), false);
-    c->was_shared = true;
-=======
->>>>>>> unit
     Bump(setup_.slot->counters.adopted, 1);
     GoOnWith(std::move(passed));
   }
+  return true;
 }
 
 void EventLoop::GoOnWith(handover::PassedConnection passed) {
   auto local = os::SocketAddress::OfSocket(passed.fd);
   auto peer = os::SocketAddress::OfPeer(passed.fd);
   Connection* c = NewConnection(std::move(passed.fd), local ? local.value().port() : 0, false);
+  c->was_shared = true;
   const std::string host = peer ? peer.value().Host() : "-";  // who has left already has no name; its end is read soon
   c->address[host.copy(c->address, sizeof c->address - 1)] = '\0';
   if (peer) c->client_port = peer.value().port();
@@ -1021,7 +1008,6 @@ void EventLoop::GoOnWith(handover::PassedConnection passed) {
   } else {
     Process(c, passed.unread.data(), passed.unread.size());
   }
-  return true;
 }
 
 void EventLoop::Pass(Connection* c) {
@@ -1058,29 +1044,7 @@ void EventLoop::FlushPassing() {
 
 void EventLoop::NoSuccessorAnyMore() {
   plan_.successor = -1;
-<<<<<<< HEAD
-  for (handover::PassedConnection& passed : std::exchange(passing_, {})) {
-    auto local = os::SocketAddress::OfSocket(passed.fd);
-    auto peer = os::SocketAddress::OfPeer(passed.fd);
-    Connection* c = NewConnection(std::move(passed.fd), local ? local.value().port() : 0, false);
-    c->was_shared = true;
-    std::strcpy(c->address, "-");
-    if (peer) {
-      const std::string host = peer.value().Host();
-      std::memcpy(c->address, host.c_str(), std::min(host.size() + 1, sizeof c->address - 1));
-      c->client_port = peer.value().port();
-    }
-    c->requests = passed.requests;
-    if (c->requests > 0) Bump(setup_.slot->counters.keepalive, 1);
-    if (passed.unread.empty()) {
-      BecomeIdle(c);
-    } else {
-      Process(c, passed.unread.data(), passed.unread.size());
-    }
-  }
-=======
   for (handover::PassedConnection& passed : std::exchange(passing_, {})) GoOnWith(std::move(passed));
->>>>>>> unit
 }
 
 void EventLoop::Drain(const DrainPlan& plan) {
