@@ -12,6 +12,7 @@
 
 #include <fstream>
 #include <sstream>
+#include <thread>
 
 #include "handover/readiness.h"
 #include "httpd/process/runtime_files.h"
@@ -94,6 +95,15 @@ class ParentTest : public testing::Test {
     for (pid_t pid; file >> pid;) out.push_back(pid);
     return out;
   }
+  /// Until so many processes are left; false after ten seconds.
+  bool WaitForChildren(size_t count) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    while (Children().size() != count) {
+      if (std::chrono::steady_clock::now() > end) return false;
+      std::this_thread::yield();
+    }
+    return true;
+  }
   int WaitForEnd() {
     int status = -1;
     EXPECT_EQ(::waitpid(pid_, &status, 0), pid_);
@@ -143,6 +153,7 @@ TEST_F(ParentTest, AGracefulRestartTakesTheNewConfiguration) {
   Configure("DocumentRoot " + dir_.path() + "/other\n");
   ASSERT_EQ(::kill(pid_, SIGUSR1), 0);
   ASSERT_TRUE(WaitForNotice("READY=1"));
+  EXPECT_TRUE(WaitForChildren(2));  // the old generation may still answer until it has gone
   EXPECT_THAT(Get(), HasSubstr("\r\n\r\nother"));
 }
 
@@ -169,6 +180,24 @@ TEST_F(ParentTest, ARestartWhoseChildrenCannotStartIsMendedByTheNextOne) {
   ASSERT_EQ(::kill(pid_, SIGHUP), 0);
   ASSERT_TRUE(WaitForNotice("READY=1"));
   EXPECT_THAT(Get(), HasSubstr("hello"));
+}
+
+TEST_F(ParentTest, GracefulRestartsLeaveNoDescriptorAndNoProcessBehind) {
+  Configure("CustomLog \"|/bin/cat >/dev/null\" \"%h %r\"\n");
+  Start();
+  auto settled = [&] {
+    // Two children and one log program: everything of the older generations has gone.
+    EXPECT_TRUE(WaitForChildren(3));
+    const std::string fds = "/proc/" + std::to_string(pid_) + "/fd";
+    return std::distance(std::filesystem::directory_iterator(fds), std::filesystem::directory_iterator());
+  };
+  const auto before = settled();
+  for (int i = 0; i < 5; ++i) {
+    ASSERT_EQ(::kill(pid_, SIGUSR1), 0);
+    ASSERT_TRUE(WaitForNotice("READY=1"));
+    EXPECT_THAT(Get(), HasSubstr("hello"));
+  }
+  EXPECT_EQ(settled(), before);
 }
 
 TEST_F(ParentTest, OrphanedChildrenDoNotKeepThePort) {
