@@ -378,7 +378,9 @@ void Parent::OnChildMessage(pid_t pid) {
     child->accepting = message.value().GetNumber("ON").value_or(0) != 0;
     AnswerAccept();
   } else if (message.value().verb == "recycle" && generation == current_.get() && !child->leaving &&
-             (state_ == State::kServing || state_ == State::kPaused)) {
+             (state_ == State::kServing || state_ == State::kPaused) &&
+             std::none_of(generation->children.begin(), generation->children.end(),
+                          [pid](const ChildProcess& c) { return c.replaces == pid; })) {  // each of its loops asks
     if (auto started = StartChild(*current_, child->pid); !started) Log(Level::kError, started.error().Text());
   }
 }
@@ -406,6 +408,7 @@ void Parent::OnChildEnded(Generation& generation, std::list<ChildProcess>::itera
   const bool expected = child->leaving;
   const bool was_ready = child->ready;
   const pid_t pid = child->pid;
+  const int replaces = child->replaces;
   loop_->Unwatch(child->channel);
   for (const size_t slot : child->slots) board_->Release(slot);
   generation.children.erase(child);
@@ -425,8 +428,12 @@ void Parent::OnChildEnded(Generation& generation, std::list<ChildProcess>::itera
     no_respawn_before_ = clock_.SteadyNow() + kRespawnPause;
     return;
   }
-  if (state_ == State::kServing || state_ == State::kPaused || state_ == State::kStandby) {
-    if (auto started = StartChild(generation, 0); !started) {
+  const auto replacement = std::find_if(generation.children.begin(), generation.children.end(),
+                                        [pid](const ChildProcess& c) { return c.replaces == pid; });
+  if (replacement != generation.children.end()) {
+    replacement->replaces = 0;  // it is on its way already
+  } else if (state_ == State::kServing || state_ == State::kPaused || state_ == State::kStandby) {
+    if (auto started = StartChild(generation, replaces); !started) {
       Log(Level::kError, started.error().Text());
       no_respawn_before_ = clock_.SteadyNow() + kRespawnPause;
     }

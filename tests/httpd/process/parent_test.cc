@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <functional>
 #include <sstream>
 #include <thread>
 
@@ -95,14 +96,17 @@ class ParentTest : public testing::Test {
     for (pid_t pid; file >> pid;) out.push_back(pid);
     return out;
   }
-  /// Until so many processes are left; false after ten seconds.
-  bool WaitForChildren(size_t count) {
+  /// False when it does not come to hold within ten seconds.
+  static bool Eventually(const std::function<bool()>& holds) {
     const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
-    while (Children().size() != count) {
+    while (!holds()) {
       if (std::chrono::steady_clock::now() > end) return false;
       std::this_thread::yield();
     }
     return true;
+  }
+  bool WaitForChildren(size_t count) {
+    return Eventually([&] { return Children().size() == count; });
   }
   int WaitForEnd() {
     int status = -1;
@@ -185,19 +189,29 @@ TEST_F(ParentTest, ARestartWhoseChildrenCannotStartIsMendedByTheNextOne) {
 TEST_F(ParentTest, GracefulRestartsLeaveNoDescriptorAndNoProcessBehind) {
   Configure("CustomLog \"|/bin/cat >/dev/null\" \"%h %r\"\n");
   Start();
-  auto settled = [&] {
-    // Two children and one log program: everything of the older generations has gone.
-    EXPECT_TRUE(WaitForChildren(3));
+  auto descriptors = [&] {
     const std::string fds = "/proc/" + std::to_string(pid_) + "/fd";
     return std::distance(std::filesystem::directory_iterator(fds), std::filesystem::directory_iterator());
   };
-  const auto before = settled();
+  // Two children and one log program.
+  ASSERT_TRUE(WaitForChildren(3));
+  const auto before = descriptors();
   for (int i = 0; i < 5; ++i) {
     ASSERT_EQ(::kill(pid_, SIGUSR1), 0);
     ASSERT_TRUE(WaitForNotice("READY=1"));
     EXPECT_THAT(Get(), HasSubstr("hello"));
   }
-  EXPECT_EQ(settled(), before);
+  EXPECT_TRUE(Eventually([&] { return Children().size() == 3 && descriptors() == before; }))
+      << Children().size() << " processes, " << descriptors() << " descriptors, before: " << before;
+}
+
+TEST_F(ParentTest, AChildOfSeveralLoopsIsReplacedByOneChild) {
+  Configure("StartServers 1\nThreadsPerChild 4\nMaxConnectionsPerChild 4\n");
+  Start();
+  const std::vector<pid_t> before = Children();
+  for (int i = 0; i < 100; ++i) EXPECT_THAT(Get(), HasSubstr("hello"));
+  EXPECT_TRUE(WaitForChildren(1)) << Children().size() << " children";
+  EXPECT_NE(Children(), before);
 }
 
 TEST_F(ParentTest, OrphanedChildrenDoNotKeepThePort) {
