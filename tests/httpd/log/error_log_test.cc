@@ -51,11 +51,11 @@ TEST(ErrorLog, ALineAboutAClientNamesIt) {
   EXPECT_THAT(target.Take(), EndsWith("] [client 192.0.2.1:4711] no\n"));
 }
 
-TEST(ErrorLog, WhatIsBelowTheLevelIsNotWrittenButNoticesAlwaysAre) {
+TEST(ErrorLog, WhatIsBelowTheLevelIsNotWritten) {
   Target target(false);
   const ErrorLog log(&target.sink, LogLevel::kWarn);
   EXPECT_TRUE(log.Wants(LogLevel::kError));
-  EXPECT_TRUE(log.Wants(LogLevel::kNotice));
+  EXPECT_TRUE(log.Wants(LogLevel::kNotice)) << "notices cannot be suppressed";
   EXPECT_FALSE(log.Wants(LogLevel::kInfo));
   log.Write(LogLevel::kInfo, "core", "quiet");
   EXPECT_EQ(target.Take(), "");
