@@ -201,7 +201,7 @@ TEST_F(ParentTest, GracefulRestartsLeaveNoDescriptorAndNoProcessBehind) {
     ASSERT_TRUE(WaitForNotice("READY=1"));
     EXPECT_THAT(Get(), HasSubstr("hello"));
   }
-  EXPECT_TRUE(Eventually([&] { return Children().size() == 3 && descriptors() == before; }))
+  EXPECT_TRUE(Eventually([&] { return Children().size() == 3 && descriptors() <= before; }))
       << Children().size() << " processes, " << descriptors() << " descriptors, before: " << before;
 }
 
