@@ -244,6 +244,7 @@ const std::vector<ModuleName>& BuiltInModules() {
       {"mod_unixd.c", "unixd_module"},
       {"event.c", "mpm_event_module"},
       {"mod_mime.c", "mime_module"},
+      {"mod_autoindex.c", "autoindex_module"},
       {"mod_dir.c", "dir_module"},
       {"mod_alias.c", "alias_module"},
       {"mod_status.c", "status_module"},

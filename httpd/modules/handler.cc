@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "httpd/http/values.h"
+#include "httpd/modules/autoindex.h"
 #include "httpd/modules/static_file.h"
 #include "httpd/modules/status.h"
 #include "os/socket.h"
@@ -44,6 +45,19 @@ bool Matches(const CompiledHost::Section& section, const std::string& text, bool
     }
   }
   return whole_name ? section.section->pattern == text : Covers(section.section->pattern, text);
+}
+
+/// `path` with runs of slashes made one: otherwise "Alias /x /srv/y/" would lead past <Directory /srv/y/secret>.
+std::string WithSingleSlashes(std::string path) {
+  path.erase(std::unique(path.begin(), path.end(), [](char a, char b) { return a == '/' && b == '/'; }), path.end());
+  return path;
+}
+
+void LeaveOutBodyForHead(const Request& request, Response& response) {
+  if (request.head->method != Method::kHead || response.without_body) return;
+  response.content_length = response.body.size();
+  response.without_body = true;
+  response.file.Reset();
 }
 
 }  // namespace
@@ -158,11 +172,12 @@ void Handler::RedirectTo(const Request& request, const Target& target, int statu
 }
 
 void Handler::Fail(const Request& request, const Target& target, int status, Response& response) {
-  response.status = status;
   response.file.Reset();
   response.parts.clear();
-  const CompiledHost& host = site_.hosts()[static_cast<size_t>(target.host)];
-  if (status == 405 || status == 501) response.fields += "Allow: GET,HEAD,POST,OPTIONS,TRACE\r\n";
+  int found_instead = 0;
+  if (error_depth_ != 0) found_instead = std::exchange(status, error_status_);
+  if (status == 405 || status == 501) response.fields += Allow(target.host);
+  response.status = status;
   const Effective& settings = Settings(target);
   const auto document = settings.error_documents.find(status);
   if (document != settings.error_documents.end() && error_depth_ == 0) {
@@ -173,6 +188,7 @@ void Handler::Fail(const Request& request, const Target& target, int status, Res
     }
     if (text.starts_with("/")) {
       ++error_depth_;
+      error_status_ = status;
       Target other;
       other.host = target.host;
       other.path = text;
@@ -187,21 +203,65 @@ void Handler::Fail(const Request& request, const Target& target, int status, Res
     response.body = text;
     return;
   }
-  std::string signature;
-  const std::string& wanted = site_.config().server_signature;
-  if (wanted != "Off") {
-    std::string name = host.host->server_name;
-    if (name.empty()) name = std::string(request.head->authority.substr(0, request.head->authority.rfind(':')));
-    if (wanted == "EMail" && !host.host->server_admin.empty()) {
-      name = "<a href=\"mailto:" + http::EscapeHtml(host.host->server_admin) + "\">" + http::EscapeHtml(name) + "</a>";
-    } else {
-      name = http::EscapeHtml(name);
-    }
-    signature = "<address>" + site_.server_name() + " Server at " + name + " Port " +
-                std::to_string(request.local_port) + "</address>\n";
-  }
+  const std::string signature = Signature(request, target.host);
   response.fields += "Content-Type: text/html; charset=iso-8859-1\r\n";
   response.body = http::ErrorPage(status, target.path, request.head->method_text, signature);
+  if (found_instead != 0) {
+    size_t end = response.body.rfind("<hr>");
+    if (end == std::string::npos) end = response.body.rfind("</body>");
+    if (end == std::string::npos) end = response.body.size();
+    response.body.insert(end, "<p>Additionally, a " + std::to_string(found_instead) + " " +
+                                  std::string(http::StatusReason(found_instead)) +
+                                  "\nerror was encountered while trying to use an ErrorDocument to handle the "
+                                  "request.</p>\n");
+  }
+}
+
+std::string Handler::Allow(int host) const {
+  const bool trace = site_.hosts()[static_cast<size_t>(host)].host->trace_enable;
+  return trace ? "Allow: GET,HEAD,POST,OPTIONS,TRACE\r\n" : "Allow: GET,HEAD,POST,OPTIONS\r\n";
+}
+
+std::string Handler::Signature(const Request& request, int host) const {
+  const std::string& wanted = site_.config().server_signature;
+  if (wanted == "Off") return "";
+  const config::Host& h = *site_.hosts()[static_cast<size_t>(host)].host;
+  std::string name = h.server_name;
+  if (name.empty()) name = std::string(request.head->authority.substr(0, request.head->authority.rfind(':')));
+  name = http::EscapeHtml(name);
+  if (wanted == "EMail" && !h.server_admin.empty()) {
+    name = "<a href=\"mailto:" + http::EscapeHtml(h.server_admin) + "\">" + name + "</a>";
+  }
+  return "<address>" + site_.server_name() + " Server at " + name + " Port " + std::to_string(request.local_port) +
+         "</address>\n";
+}
+
+void Handler::ServeDirectory(const Request& request, const Target& target, const Effective& settings,
+                             OpenedFile directory, bool index_denied, Response& response) {
+  if (index_denied || error_depth_ != 0 || (settings.options & config::kOptIndexes) == 0) {
+    if (!index_denied) {
+      LogError(target.host, LogLevel::kError, "autoindex",
+               "AH01276: Cannot serve directory " + target.file + ": No matching DirectoryIndex found", request);
+    }
+    Fail(request, target, 403, response);
+    return;
+  }
+  Target entry = target;
+  auto entries = ListForIndex(std::move(directory), settings.options, [&](const std::string& name) {
+    entry.path = target.path + name;
+    entry.file = target.file + name;
+    return IsGranted(Settings(entry).require, request.client_address, request.head->method_text, request.is_private);
+  });
+  if (!entries) {
+    LogError(target.host, LogLevel::kError, "autoindex",
+             "AH01275: Can't open directory for index: " + target.file + ": " + entries.error().Text(), request);
+    Fail(request, target, 403, response);
+    return;
+  }
+  std::string signature = Signature(request, target.host);
+  response.fields += "Content-Type: text/html;charset=UTF-8\r\n";
+  response.body = RenderIndex(target.path, entries.value(), signature);
+  response.handler_name = "httpd/unix-directory";
 }
 
 bool Handler::Redirected(const Request& request, const Target& target, Response& response) {
@@ -223,13 +283,14 @@ void Handler::MapToFile(Target& target) const {
   const config::Host& host = *site_.hosts()[static_cast<size_t>(target.host)].host;
   for (const config::UrlRule& rule : host.url_rules) {
     if (rule.kind != config::UrlRule::Kind::kAlias || !Covers(rule.from, target.path)) continue;
-    target.root = rule.to;
-    target.file = rule.to + target.path.substr(rule.from.size());
+    target.root = WithSingleSlashes(rule.to);
+    target.file = WithSingleSlashes(rule.to + target.path.substr(rule.from.size()));
     return;
   }
   target.root = host.document_root;
   target.file = host.document_root;
   target.file += target.path;
+  if (target.file.starts_with("//")) target.file.erase(0, 1);  // DocumentRoot /
 }
 
 void Handler::ServeFile(const Request& request, Target& target, const Effective& settings, Response& response) {
@@ -243,12 +304,12 @@ void Handler::ServeFile(const Request& request, Target& target, const Effective&
     deny();
     return;
   }
+  if (request.head->method == Method::kOptions && error_depth_ == 0) {
+    response.fields += Allow(target.host);
+    return;
+  }
   if (settings.handler == "server-status") {
     ServeStatus(request, site_, site_.hosts()[static_cast<size_t>(target.host)], board_, response);
-    if (request.head->method == Method::kHead) {
-      response.content_length = response.body.size();
-      response.without_body = true;
-    }
     return;
   }
   auto fail_open = [&](const os::Error& error) {
@@ -271,7 +332,7 @@ void Handler::ServeFile(const Request& request, Target& target, const Effective&
     return;
   }
   if (S_ISDIR(opened.value().status.st_mode)) {
-    if (target.path.empty() || target.path.back() != '/') {
+    if (error_depth_ == 0 && (target.path.empty() || target.path.back() != '/')) {
       std::string location = http::EscapePath(target.path) + "/";
       if (request.head->has_query) location += "?" + std::string(request.head->query);
       RedirectTo(request, target, 301, std::move(location), response);
@@ -303,15 +364,11 @@ void Handler::ServeFile(const Request& request, Target& target, const Effective&
       }
       response.file_name = index.file;
       ServeOpenedFile(request, std::move(candidate).value(), MediaType(site_, index_settings, index.file),
-                      index_settings.enable_sendfile, response);
+                      index_settings.enable_sendfile, error_depth_ != 0, response);
       if (response.status == 412 || response.status == 416) Fail(request, index, response.status, response);
       return;
     }
-    if (!denied) {
-      LogError(target.host, LogLevel::kError, "autoindex",
-               "AH01276: Cannot serve directory " + target.file + ": No matching DirectoryIndex found", request);
-    }
-    Fail(request, target, 403, response);
+    ServeDirectory(request, target, settings, std::move(opened).value(), denied, response);
     return;
   }
   if (!S_ISREG(opened.value().status.st_mode)) {
@@ -325,7 +382,7 @@ void Handler::ServeFile(const Request& request, Target& target, const Effective&
   }
   response.file_name = target.file;
   ServeOpenedFile(request, std::move(opened).value(), MediaType(site_, settings, target.file), settings.enable_sendfile,
-                  response);
+                  error_depth_ != 0, response);
   if (response.status == 412 || response.status == 416) Fail(request, target, response.status, response);
 }
 
@@ -346,8 +403,11 @@ void Handler::Handle(const Request& request, Response& response) {
     case Method::kPost:
       break;
     case Method::kOptions:
-      response.fields += "Allow: GET,HEAD,POST,OPTIONS,TRACE\r\n";
-      return;
+      if (head.path == "*") {
+        response.fields += Allow(target.host);
+        return;
+      }
+      break;
     case Method::kTrace:
       if (!host.trace_enable || (head.content_length && *head.content_length > 0) || head.chunked) {
         Fail(request, target, host.trace_enable ? 413 : 405, response);
@@ -370,8 +430,10 @@ void Handler::Handle(const Request& request, Response& response) {
   auto decoded = http::DecodePathInto(head.path, target.path);
   if (!decoded) {
     target.path = std::string(head.path);
-    Fail(request, target, decoded.error().kind == os::ErrorKind::kNotFound ? 404 : 400, response);
-    response.close = true;
+    const bool is_bad = decoded.error().kind != os::ErrorKind::kNotFound;
+    response.close = response.close || is_bad;
+    Fail(request, target, is_bad ? 400 : 404, response);
+    LeaveOutBodyForHead(request, response);
     return;
   }
   if (Redirected(request, target, response)) {
@@ -379,11 +441,7 @@ void Handler::Handle(const Request& request, Response& response) {
     MapToFile(target);
     ServeFile(request, target, Settings(target), response);
   }
-  if (head.method == Method::kHead && !response.without_body) {
-    response.content_length = response.body.size();
-    response.without_body = true;
-    response.file.Reset();
-  }
+  LeaveOutBodyForHead(request, response);
 }
 
 void Handler::HandleBad(const Request& request, int status, const char* reason, Response& response) {
@@ -395,6 +453,7 @@ void Handler::HandleBad(const Request& request, int status, const char* reason, 
   response.close = true;
   LogError(target.host, LogLevel::kInfo, "core", std::string("AH00566: request failed: ") + reason, request);
   Fail(request, target, status, response);
+  LeaveOutBodyForHead(request, response);
 }
 
 void Handler::Finish(const Request& request, const Response& response, const net::Outcome& outcome) {

@@ -8,6 +8,7 @@
 
 #include "httpd/log/log_stream.h"
 #include "httpd/modules/site.h"
+#include "httpd/modules/static_file.h"
 #include "httpd/net/exchange.h"
 #include "httpd/net/scoreboard.h"
 
@@ -44,6 +45,11 @@ class Handler final : public net::RequestHandler {
   bool Redirected(const net::Request& request, const Target& target, net::Response& response);
   void MapToFile(Target& target) const;
   void ServeFile(const net::Request& request, Target& target, const Effective& settings, net::Response& response);
+  /// Answers for a directory without index: its listing, or 403.
+  void ServeDirectory(const net::Request& request, const Target& target, const Effective& settings, OpenedFile directory,
+                      bool index_denied, net::Response& response);
+  std::string Allow(int host) const;
+  std::string Signature(const net::Request& request, int host) const;
   void Fail(const net::Request& request, const Target& target, int status, net::Response& response);
   void RedirectTo(const net::Request& request, const Target& target, int status, std::string location,
                   net::Response& response);
@@ -61,7 +67,8 @@ class Handler final : public net::RequestHandler {
   std::string settings_key_;
   Target target_;
   std::string line_;
-  int error_depth_ = 0;
+  int error_depth_ = 0;   ///< 1 while an ErrorDocument is looked for
+  int error_status_ = 0;  ///< ... for this status
 };
 
 }  // namespace httpd::modules

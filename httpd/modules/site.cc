@@ -164,12 +164,14 @@ int Site::Select(uint16_t local_port, std::string_view authority,
   look("*", 0);
   if (!names) return 0;
   const std::string host = LowerHost(authority);
+  // The first host in the configuration wins, whether it says the name or a pattern.
   const auto exact = names->exact.find(host);
-  if (exact != names->exact.end()) return exact->second;
+  const int named = exact == names->exact.end() ? static_cast<int>(hosts_.size()) : exact->second;
   for (const auto& [pattern, index] : names->wildcards) {
+    if (index >= named) break;
     if (http::WildcardMatch(pattern, host, false)) return index;
   }
-  return names->first;
+  return exact == names->exact.end() ? names->first : named;
 }
 
 std::string ServerField(std::string_view tokens) {

@@ -32,6 +32,7 @@ bool LinksBelongToOwners(const std::string& root, const std::string& file) {
 }
 
 os::Result<os::Fd> OpenWithoutLinks(const std::string& root, const std::string& file) {
+  if (file == root) return os::Open(file, kServeFlags);  // an Alias of one file; who wrote it may name a link
   auto directory = os::Open(root, O_PATH | O_DIRECTORY);
   if (!directory) return directory.error();
   std::string rest = file.substr(root.size());
@@ -94,7 +95,7 @@ std::string MediaType(const Site& site, const Effective& settings, std::string_v
 }
 
 void ServeOpenedFile(const net::Request& request, OpenedFile file, const std::string& media_type, bool use_sendfile,
-                     net::Response& response) {
+                     bool whole, net::Response& response) {
   const http::RequestHead& head = *request.head;
   const auto size = static_cast<uint64_t>(file.status.st_size);
   const std::time_t modified = file.status.st_mtim.tv_sec;
@@ -102,7 +103,7 @@ void ServeOpenedFile(const net::Request& request, OpenedFile file, const std::st
       http::MakeEtag(size, static_cast<int64_t>(modified) * 1000000 + file.status.st_mtim.tv_nsec / 1000);
   response.fields += "Last-Modified: " + http::FormatDate(modified) + "\r\nETag: " + etag + "\r\n";
 
-  switch (http::CheckPreconditions(head, etag, modified)) {
+  switch (whole ? http::Precondition::kProceed : http::CheckPreconditions(head, etag, modified)) {
     case http::Precondition::kNotModified:
       response.status = 304;
       response.without_body = true;
@@ -116,7 +117,7 @@ void ServeOpenedFile(const net::Request& request, OpenedFile file, const std::st
   }
   response.fields += "Accept-Ranges: bytes\r\n";
   std::optional<std::vector<http::ByteRange>> ranges;
-  if (head.Has(http::Known::kRange) && (head.method == http::Method::kGet || head.method == http::Method::kHead) &&
+  if (!whole && head.Has(http::Known::kRange) && (head.method == http::Method::kGet || head.method == http::Method::kHead) &&
       http::IfRangeHolds(head, etag, modified, std::chrono::system_clock::to_time_t(request.start))) {
     ranges = http::ParseRanges(head.Get(http::Known::kRange), size, kMaxRanges);
   }

@@ -28,8 +28,9 @@ os::Result<OpenedFile> OpenForServing(const std::string& root, const std::string
 std::string MediaType(const Site& site, const Effective& settings, std::string_view file_name);
 
 /// Fills the answer to GET, HEAD or POST of a regular file: validators, preconditions, ranges, body.
+/// @param whole  as an ErrorDocument: what the client said about another resource (validators, ranges) is not looked at
 /// Source  RFC 9110 13, 14
 void ServeOpenedFile(const net::Request& request, OpenedFile file, const std::string& media_type, bool use_sendfile,
-                     net::Response& response);
+                     bool whole, net::Response& response);
 
 }  // namespace httpd::modules

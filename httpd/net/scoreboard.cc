@@ -13,9 +13,7 @@ namespace {
 
 template <size_t N>
 void Copy(char (&out)[N], std::string_view text) {
-  const size_t n = std::min(text.size(), N - 1);
-  std::memcpy(out, text.data(), n);
-  out[n] = '\0';
+  out[text.copy(out, N - 1)] = '\0';
 }
 
 void Clear(LoopSlot& slot) {

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <list>
 #include <memory>
 #include <thread>
 
@@ -50,7 +51,8 @@ class Child {
   };
   void OnMessage();
   void OnOrphaned();
-  /// Runs `order` on every loop's thread, then `done` once on the last of them.
+  /// Runs `order` on every loop's thread, then `done` once
+  /// (on the first loop's thread, which alone touches what the loops share).
   void OnEveryLoop(const std::function<void(net::EventLoop&)>& order, std::function<void()> done);
   void Drain(const handover::Message& message);
   void Tell(const std::string& verb, const std::string& key = "", const std::string& value = "");
@@ -59,7 +61,7 @@ class Child {
   ChildSetup setup_;
   std::vector<Worker> workers_;
   std::atomic<size_t> others_done_ = 0;
-  std::vector<os::Fd> successors_;  ///< loops lend these; kept until the end
+  std::list<os::Fd> successors_;  ///< oldest first; loops lend the one of their last order
 };
 
 void Child::Tell(const std::string& verb, const std::string& key, const std::string& value) {
@@ -74,9 +76,9 @@ void Child::OnEveryLoop(const std::function<void(net::EventLoop&)>& order, std::
   auto finish = std::make_shared<std::function<void()>>(std::move(done));
   for (Worker& worker : workers_) {
     net::EventLoop* loop = worker.loop.get();
-    loop->Post([order, loop, left, finish] {
+    loop->Post([this, order, loop, left, finish] {
       order(*loop);
-      if (left->fetch_sub(1) == 1 && *finish) (*finish)();
+      if (left->fetch_sub(1) == 1 && *finish) workers_.front().loop->Post(*finish);
     });
   }
 }
@@ -95,11 +97,17 @@ void Child::Drain(const handover::Message& message) {
   if (pass == "descriptor" && !successors_.empty()) plan.successor = successors_.back().get();
   plan.read_intake = message.GetNumber("INTAKE").value_or(0) != 0;
   plan.keep_private = message.GetNumber("PRIVATE").value_or(0) != 0;
-  OnEveryLoop([plan](net::EventLoop& loop) { loop.Drain(plan); }, [this, plan, pass = std::string(pass)] {
+  const int last = successors_.empty() ? -1 : successors_.back().get();
+  OnEveryLoop([plan](net::EventLoop& loop) { loop.Drain(plan); }, [this, plan, last, pass = std::string(pass)] {
     CloseListeners(plan.keep_private);
     // What nobody here sends to any more must not look open to its reader.
     if (pass != "own" && setup_.intake_write >= 0) ::close(std::exchange(setup_.intake_write, -1));
-    std::erase_if(successors_, [&plan](const os::Fd& fd) { return fd.get() != plan.successor; });
+    // Those of earlier orders; a later order may have brought one more already.
+    while (last >= 0 && !successors_.empty() && successors_.front().get() != plan.successor) {
+      const bool was_last = successors_.front().get() == last;
+      successors_.pop_front();
+      if (was_last) break;
+    }
   });
 }
 

@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -377,7 +378,9 @@ void Parent::OnChildMessage(pid_t pid) {
     child->accepting = message.value().GetNumber("ON").value_or(0) != 0;
     AnswerAccept();
   } else if (message.value().verb == "recycle" && generation == current_.get() && !child->leaving &&
-             (state_ == State::kServing || state_ == State::kPaused)) {
+             (state_ == State::kServing || state_ == State::kPaused) &&
+             std::none_of(generation->children.begin(), generation->children.end(),
+                          [pid](const ChildProcess& c) { return c.replaces == pid; })) {  // each of its loops asks
     if (auto started = StartChild(*current_, child->pid); !started) Log(Level::kError, started.error().Text());
   }
 }
@@ -405,6 +408,7 @@ void Parent::OnChildEnded(Generation& generation, std::list<ChildProcess>::itera
   const bool expected = child->leaving;
   const bool was_ready = child->ready;
   const pid_t pid = child->pid;
+  const int replaces = child->replaces;
   loop_->Unwatch(child->channel);
   for (const size_t slot : child->slots) board_->Release(slot);
   generation.children.erase(child);
@@ -424,8 +428,12 @@ void Parent::OnChildEnded(Generation& generation, std::list<ChildProcess>::itera
     no_respawn_before_ = clock_.SteadyNow() + kRespawnPause;
     return;
   }
-  if (state_ == State::kServing || state_ == State::kPaused || state_ == State::kStandby) {
-    if (auto started = StartChild(generation, 0); !started) {
+  const auto replacement = std::find_if(generation.children.begin(), generation.children.end(),
+                                        [pid](const ChildProcess& c) { return c.replaces == pid; });
+  if (replacement != generation.children.end()) {
+    replacement->replaces = 0;  // it is on its way already
+  } else if (state_ == State::kServing || state_ == State::kPaused || state_ == State::kStandby) {
+    if (auto started = StartChild(generation, replaces); !started) {
       Log(Level::kError, started.error().Text());
       no_respawn_before_ = clock_.SteadyNow() + kRespawnPause;
     }
@@ -520,6 +528,12 @@ int Parent::MissingChildren(int present) {
 
 void Parent::Retire(std::unique_ptr<Generation> generation) {
   loop_->Cancel(generation->deadline);
+  for (log::LogProgram& program : generation->logs->programs()) {
+    int waiting = 0;
+    if (program.process.valid() || ::ioctl(program.read_end.get(), FIONREAD, &waiting) != 0 || waiting == 0) continue;
+    // It died, and lines are still in its pipe: another one reads them, then the end.
+    if (auto started = generation->logs->Start(program); !started) Log(Level::kError, started.error().Text());
+  }
   generation->logs->CloseWriteEnds();
   auto& programs = generation->logs->programs();
   for (auto program = programs.begin(); program != programs.end();) {
@@ -709,6 +723,12 @@ void Parent::NewGeneration() {
 void Parent::AbandonPending(const std::string& why) {
   const bool first = state_ == State::kStarting;
   Log(Level::kError, why);
+  if (!first && !current_) {
+    // After HUP there is nothing to fall back to: this generation serves with the children that it has, the rest follow.
+    no_respawn_before_ = clock_.SteadyNow() + kRespawnPause;
+    Promote();
+    return;
+  }
   for (ChildProcess& child : pending_->children) {
     child.leaving = true;
     TellChild(child, Message("stop"));
@@ -724,6 +744,7 @@ void Parent::AbandonPending(const std::string& why) {
   old_.push_back(std::move(pending_));
   AnswerRestart(os::Error{os::ErrorKind::kIo, 0, why});
   CheckGone();
+  if (std::exchange(graceful_again_, false)) Fire(Event::kGraceful);
 }
 
 void Parent::Promote() {

@@ -1,0 +1,64 @@
+#include "httpd/process/listeners.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace httpd::process {
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+
+config::ListenAddress Want(const std::string& host, uint16_t port) {
+  config::ListenAddress want;
+  want.host = host;
+  want.port = port;
+  want.where = {"/etc/httpd.conf", 7};
+  return want;
+}
+
+std::shared_ptr<OpenListener> Have(const std::string& host) {
+  os::Fd fd = os::ListenTcp(os::SocketAddress::FromIp(host, 0).value(), 16).value();
+  const os::SocketAddress address = os::SocketAddress::OfSocket(fd).value();
+  return std::make_shared<OpenListener>(OpenListener{address, std::move(fd)});
+}
+
+TEST(OpenListeners, WhatIsOpenAlreadyIsTaken) {
+  const auto have = Have("127.0.0.1");
+  const auto out = OpenListeners({Want("127.0.0.1", have->address.port())}, {have}, 16, true);
+  ASSERT_TRUE(out) << out.error().Text();
+  EXPECT_EQ(out.value()[0], have);
+}
+
+TEST(OpenListeners, AnInheritedSetIsNeverCompletedByBinding) {
+  const auto have = Have("127.0.0.1");
+  const auto out = OpenListeners({Want("127.0.0.2", have->address.port())}, {have}, 16, true);
+  ASSERT_FALSE(out);
+  EXPECT_EQ(out.error().kind, os::ErrorKind::kInvalid);
+  EXPECT_THAT(out.error().what, HasSubstr("Listen 127.0.0.2:"));
+  EXPECT_THAT(out.error().what, HasSubstr("/etc/httpd.conf:7"));
+}
+
+TEST(OpenListeners, TheSamePortOfAnotherAddressIsAnotherListener) {
+  const auto have = Have("127.0.0.1");
+  const auto out = OpenListeners({Want("127.0.0.2", have->address.port())}, {have}, 16, false);
+  ASSERT_TRUE(out) << out.error().Text();
+  EXPECT_NE(out.value()[0], have);
+}
+
+TEST(OpenListeners, AnAddressInUseIsApachesSentence) {
+  const auto other = Have("127.0.0.1");
+  const auto out = OpenListeners({Want("127.0.0.1", other->address.port())}, {}, 16, false);
+  ASSERT_FALSE(out);
+  EXPECT_EQ(out.error().kind, os::ErrorKind::kBusy);
+  EXPECT_THAT(out.error().what, StartsWith("(98)Address already in use: AH00072: make_sock: could not bind to address "
+                                           "127.0.0.1:" +
+                                           std::to_string(other->address.port())));
+}
+
+TEST(OpenListeners, NoListenerIsAnError) {
+  EXPECT_FALSE(OpenListeners({}, {}, 16, false));
+}
+
+}  // namespace
+}  // namespace httpd::process
