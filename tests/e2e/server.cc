@@ -291,7 +291,8 @@ std::vector<pid_t> Server::Processes() const {
   std::vector<pid_t> out;
   for (const Entry& entry : EveryProcess()) {
     if (entry.state == 'Z' || entry.pid == ::getpid()) continue;
-    if (FileText("/proc/" + std::to_string(entry.pid) + "/cmdline").find(root_.string()) == std::string::npos) continue;
+    const std::string words = FileText("/proc/" + std::to_string(entry.pid) + "/cmdline");
+    if (words.find(root_.string()) == std::string::npos && words.find(outside_.string()) == std::string::npos) continue;
     out.push_back(entry.pid);
   }
   return out;
