@@ -180,10 +180,19 @@ std::vector<std::string> SplitNul(std::string_view text) {
 }
 
 std::vector<std::string> CleanEnvironment(std::vector<std::string> environment) {
-  std::erase_if(environment, [](const std::string& line) {
-    return line.starts_with("LISTEN_") || line.starts_with("WATCHDOG_") || line.starts_with("NOTIFY_SOCKET=") ||
-           line.starts_with("MAINPID=") || line.find('=') == std::string::npos;
+  constexpr std::string_view kOwn = "NOTIFY_SOCKET=";
+  constexpr std::string_view kManager = "BATON_NOTIFY_SOCKET=";
+  std::string own;
+  std::optional<std::string> manager;  // an empty one counts: that instance's own socket was its orchestrator's
+  for (const std::string& line : environment) {
+    if (line.starts_with(kOwn)) own = line.substr(kOwn.size());
+    if (line.starts_with(kManager)) manager = line.substr(kManager.size());
+  }
+  std::erase_if(environment, [&](const std::string& line) {
+    return line.starts_with("LISTEN_") || line.starts_with("WATCHDOG_") || line.starts_with(kOwn) ||
+           line.starts_with(kManager) || line.starts_with("MAINPID=") || line.find('=') == std::string::npos;
   });
+  environment.push_back(std::string(kManager) + manager.value_or(own));
   return environment;
 }
 

@@ -182,6 +182,9 @@ std::vector<std::string> KeptArguments(std::span<const std::string> arguments);
 std::vector<std::string> SplitNul(std::string_view text);
 
 /// An environment without what belongs to one start of one process: LISTEN_*, NOTIFY_SOCKET, WATCHDOG_*, MAINPID.
+/// Adds BATON_NOTIFY_SOCKET, the service manager's socket: the newcomer sends it MAINPID when it takes over. Empty when
+/// there is no service manager; kept as it is when the old instance was itself started by an upgrade, because that
+/// one's NOTIFY_SOCKET was its orchestrator's.
 std::vector<std::string> CleanEnvironment(std::vector<std::string> environment);
 
 // ---- is the newcomer worse? ----------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ void ErrorLog::Write(config::LogLevel level, std::string_view module, std::strin
     const auto byte = static_cast<unsigned char>(c);
     if (c == '\n' && client.empty()) {
       line += ' ';
-    } else if (byte < 0x20 || byte == 0x7f) {
+    } else if (byte < 0x20 || byte == 0x7f || (byte >= 0x80 && !client.empty())) {
       char escaped[8];
       std::snprintf(escaped, sizeof escaped, "\\x%02x", byte);
       line += escaped;

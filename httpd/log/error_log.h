@@ -18,9 +18,8 @@ class ErrorLog {
   /// @param sink  nullptr: stderr; otherwise must outlive this object
   ErrorLog(const LogSink* sink, config::LogLevel level) : sink_(sink), level_(level) {}
 
-  /// What LogLevel lets through. Notices always: who started, restarted or stopped a server finds it in the log.
-  /// Source  httpd 2.4 manual, LogLevel: "messages of the level notice cannot be suppressed"
-  bool Wants(config::LogLevel level) const { return level <= level_ || level <= config::LogLevel::kNotice; }
+  /// Notices are always wanted, whatever LogLevel says. Source  httpd 2.4 manual, core, LogLevel "Note"
+  bool Wants(config::LogLevel level) const { return level <= level_ || level == config::LogLevel::kNotice; }
   config::LogLevel level() const { return level_; }
 
   /// @param module  "core", "event": what stands before the colon

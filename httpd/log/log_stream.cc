@@ -8,30 +8,35 @@
 
 namespace httpd::log {
 
+struct SharedMutex::Shared {
+  pthread_mutex_t mutex;
+  bool half_done;
+};
+
 os::Result<std::shared_ptr<SharedMutex>> SharedMutex::Make() {
-  void* page = ::mmap(nullptr, sizeof(pthread_mutex_t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  void* page = ::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (page == MAP_FAILED) return os::SysError(errno, "map shared memory");
-  auto* mutex = static_cast<pthread_mutex_t*>(page);
+  auto* shared = static_cast<Shared*>(page);
   pthread_mutexattr_t attributes;
   ::pthread_mutexattr_init(&attributes);
   ::pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
   ::pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
-  ::pthread_mutex_init(mutex, &attributes);
+  ::pthread_mutex_init(&shared->mutex, &attributes);
   ::pthread_mutexattr_destroy(&attributes);
-  return std::shared_ptr<SharedMutex>(new SharedMutex(mutex));
+  return std::shared_ptr<SharedMutex>(new SharedMutex(shared));
 }
 
 // The mapping goes, the mutex is not destroyed: other processes may hold it.
 SharedMutex::~SharedMutex() {
-  ::munmap(mutex_, sizeof *mutex_);
+  ::munmap(shared_, sizeof *shared_);
 }
 
 SharedMutex::Outcome SharedMutex::TryLock() {
-  switch (::pthread_mutex_trylock(mutex_)) {
+  switch (::pthread_mutex_trylock(&shared_->mutex)) {
     case 0:
       return Outcome::kLocked;
     case EOWNERDEAD:
-      ::pthread_mutex_consistent(mutex_);
+      ::pthread_mutex_consistent(&shared_->mutex);
       return Outcome::kLockedAfterDeath;
     default:
       return Outcome::kBusy;
@@ -39,21 +44,31 @@ SharedMutex::Outcome SharedMutex::TryLock() {
 }
 
 void SharedMutex::Unlock() {
-  ::pthread_mutex_unlock(mutex_);
+  ::pthread_mutex_unlock(&shared_->mutex);
 }
 
-void LogStream::Drop(size_t bytes) {
-  lost_lines_ += static_cast<uint64_t>(std::count(buffer_.begin(), buffer_.begin() + static_cast<std::ptrdiff_t>(bytes), '\n'));
-  buffer_.erase(0, bytes);
+bool SharedMutex::half_done() const {
+  return shared_->half_done;
+}
+
+void SharedMutex::set_half_done(bool on) {
+  shared_->half_done = on;
+}
+
+void LogStream::Drop(size_t from, size_t bytes) {
+  const auto first = buffer_.begin() + static_cast<std::ptrdiff_t>(from);
+  lost_lines_ += static_cast<uint64_t>(std::count(first, first + static_cast<std::ptrdiff_t>(bytes), '\n'));
+  buffer_.erase(from, bytes);
 }
 
 bool LogStream::Flush() {
   if (buffer_.empty()) return true;
   if (sink_->is_pipe) {
     const bool done = FlushPipe();
-    if (buffer_.size() > kMaxBuffered && !in_line_) {
-      const size_t end = buffer_.find('\n', buffer_.size() - kMaxBuffered);
-      Drop(end == std::string::npos ? buffer_.size() : end + 1);
+    if (buffer_.size() > kMaxBuffered) {
+      const size_t keep = in_line_ ? std::min(buffer_.find('\n'), buffer_.size() - 1) + 1 : 0;
+      const size_t end = buffer_.find('\n', std::max(keep, buffer_.size() - kMaxBuffered));
+      Drop(keep, (end == std::string::npos ? buffer_.size() : end + 1) - keep);
     }
     return done;
   }
@@ -62,10 +77,10 @@ bool LogStream::Flush() {
     if (n < 0) {
       if (errno == EINTR) continue;
       if (errno == ENOSPC || errno == EDQUOT || errno == EAGAIN) {  // wait for room, within bounds
-        if (buffer_.size() > kMaxBuffered) Drop(buffer_.size());
+        if (buffer_.size() > kMaxBuffered) Drop(0, buffer_.size());
         return buffer_.empty();
       }
-      Drop(buffer_.size());
+      Drop(0, buffer_.size());
       return true;
     }
     buffer_.erase(0, static_cast<size_t>(n));
@@ -74,46 +89,50 @@ bool LogStream::Flush() {
 }
 
 bool LogStream::FlushPipe() {
+  SharedMutex& turn = *sink_->turn;
   if (!in_line_) {
-    switch (sink_->turn->TryLock()) {
+    switch (turn.TryLock()) {
       case SharedMutex::Outcome::kBusy:
         return false;
       case SharedMutex::Outcome::kLockedAfterDeath:
-        buffer_.insert(0, "\n");  // who died may have left half a line in the pipe: end it
+        if (turn.half_done()) buffer_.insert(0, "\n");  // who died left half a line in the pipe: end it
+        turn.set_half_done(false);
         break;
       case SharedMutex::Outcome::kLocked:
         break;
     }
   }
-  in_line_ = false;
-  bool done = true;
-  while (!buffer_.empty()) {
+  size_t at = 0;
+  while (at < buffer_.size()) {
     // Whole lines up to PIPE_BUF in one write are atomic (pipe(7)); a longer line goes alone, with the turn held.
-    size_t bytes = buffer_.size();
+    size_t bytes = buffer_.size() - at;
     if (bytes > PIPE_BUF) {
-      const size_t last = buffer_.rfind('\n', PIPE_BUF - 1);
-      const size_t first = buffer_.find('\n');
-      bytes = last != std::string::npos ? last + 1 : (first == std::string::npos ? buffer_.size() : first + 1);
+      const std::string_view rest = std::string_view(buffer_).substr(at);
+      const size_t last = rest.substr(0, PIPE_BUF).rfind('\n');
+      const size_t first = last != std::string_view::npos ? last : rest.find('\n');
+      bytes = first == std::string_view::npos ? rest.size() : first + 1;
     }
-    const ssize_t n = ::write(sink_->fd.get(), buffer_.data(), bytes);
+    if (bytes > PIPE_BUF) turn.set_half_done(true);
+    const ssize_t n = ::write(sink_->fd.get(), buffer_.data() + at, bytes);
     if (n < 0) {
       if (errno == EINTR) continue;
-      if (errno != EAGAIN) {
-        Drop(buffer_.size());
-        break;
-      }
-      done = false;
+      if (errno == EAGAIN) break;
+      buffer_.erase(0, at);
+      at = 0;
+      Drop(0, buffer_.size());
+      in_line_ = false;
       break;
     }
-    const bool whole = buffer_[static_cast<size_t>(n) - 1] == '\n';
-    buffer_.erase(0, static_cast<size_t>(n));
-    if (static_cast<size_t>(n) < bytes && !whole) {
-      in_line_ = true;  // keep the turn: nobody may write into the middle of this line
-      return false;
-    }
+    at += static_cast<size_t>(n);
+    in_line_ = static_cast<size_t>(n) < bytes;
+    if (in_line_) break;
+    turn.set_half_done(false);
   }
-  sink_->turn->Unlock();
-  return done;
+  buffer_.erase(0, at);
+  if (in_line_) return false;  // the turn stays ours: nobody may write into the middle of this line
+  turn.set_half_done(false);
+  turn.Unlock();
+  return buffer_.empty();
 }
 
 }  // namespace httpd::log

@@ -24,9 +24,14 @@ class SharedMutex {
   Outcome TryLock();
   void Unlock();
 
+  /// Holder only: whether what it writes is half done. Outlives a holder that dies.
+  bool half_done() const;
+  void set_half_done(bool on);
+
  private:
-  explicit SharedMutex(pthread_mutex_t* mutex) : mutex_(mutex) {}
-  pthread_mutex_t* mutex_;
+  struct Shared;
+  explicit SharedMutex(Shared* shared) : shared_(shared) {}
+  Shared* shared_;
 };
 
 /// One open log that every child of a generation writes to. The descriptor is shared by fork; `turn` keeps lines longer
@@ -56,12 +61,13 @@ class LogStream {
   /// Lines given up because the target failed (EPIPE, EIO, ENOSPC on a file) or the buffer passed kMaxBuffered.
   uint64_t lost_lines() const { return lost_lines_; }
 
-  /// Beyond this the oldest lines are dropped and counted: a stuck log program must not eat the memory.
+  /// Beyond this the oldest lines are dropped and counted: a stuck log program must not eat the memory. A line that is
+  /// half written is kept, whatever its length.
   static constexpr size_t kMaxBuffered = 16U << 20;
 
  private:
   bool FlushPipe();
-  void Drop(size_t bytes);
+  void Drop(size_t from, size_t bytes);
 
   const LogSink* sink_;
   std::string buffer_;

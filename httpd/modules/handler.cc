@@ -53,6 +53,7 @@ Handler::Handler(const Site& site, const net::Scoreboard& board) : site_(site), 
   limits_.fields = static_cast<size_t>(site.config().limit_request_fields);
   limits_.field_size = static_cast<size_t>(site.config().limit_request_field_size);
   for (const CompiledHost& host : site.hosts()) {
+    idle_timeout_ms_ = std::max(idle_timeout_ms_, host.host->keep_alive_timeout_ms);
     for (const CompiledHost::Log& log : host.logs) {
       if (!log.sink || by_sink_.contains(log.sink)) continue;
       streams_.push_back(std::make_unique<log::LogStream>(*log.sink));

@@ -26,6 +26,7 @@ class Handler final : public net::RequestHandler {
   bool EndTurn() override;
   std::string_view ServerName() const override { return site_.server_name(); }
   int FirstTimeoutMs() const override { return site_.config().main.timeout_ms; }
+  int IdleTimeoutMs() const override { return idle_timeout_ms_; }
   uint64_t LostLogLines() const override;
   uint64_t BodyLimit() const override { return static_cast<uint64_t>(site_.config().limit_request_body); }
   const http::HeadLimits& Limits() const override { return limits_; }
@@ -53,6 +54,7 @@ class Handler final : public net::RequestHandler {
   const Site& site_;
   const net::Scoreboard& board_;
   http::HeadLimits limits_;
+  int idle_timeout_ms_ = 0;  ///< the longest KeepAliveTimeout of all hosts
   std::vector<std::unique_ptr<log::LogStream>> streams_;
   std::unordered_map<const log::LogSink*, log::LogStream*> by_sink_;
   std::unordered_map<std::string, std::unique_ptr<Effective>> settings_;

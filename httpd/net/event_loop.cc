@@ -30,7 +30,9 @@ constexpr size_t kSendfileBytes = 1U << 20;   // per turn and connection: a fast
 constexpr int kAcceptsPerTurn = 32;
 constexpr uint64_t kSweepMs = 100;
 constexpr uint64_t kIdleSweepMs = 250;
-constexpr uint64_t kLingerMs = 2000;
+constexpr uint64_t kLingerMs = 2000;      // after the client's last byte
+constexpr uint64_t kMaxLingerMs = 30000;  // in all; both as Apache
+constexpr int kLingerReads = 16;          // per turn: who sends without end must not own the loop
 
 // epoll user data: a Connection pointer is even; these are odd, with a number above.
 constexpr uint64_t kTagListener = 1;
@@ -123,6 +125,7 @@ struct EventLoop::Connection {
   uint32_t requests = 0;
   int worker = -1;
   uint64_t deadline_ms = 0;
+  uint64_t linger_end_ms = 0;
   uint64_t work_started_ns = 0;
   int64_t work_wall_ns = 0;
   int keep_alive_timeout_ms = 5000;
@@ -134,6 +137,7 @@ struct EventLoop::Connection {
   bool close_after = false;  ///< what is being sent is the last answer
   bool linger = false;       ///< ... and the client may still be sending
   bool working = false;
+  bool was_shared = false;   ///< came from another process, which may hold its descriptor a moment longer
   std::string pending;       ///< read, not yet worked on
   std::string out;           ///< to be sent before anything else
   std::unique_ptr<Upload> upload;
@@ -260,7 +264,7 @@ void EventLoop::Turn() {
         break;
       }
       case kTagIntake:
-        ReceiveAdopted();
+        if (intake_watched_) ReceiveAdopted();
         break;
       case kTagForeign:
         foreign_[data >> 3].second();
@@ -373,6 +377,7 @@ EventLoop::Connection* EventLoop::NewConnection(os::Fd fd, uint16_t local_port, 
   }
   c->fd = std::move(fd);
   c->local_port = local_port;
+  c->client_port = 0;
   c->is_private = is_private;
   c->index = static_cast<uint32_t>(connections_.size());
   connections_.push_back(c);
@@ -403,6 +408,9 @@ void EventLoop::Destroy(Connection* c) {
   if (c->state == kLingering) Bump(counters.closing, -1);
   if (c->state == kIdle && c->requests > 0) Bump(counters.keepalive, -1);
   Bump(counters.connections, -1);
+  // While its sender still holds the description, a close alone would leave the registration behind, with a pointer to a
+  // connection that is no more.
+  if (c->was_shared && c->events != 0 && c->fd.valid()) ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, c->fd.get(), nullptr);
   c->fd.Reset();
   connections_[c->index] = connections_.back();
   connections_[c->index]->index = c->index;
@@ -412,7 +420,7 @@ void EventLoop::Destroy(Connection* c) {
     c->requests = 0;
     c->worker = -1;
     c->state = kIdle;
-    c->close_after = c->linger = c->working = false;
+    c->close_after = c->linger = c->working = c->was_shared = false;
     if (c->pending.capacity() > 4096) c->pending.shrink_to_fit();
     c->pending.clear();
     c->out.clear();
@@ -450,11 +458,13 @@ void EventLoop::OnEvent(Connection* c, uint32_t events) {
 
 void EventLoop::OnReadable(Connection* c) {
   if (c->state == kLingering) {
-    ssize_t n;
-    do {
+    ssize_t n = 1;
+    for (int i = 0; i < kLingerReads && n != 0; ++i) {
       n = ::recv(c->fd.get(), scratch_.get(), kScratchBytes, 0);
-    } while (n > 0 || (n < 0 && errno == EINTR));
-    if (n == 0 || errno != EAGAIN) {
+      if (n > 0) c->deadline_ms = std::min(now_ms_ + kLingerMs, c->linger_end_ms);
+      if (n < 0 && errno != EINTR) break;
+    }
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
       Destroy(c);
     } else {
       Want(c, EPOLLIN);
@@ -544,7 +554,9 @@ void EventLoop::BeginUpload(Connection* c, std::string_view head_text) {
   upload.bytes_in = head_text.size();
   upload.body.Start(upload.head, handler_.BodyLimit());
   BeginWork(c, upload.head);
-  if (upload.head.expect_continue) out_ += "HTTP/1.1 100 Continue\r\n\r\n";
+  // A body that will be refused is not asked for.
+  const bool refused = upload.body.Feed({}).state == http::BodyReader::Step::State::kBad;
+  if (upload.head.expect_continue && !refused) out_ += "HTTP/1.1 100 Continue\r\n\r\n";
 }
 
 void EventLoop::Process(Connection* c, const char* data, size_t length) {
@@ -565,7 +577,7 @@ void EventLoop::Process(Connection* c, const char* data, size_t length) {
       if (step.state == http::BodyReader::Step::State::kBad) {
         const std::unique_ptr<Upload> failed = std::move(c->upload);
         head_ = failed->head;  // views into failed->head_text, alive until the answer is written
-        AnswerBad(c, step.status, step.status == 413 ? "request body too large" : "malformed request body");
+        if (!AnswerBad(c, step.status, step.status == 413 ? "request body too large" : "malformed request body")) return;
         at = length;
         break;
       }
@@ -586,12 +598,12 @@ void EventLoop::Process(Connection* c, const char* data, size_t length) {
     const http::ParseResult parsed = http::ParseRequestHead({data + at, length - at}, handler_.Limits(), head_);
     if (parsed.state == http::ParseResult::State::kIncomplete) {
       if (length - at <= kMaxHeadBytes) break;
-      AnswerBad(c, 431, "request head larger than 60 KiB");
+      if (!AnswerBad(c, 431, "request head larger than 60 KiB")) return;
       at = length;
       break;
     }
     if (parsed.state == http::ParseResult::State::kBad) {
-      AnswerBad(c, parsed.status, parsed.reason);
+      if (!AnswerBad(c, parsed.status, parsed.reason)) return;
       at = length;
       break;
     }
@@ -671,12 +683,12 @@ bool EventLoop::Answer(Connection* c, const http::RequestHead& head, std::string
   return Send(c, response_, head, head_text, bytes_in, keep);
 }
 
-void EventLoop::AnswerBad(Connection* c, int status, const char* reason) {
+bool EventLoop::AnswerBad(Connection* c, int status, const char* reason) {
   BeginWork(c, head_);
   response_.Clear();
   handler_.HandleBad(MakeRequest(c, head_), status, reason, response_);
   c->linger = true;
-  Send(c, response_, head_, head_.line, head_.line.size(), false);
+  return Send(c, response_, head_, head_.line, head_.line.size(), false);
 }
 
 bool EventLoop::Send(Connection* c, Response& response, const http::RequestHead& head, std::string_view head_text,
@@ -731,6 +743,7 @@ bool EventLoop::Send(Connection* c, Response& response, const http::RequestHead&
   transfer->response_head = out_.substr(head_start, head_bytes);
   transfer->head_text = head_text;
   http::ParseRequestHead(transfer->head_text, handler_.Limits(), transfer->head);
+  if (transfer->head.line.empty()) transfer->head.line = transfer->head_text;  // a bad one: all there is for the log
   transfer->response = std::move(response);
   transfer->bytes_in = bytes_in;
   transfer->keep = keep;
@@ -910,6 +923,7 @@ void EventLoop::StartLinger(Connection* c) {
   ::shutdown(c->fd.get(), SHUT_WR);
   SetState(c, kLingering);
   c->deadline_ms = now_ms_ + kLingerMs;
+  c->linger_end_ms = now_ms_ + kMaxLingerMs;
   OnReadable(c);
 }
 
@@ -924,7 +938,7 @@ void EventLoop::Sweep() {
       head_.Clear();
       if (c->upload) head_ = c->upload->head;
       const std::unique_ptr<Upload> late = std::move(c->upload);
-      AnswerBad(c, 408, "the request did not arrive in time");
+      if (!AnswerBad(c, 408, "the request did not arrive in time")) continue;
       if (FlushOut(c, false) == Io::kDone) {
         StartLinger(c);
       } else {
@@ -934,6 +948,10 @@ void EventLoop::Sweep() {
     }
     if (c->transfer) FinishTransfer(c, true);
     Destroy(c);
+  }
+  if (intake_watched_ && !draining_) {
+    while (ReceiveAdopted()) {
+    }
   }
   if (watching_public_) {
     // A loop that was killed may have taken a wake-up with it (see UpdateAccepting): look for forgotten connections.
@@ -947,10 +965,10 @@ void EventLoop::Sweep() {
 
 // ---------------------------------------------------------------------------------------------------- passing on
 
-void EventLoop::ReceiveAdopted() {
-  if (!intake_watched_) return;
-  const os::Fd loan(::dup(setup_.intake));  // a Result-returning call wants an owner; adopting is rare
+bool EventLoop::ReceiveAdopted() {
+  os::Fd loan(setup_.intake);  // a Result-returning call wants an owner; a copy would need a free descriptor
   auto message = handover::Receive(loan);
+  [[maybe_unused]] const int still_theirs = loan.Release();
   if (!message) {
     if (message.error().kind == os::ErrorKind::kNotFound) {
       ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, setup_.intake, nullptr);
@@ -958,37 +976,37 @@ void EventLoop::ReceiveAdopted() {
     } else if (message.error().kind == os::ErrorKind::kInvalid && setup_.on_trouble) {
       setup_.on_trouble(message.error().what);
     }
-    return;
+    return false;
   }
   auto connections = handover::UnpackConnections(std::move(message).value());
   if (!connections) {
     if (setup_.on_trouble) setup_.on_trouble(connections.error().what);
-    return;
+    return true;
   }
   for (handover::PassedConnection& passed : connections.value()) {
-    auto peer = os::SocketAddress::OfPeer(passed.fd);
-    auto local = os::SocketAddress::OfSocket(passed.fd);
-    if (!local) continue;
     ::fcntl(passed.fd.get(), F_SETFL, ::fcntl(passed.fd.get(), F_GETFL) | O_NONBLOCK);
-    Connection* c = NewConnection(std::move(passed.fd), local.value().port(), false);
     Bump(setup_.slot->counters.adopted, 1);
-    if (peer) {  // a client that has left already has no name; its end is read in a moment
-      const std::string host = peer.value().Host();
-      std::memcpy(c->address, host.c_str(), std::min(host.size() + 1, sizeof c->address - 1));
-      c->client_port = peer.value().port();
-    } else {
-      std::strcpy(c->address, "-");
-    }
-    c->requests = passed.requests;
-    if (c->requests > 0) Bump(setup_.slot->counters.keepalive, 1);
-    c->timeout_ms = handler_.FirstTimeoutMs();
-    c->keep_alive_timeout_ms = c->timeout_ms < 5000 ? c->timeout_ms : 5000;
-    c->deadline_ms = now_ms_ + static_cast<uint64_t>(c->timeout_ms);
-    if (passed.unread.empty()) {
-      BecomeIdle(c, passed.wait_ms);
-    } else {
-      Process(c, passed.unread.data(), passed.unread.size());
-    }
+    GoOnWith(std::move(passed));
+  }
+  return true;
+}
+
+void EventLoop::GoOnWith(handover::PassedConnection passed) {
+  auto local = os::SocketAddress::OfSocket(passed.fd);
+  auto peer = os::SocketAddress::OfPeer(passed.fd);
+  Connection* c = NewConnection(std::move(passed.fd), local ? local.value().port() : 0, false);
+  c->was_shared = true;
+  const std::string host = peer ? peer.value().Host() : "-";  // who has left already has no name; its end is read soon
+  c->address[host.copy(c->address, sizeof c->address - 1)] = '\0';
+  if (peer) c->client_port = peer.value().port();
+  c->requests = passed.requests;
+  if (c->requests > 0) Bump(setup_.slot->counters.keepalive, 1);
+  c->timeout_ms = handler_.FirstTimeoutMs();
+  c->keep_alive_timeout_ms = handler_.IdleTimeoutMs();
+  if (passed.unread.empty()) {
+    BecomeIdle(c, passed.wait_ms);
+  } else {
+    Process(c, passed.unread.data(), passed.unread.size());
   }
 }
 
@@ -1004,11 +1022,12 @@ void EventLoop::Pass(Connection* c, uint64_t wait_ms) {
 }
 
 void EventLoop::FlushPassing() {
-  const os::Fd loan(plan_.successor >= 0 ? ::dup(plan_.successor) : -1);
-  while (!passing_.empty() && loan.valid()) {
+  while (!passing_.empty() && plan_.successor >= 0) {
     handover::Message message = handover::PackConnections(passing_);
     const size_t count = message.descriptors.size();
+    os::Fd loan(plan_.successor);
     const os::Status sent = handover::Send(loan, message);
+    [[maybe_unused]] const int still_theirs = loan.Release();
     if (sent) {
       Bump(setup_.slot->counters.passed, count);
       continue;
@@ -1026,24 +1045,7 @@ void EventLoop::FlushPassing() {
 
 void EventLoop::NoSuccessorAnyMore() {
   plan_.successor = -1;
-  for (handover::PassedConnection& passed : std::exchange(passing_, {})) {
-    auto local = os::SocketAddress::OfSocket(passed.fd);
-    auto peer = os::SocketAddress::OfPeer(passed.fd);
-    Connection* c = NewConnection(std::move(passed.fd), local ? local.value().port() : 0, false);
-    std::strcpy(c->address, "-");
-    if (peer) {
-      const std::string host = peer.value().Host();
-      std::memcpy(c->address, host.c_str(), std::min(host.size() + 1, sizeof c->address - 1));
-      c->client_port = peer.value().port();
-    }
-    c->requests = passed.requests;
-    if (c->requests > 0) Bump(setup_.slot->counters.keepalive, 1);
-    if (passed.unread.empty()) {
-      BecomeIdle(c, passed.wait_ms);
-    } else {
-      Process(c, passed.unread.data(), passed.unread.size());
-    }
-  }
+  for (handover::PassedConnection& passed : std::exchange(passing_, {})) GoOnWith(std::move(passed));
 }
 
 void EventLoop::Drain(const DrainPlan& plan) {
@@ -1055,6 +1057,10 @@ void EventLoop::Drain(const DrainPlan& plan) {
   if (intake_watched_ && !plan.read_intake) {
     ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, setup_.intake, nullptr);
     intake_watched_ = false;
+    // As with listeners: a wake-up that was ours may have been meant for a connection that nobody else will hear of. It is
+    // adopted here and passed on below, which wakes somebody who stays.
+    while (ReceiveAdopted()) {
+    }
   }
   if (plan.successor < 0) {
     if (!passing_.empty()) NoSuccessorAnyMore();

@@ -79,8 +79,10 @@ class EventLoop {
   void Sweep();
   void UpdateAccepting();
   void Accept(const ListenSource& source);
-  void ReceiveAdopted();
+  bool ReceiveAdopted();  ///< one message; false: there is none
   Connection* NewConnection(os::Fd fd, uint16_t local_port, bool is_private);
+  /// Serves on a connection that another loop has answered on.
+  void GoOnWith(handover::PassedConnection passed);
   void Destroy(Connection* c);
   void Want(Connection* c, uint32_t events);
   void OnEvent(Connection* c, uint32_t events);
@@ -91,7 +93,8 @@ class EventLoop {
   void BeginUpload(Connection* c, std::string_view head_text);
   /// Answers `head`; false: the connection is now writing, lingering or gone.
   bool Answer(Connection* c, const http::RequestHead& head, std::string_view head_text, uint64_t bytes_in);
-  void AnswerBad(Connection* c, int status, const char* reason);
+  /// As Answer(); the connection closes afterwards.
+  bool AnswerBad(Connection* c, int status, const char* reason);
   bool Send(Connection* c, Response& response, const http::RequestHead& head, std::string_view head_text,
             uint64_t bytes_in, bool keep);
   Io FlushOut(Connection* c, bool more);

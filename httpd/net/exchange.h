@@ -84,6 +84,9 @@ class RequestHandler {
   /// For connections before their first request.
   virtual int FirstTimeoutMs() const = 0;
 
+  /// For connections between two requests whose last answer somebody else gave: at least what their clients were told.
+  virtual int IdleTimeoutMs() const = 0;
+
   /// How many log lines were lost so far.
   virtual uint64_t LostLogLines() const = 0;
 

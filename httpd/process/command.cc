@@ -69,7 +69,8 @@ int PrintModules(bool identifiers) {
   return 0;
 }
 
-void PrintWarnings(const Loaded& loaded) {
+void PrintWarnings(const Options& options, const Loaded& loaded) {
+  if (options.startup_level.value_or(config::LogLevel::kWarn) < config::LogLevel::kWarn) return;  // -e error
   for (const std::string& warning : loaded.config.warnings) Say(warning);
 }
 
@@ -213,7 +214,7 @@ int RunParent(const Options& options, std::shared_ptr<const Loaded> loaded, std:
 }
 
 int Start(const Options& options, std::shared_ptr<const Loaded> loaded, std::vector<handover::Listener> inherited) {
-  PrintWarnings(*loaded);
+  PrintWarnings(options, *loaded);
   if (auto ok = CheckSurroundings(*loaded); !ok) {
     Say(ok.error().Text());
     return 1;
@@ -269,7 +270,7 @@ int CheckOnly(const Options& options, const Loaded& loaded) {
     default:
       break;
   }
-  PrintWarnings(loaded);
+  PrintWarnings(options, loaded);
   if (auto ok = CheckSurroundings(loaded); !ok) {
     Say(ok.error().Text());
     return 1;

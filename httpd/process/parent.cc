@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 
@@ -79,6 +80,18 @@ os::Result<Identity> ResolveIdentity(const config::ServerConfig& c) {
     }
   }
   return identity;
+}
+
+/// Children that a generation starts with.
+int FirstChildren(const config::ServerConfig& c) {
+  return std::min(c.start_servers > 0 ? c.start_servers : OnlineCores(), c.server_limit);
+}
+
+/// Most children that a generation may have: it grows only when spare workers are asked for.
+int MostChildren(const config::ServerConfig& c) {
+  const int first = FirstChildren(c);
+  if (c.min_spare_threads <= 0) return first;
+  return std::min(c.server_limit, std::max(first, c.max_request_workers / std::max(1, c.threads_per_child)));
 }
 
 void RaiseDescriptorLimit() {
@@ -261,8 +274,7 @@ os::Result<std::unique_ptr<Parent::Generation>> Parent::Prepare(std::shared_ptr<
 os::Status Parent::StartChildren(Generation& generation) {
   const config::ServerConfig& c = generation.loaded->config;
   generation.number = next_generation_++;
-  const int count = std::min(c.start_servers > 0 ? c.start_servers : OnlineCores(), c.server_limit);
-  for (int i = 0; i < count; ++i) {
+  for (int i = 0; i < FirstChildren(c); ++i) {
     if (auto started = StartChild(generation, 0); !started) return started;
   }
   return os::kDone;
@@ -270,7 +282,7 @@ os::Status Parent::StartChildren(Generation& generation) {
 
 os::Status Parent::StartChild(Generation& generation, int replaces) {
   const config::ServerConfig& c = generation.loaded->config;
-  const int children = std::min(c.start_servers > 0 ? c.start_servers : OnlineCores(), c.server_limit);
+  const int children = MostChildren(c);
   auto channel = os::SocketPair(SOCK_SEQPACKET, SOCK_NONBLOCK);
   if (!channel) return channel.error();
   ChildSetup setup;
@@ -476,17 +488,55 @@ void Parent::Tick() {
   }
   if (current_ && (state_ == State::kServing || state_ == State::kPaused || state_ == State::kStandby) &&
       !replace_with_ && clock_.SteadyNow() >= no_respawn_before_) {
-    const config::ServerConfig& c = current_->loaded->config;
-    const int wanted = std::min(c.start_servers > 0 ? c.start_servers : OnlineCores(), c.server_limit);
     int present = 0;
     for (const ChildProcess& child : current_->children) present += child.leaving ? 0 : 1;
-    for (; present < wanted; ++present) {
+    for (const int wanted = present + MissingChildren(present); present < wanted; ++present) {
       if (auto started = StartChild(*current_, 0); !started) {
         Log(Level::kError, started.error().Text());
         break;
       }
     }
   }
+}
+
+int Parent::MissingChildren(int present) {
+  const config::ServerConfig& c = current_->loaded->config;
+  const int first = FirstChildren(c);
+  if (present < first) return first - present;
+  if (c.min_spare_threads <= 0) return 0;
+  int idle = 0;
+  ChildProcess* quietest = nullptr;
+  uint32_t quietest_connections = 0;
+  const int per_loop = std::max(1, c.max_request_workers / (MostChildren(c) * std::max(1, c.threads_per_child)));
+  for (ChildProcess& child : current_->children) {
+    if (child.leaving) continue;
+    uint32_t connections = 0;
+    for (const size_t slot : child.slots) {
+      const net::LoopCounters& counters = board_->loop(slot).counters;
+      idle += std::max(0, per_loop - static_cast<int>(counters.busy.load()));
+      connections += counters.connections.load();
+    }
+    if (!quietest || connections < quietest_connections) {
+      quietest = &child;
+      quietest_connections = connections;
+    }
+  }
+  if (idle < c.min_spare_threads) {
+    const int missing = std::min(spawn_rate_, MostChildren(c) - present);
+    spawn_rate_ = std::min(spawn_rate_ * 2, 32);  // Apache's 1, 2, 4, ... 32 a second
+    if (missing == 0 && !said_full_) {
+      said_full_ = true;
+      Log(Level::kError, "AH00484: server reached MaxRequestWorkers setting, consider raising the MaxRequestWorkers setting");
+    }
+    return missing;
+  }
+  spawn_rate_ = 1;
+  const int most_idle = std::max(c.max_spare_threads, c.min_spare_threads + per_loop * c.threads_per_child + 1);
+  if (c.max_spare_threads > 0 && idle > most_idle && present > first && quietest && quietest->ready) {
+    quietest->leaving = true;
+    TellChild(*quietest, std::move(Message("drain").Add("PASS", "own").Add("INTAKE", "0").Add("PRIVATE", "0")));
+  }
+  return 0;
 }
 
 void Parent::Retire(std::unique_ptr<Generation> generation) {
@@ -617,6 +667,7 @@ void Parent::AnswerAccept() {
       answer = handover::Refusal("cannot write the PidFile: " + wrote.error().Text());
     }
     standby_ = false;
+    BecomeMainProcess();
   }
   for (Control& control : controls_) {
     if (!control.wants_accept) continue;
@@ -625,6 +676,14 @@ void Parent::AnswerAccept() {
     auto sent = handover::Send(control.fd, control.accept_on == accepting_ ? answer : superseded);
     if (!sent) Log(Level::kWarn, "control connection: " + sent.error().Text());
   }
+}
+
+void Parent::BecomeMainProcess() {
+  // A service manager follows one process. Who takes over says so, and so does who takes back after a rollback.
+  const char* manager = std::getenv("BATON_NOTIFY_SOCKET");
+  if (manager && *manager) ::setenv("NOTIFY_SOCKET", manager, 1);
+  auto told = handover::Notify("MAINPID=" + std::to_string(own_pid_) + "\nREADY=1\nSTATUS=Processing requests...\n");
+  if (!told) Log(Level::kWarn, "cannot tell the service manager that this is its main process: " + told.error().Text());
 }
 
 void Parent::AnswerRestart(const os::Status& outcome) {
@@ -682,6 +741,8 @@ void Parent::AbandonPending(const std::string& why) {
     return;
   }
   Log(Level::kError, "graceful restart given up; the server goes on with the generation it has");
+  auto told = handover::Notify("READY=1\nSTATUS=Processing requests...\n");
+  if (!told) Log(Level::kWarn, told.error().Text());
   old_.push_back(std::move(pending_));
   AnswerRestart(os::Error{os::ErrorKind::kIo, 0, why});
   CheckGone();
@@ -795,8 +856,11 @@ void Parent::FinishReplace() {
 
 void Parent::BeginDrain() {
   if (!successor_.valid()) Log(Level::kNotice, "AH00492: caught SIGWINCH, shutting down gracefully");
-  auto told = handover::Notify("STOPPING=1\nSTATUS=Finishing requests in progress...\n");
-  if (!told) Log(Level::kWarn, told.error().Text());
+  // The service stops only when the instance that serves does: one that was replaced leaves without a word.
+  if (state_before_ == State::kServing && !successor_.valid()) {
+    auto told = handover::Notify("STOPPING=1\nSTATUS=Finishing requests in progress...\n");
+    if (!told) Log(Level::kWarn, told.error().Text());
+  }
   if (pending_) {
     for (ChildProcess& child : pending_->children) {
       child.leaving = true;

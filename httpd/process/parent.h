@@ -95,6 +95,9 @@ class Parent {
   void OnChildEnded(Generation& generation, std::list<ChildProcess>::iterator child, os::ExitStatus status);
   bool OnProgramEnded(pid_t pid, os::ExitStatus status);
   void Tick();
+  /// How many children to start now: StartServers, then MinSpareThreads; with more idle than MaxSpareThreads one child above
+  /// StartServers is told to leave.
+  int MissingChildren(int present);
   void CheckGone();
   void Retire(std::unique_ptr<Generation> generation);
 
@@ -112,6 +115,7 @@ class Parent {
   void LeaveStandby();
   void SetAccepting(bool on);
   void AnswerAccept();
+  void BecomeMainProcess();  ///< MAINPID to the service manager of the instance that was replaced, if it has one
   void AnswerRestart(const os::Status& outcome);
   void DrainChildren(Generation& generation, const std::string& pass, bool intake, bool is_private);
 
@@ -160,6 +164,8 @@ class Parent {
   os::PollLoop::TimerId deadline_ = 0;
   int exit_status_ = 0;
   int early_deaths_ = 0;
+  int spawn_rate_ = 1;
+  bool said_full_ = false;
   os::Clock::Steady no_respawn_before_{};
   os::Clock::Steady exit_patience_{};
   bool exiting_ = false;

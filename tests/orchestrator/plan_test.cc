@@ -184,9 +184,21 @@ TEST(CommandLine, AnEmptyArgumentIsKept) {
 }
 
 TEST(Environment, LosesWhatBelongsToOneStartOnly) {
-  EXPECT_EQ(CleanEnvironment({"PATH=/bin", "NOTIFY_SOCKET=/x", "LISTEN_FDS=3", "LISTEN_PID=1", "LISTEN_FDNAMES=a",
-                              "WATCHDOG_USEC=1", "MAINPID=3", "LANG=C", "rubbish"}),
-            (std::vector<std::string>{"PATH=/bin", "LANG=C"}));
+  EXPECT_EQ(CleanEnvironment({"PATH=/bin", "LISTEN_FDS=3", "LISTEN_PID=1", "LISTEN_FDNAMES=a", "WATCHDOG_USEC=1",
+                              "MAINPID=3", "LANG=C", "rubbish"}),
+            (std::vector<std::string>{"PATH=/bin", "LANG=C", "BATON_NOTIFY_SOCKET="}));
+}
+
+TEST(Environment, OfAnInstanceThatTheServiceManagerStartedTellsTheNewcomerWhereToSayThatItIsTheMainProcess) {
+  EXPECT_EQ(CleanEnvironment({"NOTIFY_SOCKET=/run/systemd/notify", "LANG=C"}),
+            (std::vector<std::string>{"LANG=C", "BATON_NOTIFY_SOCKET=/run/systemd/notify"}));
+}
+
+TEST(Environment, OfAnInstanceThatAnUpgradeStartedPassesTheServiceManagerOnAndForgetsThatUpgradesOwnSocket) {
+  EXPECT_EQ(CleanEnvironment({"BATON_NOTIFY_SOCKET=/run/systemd/notify", "NOTIFY_SOCKET=/run/notify.12"}),
+            (std::vector<std::string>{"BATON_NOTIFY_SOCKET=/run/systemd/notify"}));
+  EXPECT_EQ(CleanEnvironment({"NOTIFY_SOCKET=/run/notify.12", "BATON_NOTIFY_SOCKET="}),
+            (std::vector<std::string>{"BATON_NOTIFY_SOCKET="}));
 }
 
 TEST(ErrorRate, AFewErrorsOnLittleTrafficAreNoReasonToGoBack) {
