@@ -389,7 +389,8 @@ void Parent::OnChildMessage(pid_t pid) {
       }
       child->replaces = 0;
     }
-    if (generation == pending_.get() && std::all_of(generation->children.begin(), generation->children.end(),
+    const bool leaving = state_ == State::kStopping || state_ == State::kDraining;
+    if (generation == pending_.get() && !leaving && std::all_of(generation->children.begin(), generation->children.end(),
                                                     [](const ChildProcess& c) { return c.ready; })) {
       Promote();
     }
