@@ -23,7 +23,7 @@ class Upgrade : public e2e::Server {
   /// One upgrade; every third waits until the old instance has gone, every second changes the binary's path.
   void UpgradeOnce(int round) {
     const pid_t before = Pid();
-    std::vector<std::string> arguments = {"--bake", "0"};
+    std::vector<std::string> arguments = {"--bake", "0", "--max-draining", "50"};
     if (round % 10 != 9) arguments.push_back("--detach");
     if (round % 2 == 1) arguments.insert(arguments.end(), {"--binary", other_.string()});
     if (round % 2 == 0) arguments.insert(arguments.end(), {"--binary", e2e::Program("httpd")});
