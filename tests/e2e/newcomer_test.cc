@@ -22,7 +22,8 @@ class Newcomer : public e2e::Server {
     pid_ = Pid();
     files_ = RuntimeFiles();
     children_ = Children(pid_);
-    load_.emplace(root_, port_);
+    load_.emplace(root_, port_,
+                  [](support::LoadOptions& options) { options.download_time = std::chrono::milliseconds(1000); });
   }
 
   void TearDown() override {
