@@ -978,6 +978,7 @@ bool EventLoop::ReceiveAdopted() {
     }
     return false;
   }
+  if (setup_.on_counters && message.value().Get("ACCESSES")) setup_.on_counters(message.value());
   auto connections = handover::UnpackConnections(std::move(message).value());
   if (!connections) {
     if (setup_.on_trouble) setup_.on_trouble(connections.error().what);

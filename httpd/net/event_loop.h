@@ -44,6 +44,7 @@ class EventLoop {
     uint64_t max_connections = 0;         ///< ask to be recycled after so many; 0 = never
     std::function<void()> on_recycle;     ///< called once, from the loop's thread
     std::function<bool()> may_end;        ///< a drained loop goes on turning until this is true; unset = always
+    std::function<void(const handover::Message&)> on_counters;  ///< a predecessor's numbers came with an `adopt` message
     std::function<void(std::string_view)> on_trouble;  ///< a sentence for the error log
   };
 

@@ -90,6 +90,17 @@ void Scoreboard::Release(size_t index) {
   slot.pid = 0;
 }
 
+void Scoreboard::Inherit(const Totals& from, int64_t start_time) {
+  header_->dead_accesses += from.accesses;
+  header_->dead_bytes += from.bytes;
+  header_->dead_duration_us += from.duration_us;
+  header_->dead_errors += from.errors;
+  header_->dead_accepted += from.accepted;
+  int64_t ours = header_->start_time.load();
+  while (start_time > 0 && start_time < ours && !header_->start_time.compare_exchange_weak(ours, start_time)) {
+  }
+}
+
 void Scoreboard::ResetStatistics() {
   header_->dead_accesses = 0;
   header_->dead_bytes = 0;

@@ -94,6 +94,8 @@ class Scoreboard {
   os::Result<size_t> Claim(uint32_t child, uint32_t generation, uint32_t workers);
   /// Parent only, after the child was reaped: its numbers go into the header.
   void Release(size_t index);
+  /// Adds what a predecessor counted; its start becomes ours when it was earlier. Any process.
+  void Inherit(const Totals& from, int64_t start_time);
   /// Parent only, on HUP: all numbers to zero.
   void ResetStatistics();
 

@@ -7,6 +7,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <memory>
@@ -171,6 +172,18 @@ int Child::Run() {
     if (workers_.empty()) {
       loop_setup.may_end = [this] { return others_done_ + 1 >= workers_.size(); };
     }
+    loop_setup.on_counters = [this](const handover::Message& message) {
+      auto number = [&message](std::string_view key) {
+        return static_cast<uint64_t>(std::max<long long>(message.GetNumber(key).value_or(0), 0));
+      };
+      net::Totals totals;
+      totals.accesses = number("ACCESSES");
+      totals.bytes = number("BYTES");
+      totals.duration_us = number("DURATION_US");
+      totals.errors = number("ERRORS");
+      totals.accepted = number("ACCEPTED");
+      setup_.board->Inherit(totals, message.GetNumber("START").value_or(0));
+    };
     loop_setup.on_trouble = [this](std::string_view text) {
       setup_.error_log->Write(config::LogLevel::kError, "event", text);
     };

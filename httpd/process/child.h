@@ -23,7 +23,7 @@ struct Identity {
 /// What a child gets from its parent by fork. Everything is a loan but `channel`.
 struct ChildSetup {
   const modules::Site* site = nullptr;
-  const net::Scoreboard* board = nullptr;
+  net::Scoreboard* board = nullptr;
   const log::ErrorLog* error_log = nullptr;
   std::vector<size_t> slots;                 ///< one scoreboard row for each loop
   std::vector<net::ListenSource> listeners;

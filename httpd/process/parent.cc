@@ -855,6 +855,23 @@ void Parent::FinishReplace() {
   }
 }
 
+void Parent::PassCounters() {
+  if (!successor_.valid()) return;
+  const net::Totals now = board_->Sum(0);
+  Message message("adopt");
+  message.Add("ACCESSES", std::to_string(now.accesses - passed_on_.accesses))
+      .Add("BYTES", std::to_string(now.bytes - passed_on_.bytes))
+      .Add("DURATION_US", std::to_string(now.duration_us - passed_on_.duration_us))
+      .Add("ERRORS", std::to_string(now.errors - passed_on_.errors))
+      .Add("ACCEPTED", std::to_string(now.accepted - passed_on_.accepted))
+      .Add("START", std::to_string(board_->header().start_time.load()));
+  if (auto sent = handover::Send(successor_, message)) {
+    passed_on_ = now;
+  } else {
+    Log(Level::kInfo, "statistics were not handed over: " + sent.error().Text());
+  }
+}
+
 void Parent::BeginDrain() {
   if (!successor_.valid()) Log(Level::kNotice, "AH00492: caught SIGWINCH, shutting down gracefully");
   // The service stops only when the instance that serves does: one that was replaced leaves without a word.
@@ -875,6 +892,7 @@ void Parent::BeginDrain() {
   const std::string pass = successor_.valid() ? "descriptor" : "none";
   for (const auto& generation : old_) DrainChildren(*generation, pass, false, false);
   if (current_) DrainChildren(*current_, pass, true, true);
+  PassCounters();
   intake_write_.Reset();  // its reader sees the end when the last who could send has let go
   if (drain_timeout_s_ > 0) {
     board_->header().drain_deadline = std::chrono::system_clock::to_time_t(clock_.WallNow()) + drain_timeout_s_;
@@ -927,6 +945,8 @@ void Parent::FinishExit() {
       ::dup2(null, 2);
       ::close(null);
     }
+    PassCounters();
+    successor_.Reset();
     for (auto& generation : old_) Retire(std::move(generation));
     old_.clear();
     if (current_) Retire(std::exchange(current_, nullptr));

@@ -117,6 +117,8 @@ class Parent {
   void AnswerAccept();
   void BecomeMainProcess();  ///< MAINPID to the service manager of the instance that was replaced, if it has one
   void AnswerRestart(const os::Status& outcome);
+  /// Gives the successor what was counted since the last time.
+  void PassCounters();
   void DrainChildren(Generation& generation, const std::string& pass, bool intake, bool is_private);
 
   void OnControlConnection();
@@ -164,6 +166,7 @@ class Parent {
   os::PollLoop::TimerId deadline_ = 0;
   int exit_status_ = 0;
   int early_deaths_ = 0;
+  net::Totals passed_on_;
   int spawn_rate_ = 1;
   bool said_full_ = false;
   os::Clock::Steady no_respawn_before_{};

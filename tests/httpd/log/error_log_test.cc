@@ -55,7 +55,8 @@ TEST(ErrorLog, WhatIsBelowTheLevelIsNotWritten) {
   Target target(false);
   const ErrorLog log(&target.sink, LogLevel::kWarn);
   EXPECT_TRUE(log.Wants(LogLevel::kError));
-  EXPECT_FALSE(log.Wants(LogLevel::kNotice));
+  EXPECT_TRUE(log.Wants(LogLevel::kNotice)) << "notices cannot be suppressed";
+  EXPECT_FALSE(log.Wants(LogLevel::kInfo));
   log.Write(LogLevel::kInfo, "core", "quiet");
   EXPECT_EQ(target.Take(), "");
 }
