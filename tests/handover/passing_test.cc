@@ -103,8 +103,8 @@ TEST_F(PassingTest, WhatDoesNotAddUpIsRefusedAndItsDescriptorsClose) {
   EXPECT_FALSE(UnpackConnections(Adopt({"1,3"}, "ab", 1))) << "body too short";
   EXPECT_FALSE(UnpackConnections(Adopt({"1,1"}, "ab", 1))) << "body too long";
   EXPECT_FALSE(UnpackConnections(Adopt({"1,18446744073709551615", "1,3"}, "ab", 2))) << "a length that wraps around";
-  for (const char* line : {"", ",", "1", "1,", ",1", "-1,0", "1,-1", "1,0x", "1;0", "4294967296,0", "1,0,", "1,0,x", "1,0,0,0",
-                           " 1,0"}) {
+  for (const char* line :
+       {"", ",", "1", "1,", ",1", "-1,0", "1,-1", "1,0x", "1;0", "4294967296,0", "1,0,", "1,0,x", "1,0,0,0", " 1,0"}) {
     auto got = UnpackConnections(Adopt({line}, "", 1));
     ASSERT_FALSE(got) << line;
     EXPECT_EQ(got.error().kind, os::ErrorKind::kInvalid);
