@@ -216,6 +216,13 @@ void Parent::WatchLauncher() {
 }
 
 void Parent::LeaveStandby() {
+  if (state_ == State::kServing && standby_) {
+    // Told to accept by somebody who died before the answer: the old instance was never paused and serves on.
+    Log(Level::kError, "the orchestrator died in the middle of the switch: leaving, clients that came here are served");
+    drain_timeout_s_ = current_ ? current_->loaded->config.graceful_shutdown_timeout_s : 0;
+    Fire(Event::kDrain);
+    return;
+  }
   if (state_ != State::kStandby && state_ != State::kStarting) return;
   Log(Level::kError, "the orchestrator that launched this standby instance is gone: leaving");
   Fire(Event::kOwnerGone);
