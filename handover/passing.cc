@@ -16,7 +16,8 @@ Message PackConnections(std::vector<PassedConnection>& connections) {
   while (!connections.empty() && message.descriptors.size() < kMaxPerPacket) {
     PassedConnection& last = connections.back();
     if (!message.descriptors.empty() && message.body.size() + last.unread.size() > kMaxBodyBytes) break;
-    message.Add("CONN", std::to_string(last.requests) + "," + std::to_string(last.unread.size()));
+    message.Add("CONN", std::to_string(last.requests) + "," + std::to_string(last.unread.size()) + "," +
+                            std::to_string(last.wait_ms));
     message.body += last.unread;
     message.descriptors.push_back(std::move(last.fd));
     connections.pop_back();
@@ -37,7 +38,12 @@ os::Result<std::vector<PassedConnection>> UnpackConnections(Message message) {
     const auto first = std::from_chars(value.data(), end, connection.requests);
     if (first.ec != std::errc() || first.ptr == end || *first.ptr != ',') return bad;
     const auto second = std::from_chars(first.ptr + 1, end, bytes);
-    if (second.ec != std::errc() || second.ptr != end) return bad;
+    if (second.ec != std::errc()) return bad;
+    if (second.ptr != end) {  // the third number may be missing: a giver that knows no deadline
+      if (*second.ptr != ',') return bad;
+      const auto third = std::from_chars(second.ptr + 1, end, connection.wait_ms);
+      if (third.ec != std::errc() || third.ptr != end) return bad;
+    }
     if (index >= message.descriptors.size() || bytes > message.body.size() - offset) return bad;
     connection.fd = std::move(message.descriptors[index++]);
     connection.unread = message.body.substr(offset, bytes);

@@ -15,6 +15,7 @@ struct PassedConnection {
   os::Fd fd;
   std::string unread;     ///< bytes of the next request(s) that were already read from the socket
   uint32_t requests = 0;  ///< answered on it so far (MaxKeepAliveRequests goes on counting)
+  uint32_t wait_ms = 0;   ///< how much longer it may stay idle: what its client was promised; 0: the giver did not say
 };
 
 /// Longest `unread` that can be passed; a connection with more is served where it is.

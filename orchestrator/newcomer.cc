@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <utility>
 
 #include "orchestrator/run_program.h"
 #include "os/file.h"
@@ -112,9 +113,14 @@ bool Newcomer::End(httpd::Control* control, os::Clock& clock) {
   }
   HasEnded();
   // The group outlives its leader while anybody is in it, so the number cannot have a new owner yet.
-  const auto deadline = clock.SteadyNow() + kPatience;
+  // Log programs read to the end of their pipes; who is still there after that would stay for ever.
+  auto deadline = clock.SteadyNow() + kPatience;
+  bool killed = false;
   while (GroupRuns(pid())) {
-    if (clock.SteadyNow() >= deadline) return false;
+    if (clock.SteadyNow() >= deadline) {
+      if (std::exchange(killed, true) || ::kill(-pid(), SIGKILL) != 0) return false;
+      deadline = clock.SteadyNow() + kPatience;
+    }
     clock.Sleep(milliseconds(10));
   }
   return true;

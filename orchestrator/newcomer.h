@@ -37,8 +37,8 @@ class Newcomer {
   /// "exited with status 1: AH00526: ..." once it has ended
   std::string HowItEnded() const;
 
-  /// Ends it: `control` (may be null) is asked to stop, otherwise TERM; KILL after 5 s. Then waits at most 5 s for the
-  /// rest of its process group (children, log programs). @return false: something of the group is still there
+  /// Ends it: `control` (may be null) is asked to stop, otherwise TERM; KILL after 5 s. Then the rest of
+  /// its process group (children, log programs) gets 5 s, and KILL. @return false: something of the group is still there
   bool End(httpd::Control* control, os::Clock& clock);
 
  private:

@@ -234,6 +234,18 @@ os::Result<ServerConfig> ReadConfiguration(const ReadRequest& request, const Fil
   return Builder(tree.value(), request, files).Run();
 }
 
+os::Result<RuntimePlaces> ReadRuntimePlaces(const ReadRequest& request, const FileSource& files) {
+  auto tree = ReadTree(request, files);
+  if (!tree) return tree.error();
+  std::erase_if(tree.value().nodes, [](const Node& node) {
+    const std::string name = LowerCase(node.name);
+    return name != "defaultruntimedir" && name != "pidfile";  // ServerRoot is in the tree already
+  });
+  auto config = Builder(tree.value(), request, files).Run();
+  if (!config) return config.error();
+  return RuntimePlaces{config.value().runtime_dir, config.value().pid_file};
+}
+
 const std::vector<ModuleName>& BuiltInModules() {
   static const std::vector<ModuleName> modules = {
       {"core.c", "core_module"},

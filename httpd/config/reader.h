@@ -39,6 +39,16 @@ struct ReadRequest {
 ///         kNotFound for the main file: "httpd: Could not open configuration file X: No such file or directory"
 os::Result<ServerConfig> ReadConfiguration(const ReadRequest& request, const FileSource& files);
 
+/// Where an instance with this configuration keeps what it is found by.
+struct RuntimePlaces {
+  std::string runtime_dir;
+  std::string pid_file;
+};
+
+/// Looks at ServerRoot, DefaultRuntimeDir and PidFile alone: a server can be stopped though its configuration is broken
+/// elsewhere. @return the errors of ReadConfiguration() when not even this much can be understood
+os::Result<RuntimePlaces> ReadRuntimePlaces(const ReadRequest& request, const FileSource& files);
+
 /// Text of `httpd -S`, `-L` (name, module, help, contexts), and `-t -D DUMP_INCLUDES`.
 std::string DumpHosts(const ServerConfig& config);
 std::string DumpDirectives();

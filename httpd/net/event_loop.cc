@@ -652,12 +652,12 @@ void EventLoop::Process(Connection* c, const char* data, size_t length) {
     return;
   }
   c->pending.assign(data + at, length - at);
-  if (draining_ && plan_.successor >= 0 && !c->is_private && c->pending.size() <= handover::kMaxUnreadBytes) {
-    Pass(c);
-    return;
-  }
   if (c->pending.empty()) {
     BecomeIdle(c);
+    return;
+  }
+  if (draining_ && plan_.successor >= 0 && !c->is_private && c->pending.size() <= handover::kMaxUnreadBytes) {
+    Pass(c, static_cast<uint64_t>(c->timeout_ms));
     return;
   }
   if (c->state != kReading || answered) {  // the time for a head runs from its first byte
@@ -904,14 +904,14 @@ void EventLoop::AfterAnswer(Connection* c) {
   BecomeIdle(c);
 }
 
-void EventLoop::BecomeIdle(Connection* c) {
+void EventLoop::BecomeIdle(Connection* c, uint64_t wait_ms) {
+  if (wait_ms == 0) wait_ms = static_cast<uint64_t>(c->requests == 0 ? c->timeout_ms : c->keep_alive_timeout_ms);
   if (draining_ && plan_.successor >= 0 && !c->is_private) {
-    Pass(c);
+    Pass(c, wait_ms);
     return;
   }
-  const bool first = c->requests == 0;
   if (c->state != kIdle) SetState(c, kIdle);
-  c->deadline_ms = now_ms_ + static_cast<uint64_t>(first ? c->timeout_ms : c->keep_alive_timeout_ms);
+  c->deadline_ms = now_ms_ + wait_ms;
   Want(c, EPOLLIN);
 }
 
@@ -1005,14 +1005,15 @@ void EventLoop::GoOnWith(handover::PassedConnection passed) {
   c->timeout_ms = handler_.FirstTimeoutMs();
   c->keep_alive_timeout_ms = handler_.IdleTimeoutMs();
   if (passed.unread.empty()) {
-    BecomeIdle(c);
+    BecomeIdle(c, passed.wait_ms);
   } else {
     Process(c, passed.unread.data(), passed.unread.size());
   }
 }
 
-void EventLoop::Pass(Connection* c) {
+void EventLoop::Pass(Connection* c, uint64_t wait_ms) {
   handover::PassedConnection passed;
+  passed.wait_ms = static_cast<uint32_t>(std::clamp<uint64_t>(wait_ms, 1, UINT32_MAX));
   if (c->events != 0) ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, c->fd.get(), nullptr);
   passed.unread = std::move(c->pending);
   passed.requests = c->requests;
@@ -1069,7 +1070,9 @@ void EventLoop::Drain(const DrainPlan& plan) {
   for (size_t i = connections_.size(); i > 0; --i) {
     Connection* c = connections_[i - 1];
     const bool between = c->state == kIdle || (c->state == kReading && !c->working && !c->upload);
-    if (between && !c->is_private && c->pending.size() <= handover::kMaxUnreadBytes) Pass(c);
+    if (between && !c->is_private && c->pending.size() <= handover::kMaxUnreadBytes) {
+      Pass(c, c->deadline_ms > now_ms_ ? c->deadline_ms - now_ms_ : 1);
+    }
   }
   FlushPassing();
 }

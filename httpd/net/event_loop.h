@@ -102,9 +102,9 @@ class EventLoop {
   Io PumpTransfer(Connection* c);
   void FinishTransfer(Connection* c, bool aborted);
   void AfterAnswer(Connection* c);
-  void BecomeIdle(Connection* c);
+  void BecomeIdle(Connection* c, uint64_t wait_ms = 0);  ///< 0: as long as its configuration says
   void StartLinger(Connection* c);
-  void Pass(Connection* c);
+  void Pass(Connection* c, uint64_t wait_ms);
   void FlushPassing();
   void NoSuccessorAnyMore();
   bool Finished();

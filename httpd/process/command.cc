@@ -324,10 +324,11 @@ int RunCommand(const Options& options) {
     pid_file = loaded.value()->config.pid_file;
     runtime_dir = loaded.value()->config.runtime_dir;
   } else if (stops) {
-    // A broken configuration must not keep a server from being stopped: where its files are by default is good enough.
+    // A broken configuration must not keep a server from being stopped. What says where its files are may be intact.
     Say(loaded.error().Text());
-    runtime_dir = RequestFor(options).server_root + "/run";
-    pid_file = runtime_dir + "/httpd.pid";
+    const auto places = config::ReadRuntimePlaces(RequestFor(options), RealFiles());
+    runtime_dir = places ? places.value().runtime_dir : RequestFor(options).server_root + "/run";
+    pid_file = places ? places.value().pid_file : runtime_dir + "/httpd.pid";
     Say("httpd: the configuration above cannot be read; looking for the server by " + pid_file);
   } else {
     Say(loaded.error().Text());

@@ -156,6 +156,7 @@ os::Status Parent::Start() {
   os::IgnoreSignal(SIGXFSZ);
   if (auto watched = loop_->Watch(signals_->fd(), EPOLLIN, [this](uint32_t) { OnSignal(); }); !watched) return watched;
 
+  if (standby_) WatchLauncher();
   auto lock = ClaimRuntimeDir(runtime_dir_, clock_);
   if (!lock) {
     return os::Error{lock.error().kind, lock.error().sys,
@@ -200,6 +201,32 @@ os::Status Parent::Start() {
   }
   loop_->At(clock_.SteadyNow() + seconds(1), [this] { Tick(); });
   return os::kDone;
+}
+
+/// Until the orchestrator says `hello OWNER=1`, its control connection cannot tell that it died: its process can.
+void Parent::WatchLauncher() {
+  auto launcher = os::ProcessHandle::Open(::getppid());
+  if (!launcher) return;  // gone already: the readiness message finds nobody
+  launcher_ = std::move(launcher).value();
+  auto watched = loop_->Watch(launcher_.fd(), EPOLLIN, [this](uint32_t) {
+    loop_->Unwatch(launcher_.fd());
+    const bool owned = std::any_of(controls_.begin(), controls_.end(), [](const Control& c) { return c.is_owner; });
+    if (!owned) LeaveStandby();  // an owner's end shows on its connection, after what it still sent there
+  });
+  if (!watched) Log(Level::kWarn, "cannot watch process " + std::to_string(launcher_.pid()) + ": " + watched.error().Text());
+}
+
+void Parent::LeaveStandby() {
+  if (state_ == State::kServing && standby_) {
+    // Told to accept by somebody who died before the answer: the old instance was never paused and serves on.
+    Log(Level::kError, "the orchestrator died in the middle of the switch: leaving, clients that came here are served");
+    drain_timeout_s_ = current_ ? current_->loaded->config.graceful_shutdown_timeout_s : 0;
+    Fire(Event::kDrain);
+    return;
+  }
+  if (state_ != State::kStandby && state_ != State::kStarting) return;
+  Log(Level::kError, "the orchestrator that launched this standby instance is gone: leaving");
+  Fire(Event::kOwnerGone);
 }
 
 os::Status Parent::OpenSockets() {
@@ -370,7 +397,8 @@ void Parent::OnChildMessage(pid_t pid) {
       }
       child->replaces = 0;
     }
-    if (generation == pending_.get() && std::all_of(generation->children.begin(), generation->children.end(),
+    const bool leaving = state_ == State::kStopping || state_ == State::kDraining;
+    if (generation == pending_.get() && !leaving && std::all_of(generation->children.begin(), generation->children.end(),
                                                     [](const ChildProcess& c) { return c.ready; })) {
       Promote();
     }
@@ -466,6 +494,7 @@ bool Parent::OnProgramEnded(pid_t pid, os::ExitStatus status) {
 void Parent::Tick() {
   if (exiting_) return;
   loop_->At(clock_.SteadyNow() + seconds(1), [this] { Tick(); });
+  if (leftovers_) leftovers_ = !RemoveLeftovers(runtime_dir_, clock_);
   for (Generation* generation : Generations()) {
     for (log::LogProgram& program : generation->logs->programs()) {
       if (program.process.valid() || clock_.SteadyNow() - program.started < kRespawnPause) continue;
@@ -627,6 +656,7 @@ void Parent::AnnounceReady() {
   auto told = handover::Notify("READY=1\nSTATUS=Processing requests...\nMAINPID=" + std::to_string(own_pid_) + "\n");
   if (!told) Log(Level::kError, "cannot say that the server is ready: " + told.error().Text());
   if (standby_) ::unsetenv("NOTIFY_SOCKET");  // it was the orchestrator's, for this one message
+  if (standby_ && !told) loop_->At(clock_.SteadyNow(), [this] { LeaveStandby(); });  // nobody waits for us
   // Apache's way: what anything writes to stderr from now on is in the error log.
   const log::LogSink* sink = current_->logs->Find(current_->loaded->config.main.error_log);
   if (sink && !options_.one_process) ::dup2(sink->fd.get(), 2);
@@ -1030,10 +1060,7 @@ void Parent::DropControl(Control& control) {
   const bool owner = control.is_owner;
   loop_->Unwatch(control.fd);
   controls_.remove_if([&control](const Control& c) { return &c == &control; });
-  if (owner && (state_ == State::kStandby || state_ == State::kStarting)) {
-    Log(Level::kError, "the orchestrator that launched this standby instance is gone: leaving");
-    Fire(Event::kOwnerGone);
-  }
+  if (owner) LeaveStandby();
 }
 
 void Parent::OnControlMessage(Control& control) {

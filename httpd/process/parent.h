@@ -111,6 +111,8 @@ class Parent {
   void KillChildren();
   void FinishExit();
   void AnnounceReady();
+  void WatchLauncher();
+  void LeaveStandby();
   void SetAccepting(bool on);
   void AnswerAccept();
   void BecomeMainProcess();  ///< MAINPID to the service manager of the instance that was replaced, if it has one
@@ -149,7 +151,9 @@ class Parent {
   std::list<log::LogProgram> leaving_programs_;   ///< of retired generations, reading to the end of their pipes
   std::list<Control> controls_;
   bool accepting_ = false;
+  bool leftovers_ = true;                         ///< of dead instances may still be in the runtime directory
   bool standby_ = false;
+  os::ProcessHandle launcher_;                    ///< of a standby instance: who started us
   bool graceful_again_ = false;                   ///< asked for while one was under way
   std::shared_ptr<const Loaded> replace_with_;    ///< HUP: waiting for the old children to go
   std::unique_ptr<log::LogSet> replace_logs_;

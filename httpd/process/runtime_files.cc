@@ -43,16 +43,27 @@ void RemoveRuntimeFiles(const std::string& runtime_dir, pid_t pid) {
   }
 }
 
-os::Result<os::LockFile> ClaimRuntimeDir(const std::string& runtime_dir, os::Clock& clock) {
-  if (auto made = os::MakeDirectories(runtime_dir, 0700); !made) return made.error();
+bool RemoveLeftovers(const std::string& runtime_dir, os::Clock& clock) {
   auto names = os::ListDirectory(runtime_dir);
-  if (!names) return names.error();
+  if (!names) return true;
+  bool all = true;
   for (const std::string& name : names.value()) {
     const pid_t pid = PidOfLock(name);
     if (pid == 0 || pid == ::getpid()) continue;
     auto lock = os::LockFile::Acquire(LockPath(runtime_dir, pid), std::chrono::milliseconds(0), clock);
-    if (lock) RemoveRuntimeFiles(runtime_dir, pid);  // holding the lock: its owner is dead
+    if (lock) {
+      RemoveRuntimeFiles(runtime_dir, pid);  // holding the lock: its owner is dead
+    } else if (lock.error().kind == os::ErrorKind::kBusy && !os::Identify(pid)) {
+      all = false;  // children of a parent that was killed
+    }
   }
+  return all;
+}
+
+os::Result<os::LockFile> ClaimRuntimeDir(const std::string& runtime_dir, os::Clock& clock) {
+  if (auto made = os::MakeDirectories(runtime_dir, 0700); !made) return made.error();
+  if (auto names = os::ListDirectory(runtime_dir); !names) return names.error();
+  RemoveLeftovers(runtime_dir, clock);
   // Our own name may be left over from a dead process that had our pid: the lock is free, the sockets are in the way.
   auto lock = os::LockFile::Acquire(LockPath(runtime_dir, ::getpid()), std::chrono::milliseconds(0), clock);
   if (!lock) return lock.error();

@@ -23,6 +23,10 @@ pid_t PidOfLock(const std::string& name);
 /// @return kDenied: not allowed to write there; the sentence names the directory
 os::Result<os::LockFile> ClaimRuntimeDir(const std::string& runtime_dir, os::Clock& clock);
 
+/// Removes what dead instances left in `runtime_dir`.
+/// @return false: an instance is there whose parent is dead and whose last processes are just leaving; try again soon
+bool RemoveLeftovers(const std::string& runtime_dir, os::Clock& clock);
+
 /// Removes this instance's files. Only the process that owns them may call it.
 void RemoveRuntimeFiles(const std::string& runtime_dir, pid_t pid);
 

@@ -186,6 +186,22 @@ TEST_F(Connections, OfAGracefulStopGetOneMoreAnswerThatAnnouncesTheClose) {
   EXPECT_TRUE(Eventually([this] { return Processes().empty(); }));
 }
 
+// Found here: whoever took a connection over kept it for five seconds, whatever its client had been promised.
+TEST_F(Connections, ThatArePassedOnStayOpenForAsLongAsTheirClientsWerePromised) {
+  Configure({.more = "KeepAliveTimeout 7"});
+  ASSERT_EQ(Httpd({"-k", "graceful", "--wait"}).status, 0);
+  auto idle = Connection::Open(port_);
+  ASSERT_TRUE(idle);
+  ASSERT_TRUE(idle->Send(e2e::GetRequest("/index.html", "Connection: keep-alive\r\n")));
+  const auto answer = idle->Read();
+  ASSERT_TRUE(answer);
+  const auto promised = std::chrono::steady_clock::now() + std::chrono::seconds(7);
+  Replace(false);
+  Replace(true);
+  EXPECT_TRUE(idle->ReachesEnd());
+  EXPECT_GE(std::chrono::steady_clock::now(), promised);
+}
+
 TEST_F(Connections, LiveOnThroughAnUpgradeThatIsTakenBack) {
   auto idle = Connection::Open(port_);
   ASSERT_TRUE(idle);

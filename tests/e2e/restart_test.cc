@@ -169,7 +169,7 @@ TEST_F(Restart, AfterALogWasMovedWritesToANewFileAndTheOldGenerationToTheOldOne)
   Start();
   auto slow = Connection::Open(port_, 4096);
   ASSERT_TRUE(slow);
-  ASSERT_TRUE(slow->Send(e2e::GetRequest("/big.bin?slow")));
+  ASSERT_TRUE(slow->Send(e2e::GetRequest("/big.bin?slow", "Connection: close\r\n")));
   ASSERT_EQ(slow->ReadSome(1000).size(), 1000U);
   std::filesystem::rename(root_ / "logs" / "access.log", root_ / "logs" / "access.log.1");
   const Outcome done = Httpd({"-k", "graceful", "--wait"});

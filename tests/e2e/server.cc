@@ -193,6 +193,7 @@ uint16_t FreePort() {
     const uint32_t number = static_cast<uint32_t>(::getpid()) * 131 + next++ * 7;
     const auto port = static_cast<uint16_t>(10000 + number % 20000);
     const auto address = os::SocketAddress::FromIp("127.0.0.1", port);
+    if (port == 10080) continue;  // browsers do not go there
     if (address && os::ListenTcp(address.value(), 1)) return port;
   }
 }
@@ -291,7 +292,8 @@ std::vector<pid_t> Server::Processes() const {
   std::vector<pid_t> out;
   for (const Entry& entry : EveryProcess()) {
     if (entry.state == 'Z' || entry.pid == ::getpid()) continue;
-    if (FileText("/proc/" + std::to_string(entry.pid) + "/cmdline").find(root_.string()) == std::string::npos) continue;
+    const std::string words = FileText("/proc/" + std::to_string(entry.pid) + "/cmdline");
+    if (words.find(root_.string()) == std::string::npos && words.find(outside_.string()) == std::string::npos) continue;
     out.push_back(entry.pid);
   }
   return out;

@@ -95,7 +95,7 @@ class Server : public ::testing::Test {
 
   // ---- what is there ----
   pid_t Pid() const;                     ///< by the PidFile; 0: none
-  std::vector<pid_t> Processes() const;  ///< everything alive whose command line names this ServerRoot
+  std::vector<pid_t> Processes() const;  ///< everything alive whose command line names this ServerRoot or outside_
   std::vector<pid_t> Parents() const;    ///< instances: httpd processes that are no children of another
   std::vector<pid_t> Children(pid_t parent) const;
   std::vector<pid_t> LogPrograms(pid_t parent) const;

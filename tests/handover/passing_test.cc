@@ -52,6 +52,18 @@ TEST_F(PassingTest, EveryConnectionKeepsItsBytesAndItsCount) {
   EXPECT_EQ(back.value()[2].requests, 1U);
 }
 
+TEST_F(PassingTest, TheTimeThatAClientWasPromisedGoesAlong) {
+  std::vector<PassedConnection> list;
+  list.push_back(Connection("", 3));
+  list.back().wait_ms = 29'500;
+  auto back = UnpackConnections(PackConnections(list));
+  ASSERT_TRUE(back) << back.error().Text();
+  EXPECT_EQ(back.value()[0].wait_ms, 29'500U);
+  auto silent = UnpackConnections(Adopt({"3,0"}, "", 1));
+  ASSERT_TRUE(silent) << silent.error().Text();
+  EXPECT_EQ(silent.value()[0].wait_ms, 0U);
+}
+
 TEST_F(PassingTest, ALongListGoesInPacketsThatTheReceiverTakes) {
   auto pair = os::SocketPair(SOCK_SEQPACKET);
   ASSERT_TRUE(pair);
@@ -91,7 +103,8 @@ TEST_F(PassingTest, WhatDoesNotAddUpIsRefusedAndItsDescriptorsClose) {
   EXPECT_FALSE(UnpackConnections(Adopt({"1,3"}, "ab", 1))) << "body too short";
   EXPECT_FALSE(UnpackConnections(Adopt({"1,1"}, "ab", 1))) << "body too long";
   EXPECT_FALSE(UnpackConnections(Adopt({"1,18446744073709551615", "1,3"}, "ab", 2))) << "a length that wraps around";
-  for (const char* line : {"", ",", "1", "1,", ",1", "-1,0", "1,-1", "1,0x", "1;0", "4294967296,0", "1,0,0", " 1,0"}) {
+  for (const char* line :
+       {"", ",", "1", "1,", ",1", "-1,0", "1,-1", "1,0x", "1;0", "4294967296,0", "1,0,", "1,0,x", "1,0,0,0", " 1,0"}) {
     auto got = UnpackConnections(Adopt({line}, "", 1));
     ASSERT_FALSE(got) << line;
     EXPECT_EQ(got.error().kind, os::ErrorKind::kInvalid);

@@ -169,6 +169,23 @@ TEST(ReadConfiguration, MissingMainFileIsNotFoundAndNamed) {
             "httpd: Could not open configuration file /srv/conf/other.conf: No such file or directory");
 }
 
+TEST(ReadRuntimePlaces, AreFoundInAConfigurationThatIsBrokenElsewhere) {
+  FakeFiles files;
+  files.files["/srv/conf/httpd.conf"] =
+      "Define WHERE rt\nBogus on\nDefaultRuntimeDir ${WHERE}\n<IfModule core.c>\nPidFile logs/our.pid\n</IfModule>\n"
+      "ErrorLog\n";
+  ReadRequest request;
+  request.server_root = "/srv";
+  request.config_file = "conf/httpd.conf";
+  ASSERT_FALSE(ReadConfiguration(request, files.Source()));
+  auto places = ReadRuntimePlaces(request, files.Source());
+  ASSERT_TRUE(places) << places.error().what;
+  EXPECT_EQ(places.value().runtime_dir, "/srv/rt");
+  EXPECT_EQ(places.value().pid_file, "/srv/logs/our.pid");
+  files.files["/srv/conf/httpd.conf"] = "PidFile logs/our.pid\n<Directory />\n";
+  EXPECT_FALSE(ReadRuntimePlaces(request, files.Source())) << "a section without an end could hold anything";
+}
+
 TEST(ReadConfiguration, AnEmptyFileGivesDefaultsBelowServerRoot) {
   const ServerConfig c = Good("");
   EXPECT_EQ(c.server_root, "/srv");
