@@ -38,7 +38,8 @@ class Newcomer {
   std::string HowItEnded() const;
 
   /// Ends it: `control` (may be null) is asked to stop, otherwise TERM; KILL after 5 s. Then the rest of
-  /// its process group (children, log programs) gets 5 s, and KILL. @return false: something of the group is still there
+  /// its process group (children, log programs) gets 5 s, and KILL. @return false: something of the group is still
+  /// there
   bool End(httpd::Control* control, os::Clock& clock);
 
  private:

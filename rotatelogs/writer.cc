@@ -30,7 +30,8 @@ namespace {
 
 constexpr auto kLockPatience = 2s;
 constexpr auto kRetryRotation = 1s;
-constexpr size_t kReadBytes = size_t{256} << 10;  // more would not fit into the processor's caches on its way through us
+constexpr size_t kReadBytes = size_t{256}
+                              << 10;  // more would not fit into the processor's caches on its way through us
 
 std::string Strerror(int sys) {
   return std::strerror(sys);

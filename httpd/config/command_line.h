@@ -30,20 +30,20 @@ struct Options {
   Action action = Action::kRun;
   Verb verb = Verb::kStart;
   bool verb_given = false;
-  std::string program = "httpd";       ///< argv[0]
-  std::string server_root;             ///< -d; "" = built in
-  std::string config_file;             ///< -f; "" = built in
-  std::vector<std::string> defines;    ///< -D, magic names included
+  std::string program = "httpd";               ///< argv[0]
+  std::string server_root;                     ///< -d; "" = built in
+  std::string config_file;                     ///< -f; "" = built in
+  std::vector<std::string> defines;            ///< -D, magic names included
   std::vector<std::string> directives_before;  ///< -C
   std::vector<std::string> directives_after;   ///< -c
   std::optional<LogLevel> startup_level;       ///< -e
-  std::string startup_log;             ///< -E; "" = stderr
-  bool one_process = false;            ///< -X, -D ONE_PROCESS, -D DEBUG
-  bool foreground = false;             ///< -D FOREGROUND (or one_process)
-  bool no_detach = false;              ///< -D NO_DETACH: setsid without fork
-  bool skip_document_root_check = false;  ///< -T
-  bool wait = false;                   ///< --wait, with -k: return when the work is done
-  bool standby = false;                ///< --standby: start everything, accept nothing yet, write no PidFile
+  std::string startup_log;                     ///< -E; "" = stderr
+  bool one_process = false;                    ///< -X, -D ONE_PROCESS, -D DEBUG
+  bool foreground = false;                     ///< -D FOREGROUND (or one_process)
+  bool no_detach = false;                      ///< -D NO_DETACH: setsid without fork
+  bool skip_document_root_check = false;       ///< -T
+  bool wait = false;                           ///< --wait, with -k: return when the work is done
+  bool standby = false;                        ///< --standby: start everything, accept nothing yet, write no PidFile
 };
 
 /// Parses argv. @return kInvalid: `what` is the first line to print before the usage ("httpd: illegal option -- x")

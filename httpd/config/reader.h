@@ -35,8 +35,8 @@ struct ReadRequest {
 
 /// Reads the whole configuration. Pure but for `files`.
 /// @return the effective configuration, or kInvalid whose `what` is exactly what Apache prints, without a trailing
-///         newline: "AH00526: Syntax error on line 3 of /etc/x.conf:\nInvalid command 'Foo', perhaps misspelled or ...";
-///         kNotFound for the main file: "httpd: Could not open configuration file X: No such file or directory"
+///         newline: "AH00526: Syntax error on line 3 of /etc/x.conf:\nInvalid command 'Foo', perhaps misspelled or
+///         ..."; kNotFound for the main file: "httpd: Could not open configuration file X: No such file or directory"
 os::Result<ServerConfig> ReadConfiguration(const ReadRequest& request, const FileSource& files);
 
 /// Where an instance with this configuration keeps what it is found by.

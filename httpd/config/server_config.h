@@ -42,14 +42,30 @@ struct LogTarget {
 /// `CustomLog target format [env=[!]NAME]`, `TransferLog`.
 struct AccessLog {
   LogTarget target;
-  std::string format;         ///< the format itself, nicknames resolved
-  std::string env;            ///< "" = always; otherwise log when the variable is set
-  bool env_negated = false;   ///< ... is not set
+  std::string format;        ///< the format itself, nicknames resolved
+  std::string env;           ///< "" = always; otherwise log when the variable is set
+  bool env_negated = false;  ///< ... is not set
 };
 
 /// Apache's levels. LogLevel; names as in the manual.
-enum class LogLevel { kEmerg, kAlert, kCrit, kError, kWarn, kNotice, kInfo, kDebug, kTrace1, kTrace2, kTrace3, kTrace4,
-                      kTrace5, kTrace6, kTrace7, kTrace8 };
+enum class LogLevel {
+  kEmerg,
+  kAlert,
+  kCrit,
+  kError,
+  kWarn,
+  kNotice,
+  kInfo,
+  kDebug,
+  kTrace1,
+  kTrace2,
+  kTrace3,
+  kTrace4,
+  kTrace5,
+  kTrace6,
+  kTrace7,
+  kTrace8
+};
 
 /// One line of `Require`.
 struct RequireRule {
@@ -61,19 +77,24 @@ struct RequireRule {
 
 /// Bits of `Options`.
 enum OptionBit : unsigned {
-  kOptIndexes = 1, kOptFollowSymLinks = 2, kOptSymLinksIfOwnerMatch = 4, kOptMultiViews = 8, kOptExecCgi = 16,
-  kOptIncludes = 32, kOptIncludesNoExec = 64,
+  kOptIndexes = 1,
+  kOptFollowSymLinks = 2,
+  kOptSymLinksIfOwnerMatch = 4,
+  kOptMultiViews = 8,
+  kOptExecCgi = 16,
+  kOptIncludes = 32,
+  kOptIncludesNoExec = 64,
 };
 
 /// What can differ from directory to directory. An unset member inherits from the enclosing section (Apache's merge
 /// order: <Directory> shortest first, then <Files>, then <Location>, each in the order of the configuration).
 struct PerDirectory {
   std::optional<std::vector<std::string>> directory_index;
-  std::optional<unsigned> options;      ///< `Options A B`: replaces
-  unsigned options_add = 0;             ///< `Options +A`
-  unsigned options_remove = 0;          ///< `Options -A`
+  std::optional<unsigned> options;                  ///< `Options A B`: replaces
+  unsigned options_add = 0;                         ///< `Options +A`
+  unsigned options_remove = 0;                      ///< `Options -A`
   std::optional<std::vector<RequireRule>> require;  ///< as <RequireAny>: one rule that grants is enough, `not` vetoes
-  std::optional<std::string> handler;   ///< SetHandler; "" after `SetHandler none`
+  std::optional<std::string> handler;               ///< SetHandler; "" after `SetHandler none`
   std::optional<std::string> force_type;
   std::optional<std::string> default_charset;  ///< AddDefaultCharset; "" = Off
   std::map<std::string, std::string> types;    ///< AddType: extension without dot, lower case -> media type
@@ -85,9 +106,9 @@ struct PerDirectory {
 struct Section {
   enum class Kind { kDirectory, kFiles, kLocation };
   Kind kind = Kind::kDirectory;
-  std::string pattern;         ///< kDirectory without regex: absolute, no trailing slash except "/"
-  bool is_regex = false;       ///< `~` or the ...Match form
-  bool is_wildcard = false;    ///< holds * ? or [ ]
+  std::string pattern;       ///< kDirectory without regex: absolute, no trailing slash except "/"
+  bool is_regex = false;     ///< `~` or the ...Match form
+  bool is_wildcard = false;  ///< holds * ? or [ ]
   PerDirectory settings;
   std::vector<Section> nested;  ///< <Files> inside <Directory>
   SourceLine where;
@@ -97,9 +118,9 @@ struct Section {
 struct UrlRule {
   enum class Kind { kAlias, kRedirect };
   Kind kind = Kind::kAlias;
-  std::string from;   ///< URL-path prefix
-  std::string to;     ///< file path, or URL
-  int status = 302;   ///< kRedirect
+  std::string from;  ///< URL-path prefix
+  std::string to;    ///< file path, or URL
+  int status = 302;  ///< kRedirect
   SourceLine where;
 };
 
@@ -107,26 +128,26 @@ struct UrlRule {
 /// server when the configuration is complete.
 struct Host {
   struct Address {
-    std::string host;  ///< numeric, "*" = any, "_default_" is "*"
-    uint16_t port = 0; ///< 0 = any (`*`)
+    std::string host;   ///< numeric, "*" = any, "_default_" is "*"
+    uint16_t port = 0;  ///< 0 = any (`*`)
   };
-  std::vector<Address> addresses;  ///< empty for the main server
-  std::string server_name;         ///< without port; "" = not set
-  uint16_t server_port = 0;        ///< from ServerName NAME:PORT; 0 = not set
+  std::vector<Address> addresses;           ///< empty for the main server
+  std::string server_name;                  ///< without port; "" = not set
+  uint16_t server_port = 0;                 ///< from ServerName NAME:PORT; 0 = not set
   std::vector<std::string> server_aliases;  ///< lower case; may hold * and ?
   std::string server_admin;
-  std::string document_root;       ///< absolute, no trailing slash
+  std::string document_root;  ///< absolute, no trailing slash
   LogTarget error_log;
   LogLevel log_level = LogLevel::kWarn;
-  std::string error_log_format;    ///< "" = the built-in line
+  std::string error_log_format;  ///< "" = the built-in line
   std::vector<AccessLog> access_logs;
   bool keep_alive = true;
   int keep_alive_timeout_ms = 5000;
   int max_keep_alive_requests = 100;  ///< 0 = no limit
   int timeout_ms = 60000;             ///< Timeout: longest wait for the client in one read or write
   bool trace_enable = true;
-  PerDirectory settings;              ///< said outside any section
-  std::vector<Section> sections;      ///< main server's first, in the order of the configuration
+  PerDirectory settings;          ///< said outside any section
+  std::vector<Section> sections;  ///< main server's first, in the order of the configuration
   std::vector<UrlRule> url_rules;
   SourceLine where;
 };
@@ -135,37 +156,37 @@ struct Host {
 struct ServerConfig {
   std::string server_root;
   std::string config_file;
-  std::vector<std::string> files;         ///< every file read, in order
-  std::vector<IncludedFile> includes;     ///< the same files with depth and line, for DUMP_INCLUDES
+  std::vector<std::string> files;      ///< every file read, in order
+  std::vector<IncludedFile> includes;  ///< the same files with depth and line, for DUMP_INCLUDES
   std::vector<ListenAddress> listen;
-  std::string runtime_dir;                ///< DefaultRuntimeDir, absolute
-  std::string pid_file;                   ///< absolute
-  std::string user;                       ///< name or "#id"; "" = not set
+  std::string runtime_dir;  ///< DefaultRuntimeDir, absolute
+  std::string pid_file;     ///< absolute
+  std::string user;         ///< name or "#id"; "" = not set
   std::string group;
   SourceLine user_where, group_where, pid_file_where, runtime_dir_where;
-  int start_servers = 0;                  ///< 0 = one child per core
-  int min_spare_threads = 0;              ///< 0 = not set
-  int max_spare_threads = 0;              ///< 0 = not set
-  int server_limit = 16;                  ///< most children of one generation
-  int threads_per_child = 1;              ///< event loops in each child
-  int max_request_workers = 4096;         ///< most requests in progress at once, whole server
-  int max_connections_per_child = 0;      ///< 0 = no limit
+  int start_servers = 0;              ///< 0 = one child per core
+  int min_spare_threads = 0;          ///< 0 = not set
+  int max_spare_threads = 0;          ///< 0 = not set
+  int server_limit = 16;              ///< most children of one generation
+  int threads_per_child = 1;          ///< event loops in each child
+  int max_request_workers = 4096;     ///< most requests in progress at once, whole server
+  int max_connections_per_child = 0;  ///< 0 = no limit
   int listen_backlog = 511;
-  int graceful_shutdown_timeout_s = 0;    ///< 0 = no limit
-  int graceful_restart_timeout_s = 0;     ///< ours: bounds old generations after a graceful restart; 0 = no limit
-  int limit_request_line = 8190;          ///< bytes
+  int graceful_shutdown_timeout_s = 0;  ///< 0 = no limit
+  int graceful_restart_timeout_s = 0;   ///< ours: bounds old generations after a graceful restart; 0 = no limit
+  int limit_request_line = 8190;        ///< bytes
   int limit_request_fields = 100;
-  int limit_request_field_size = 8190;    ///< bytes
+  int limit_request_field_size = 8190;       ///< bytes
   long long limit_request_body = 1LL << 30;  ///< bytes; 0 = no limit
-  std::string server_tokens = "Full";     ///< Full, OS, Minimal, Minor, Major, Prod
+  std::string server_tokens = "Full";        ///< Full, OS, Minimal, Minor, Major, Prod
   std::string server_signature = "Off";
   bool extended_status = true;
-  std::string types_config;               ///< absolute path of mime.types; "" = built-in table
+  std::string types_config;                                    ///< absolute path of mime.types; "" = built-in table
   std::vector<std::string> access_file_names = {".htaccess"};  ///< AccessFileName
-  std::vector<std::string> defines;       ///< -D and Define names, in order
-  std::map<std::string, std::string> define_values;  ///< of those that `Define NAME VALUE` gave one
-  std::vector<std::string> loaded_modules;  ///< as named by LoadModule: "status_module"
-  std::vector<std::string> warnings;      ///< full sentences with file and line, to be printed once
+  std::vector<std::string> defines;                            ///< -D and Define names, in order
+  std::map<std::string, std::string> define_values;            ///< of those that `Define NAME VALUE` gave one
+  std::vector<std::string> loaded_modules;                     ///< as named by LoadModule: "status_module"
+  std::vector<std::string> warnings;  ///< full sentences with file and line, to be printed once
   Host main;
   std::vector<Host> virtual_hosts;
 };

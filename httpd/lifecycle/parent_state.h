@@ -16,17 +16,17 @@ enum class State {
 };
 
 enum class Event {
-  kReady,          ///< every child of the first generation answers
-  kStartFailed,    ///< the first generation could not be started
-  kAccept,         ///< accept ON=1
-  kPause,          ///< accept ON=0
-  kGraceful,       ///< USR1
-  kRestart,        ///< HUP
-  kDrain,          ///< WINCH, or the control verb `drain`
-  kStop,           ///< TERM
-  kOwnerGone,      ///< the orchestrator that launched a standby instance has closed its connection
-  kDeadline,       ///< GracefulShutdownTimeout, or the patience with stopping children, is over
-  kChildrenGone,   ///< the last child has been reaped
+  kReady,         ///< every child of the first generation answers
+  kStartFailed,   ///< the first generation could not be started
+  kAccept,        ///< accept ON=1
+  kPause,         ///< accept ON=0
+  kGraceful,      ///< USR1
+  kRestart,       ///< HUP
+  kDrain,         ///< WINCH, or the control verb `drain`
+  kStop,          ///< TERM
+  kOwnerGone,     ///< the orchestrator that launched a standby instance has closed its connection
+  kDeadline,      ///< GracefulShutdownTimeout, or the patience with stopping children, is over
+  kChildrenGone,  ///< the last child has been reaped
 };
 
 enum class Action {
@@ -100,13 +100,20 @@ constexpr Row Next(State state, Event event) {
 /// "serving", "draining", ...: the words of `hello` and `status`.
 constexpr const char* Name(State state) {
   switch (state) {
-    case State::kStarting: return "starting";
-    case State::kStandby: return "standby";
-    case State::kServing: return "serving";
-    case State::kPaused: return "paused";
-    case State::kDraining: return "draining";
-    case State::kStopping: return "stopping";
-    case State::kStopped: return "stopped";
+    case State::kStarting:
+      return "starting";
+    case State::kStandby:
+      return "standby";
+    case State::kServing:
+      return "serving";
+    case State::kPaused:
+      return "paused";
+    case State::kDraining:
+      return "draining";
+    case State::kStopping:
+      return "stopping";
+    case State::kStopped:
+      return "stopped";
   }
   return "?";
 }

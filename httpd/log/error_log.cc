@@ -10,8 +10,9 @@
 namespace httpd::log {
 
 std::string_view LevelName(config::LogLevel level) {
-  static constexpr std::string_view kNames[] = {"emerg", "alert",  "crit",   "error",  "warn",   "notice", "info",   "debug",
-                                                "trace1", "trace2", "trace3", "trace4", "trace5", "trace6", "trace7", "trace8"};
+  static constexpr std::string_view kNames[] = {"emerg",  "alert",  "crit",   "error",  "warn",   "notice",
+                                                "info",   "debug",  "trace1", "trace2", "trace3", "trace4",
+                                                "trace5", "trace6", "trace7", "trace8"};
   return kNames[static_cast<size_t>(level)];
 }
 

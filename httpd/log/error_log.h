@@ -11,8 +11,8 @@ namespace httpd::log {
 
 /// Writes error-log lines as Apache's default ErrorLogFormat:
 /// `[Sat Nov 21 08:02:46.534235 2026] [core:notice] [pid 31001:tid 31001] [client 1.2.3.4:5] AH00489: text`.
-/// One write per line, at most 8192 bytes (Apache's limit); a line for a pipe at most PIPE_BUF. Never blocks: a line that
-/// a full pipe does not take is dropped.
+/// One write per line, at most 8192 bytes (Apache's limit); a line for a pipe at most PIPE_BUF. Never blocks: a line
+/// that a full pipe does not take is dropped.
 class ErrorLog {
  public:
   /// @param sink  nullptr: stderr; otherwise must outlive this object
@@ -24,7 +24,8 @@ class ErrorLog {
 
   /// @param module  "core", "event": what stands before the colon
   /// @param client  "address:port", or "" when no client is concerned
-  void Write(config::LogLevel level, std::string_view module, std::string_view text, std::string_view client = {}) const;
+  void Write(config::LogLevel level, std::string_view module, std::string_view text,
+             std::string_view client = {}) const;
 
  private:
   const LogSink* sink_;

@@ -52,10 +52,10 @@ os::Status LogSet::Start(LogProgram& program) {
   options.program = options.arguments[0];
   options.environment = os::Environment({"NOTIFY_SOCKET", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"});
   options.descriptors = {{program.read_end.get(), 0}};
-  // The main error log, when it is a file: never our own stderr of the moment, which may be a shell's pipe that waits for
-  // its last writer to go.
-  const int errors = !files_.empty() && files_.front().target == main_error_log_ ? files_.front().sink.fd.get()
-                                                                                  : program_stderr_;
+  // The main error log, when it is a file: never our own stderr of the moment, which may be a shell's pipe that waits
+  // for its last writer to go.
+  const int errors =
+      !files_.empty() && files_.front().target == main_error_log_ ? files_.front().sink.fd.get() : program_stderr_;
   if (errors >= 0) options.descriptors.insert(options.descriptors.end(), {{errors, 1}, {errors, 2}});
   options.directory = directory_;
   auto process = os::Spawn(options);
@@ -89,7 +89,8 @@ os::Status LogSet::Add(const LogTarget& target, bool is_error_log) {
   program.sink.is_pipe = true;
   // Only the write end is ours to set: O_NONBLOCK belongs to the open file description, and each end has its own.
   ::fcntl(ends[1], F_SETFL, O_WRONLY | O_NONBLOCK);
-  ::fcntl(ends[1], F_SETPIPE_SZ, 1 << 20);  // room for a pause of the program; refused to the unprivileged at their limit
+  ::fcntl(ends[1], F_SETPIPE_SZ,
+          1 << 20);  // room for a pause of the program; refused to the unprivileged at their limit
   auto turn = SharedMutex::Make();
   if (!turn) return turn.error();
   program.sink.turn = std::move(turn).value();

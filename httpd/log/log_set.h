@@ -21,8 +21,8 @@ std::vector<std::string> SplitCommand(std::string_view command);
 struct LogProgram {
   config::LogTarget target;
   os::Fd read_end;
-  LogSink sink;              ///< write end
-  os::ProcessHandle process; ///< invalid while it is not running
+  LogSink sink;               ///< write end
+  os::ProcessHandle process;  ///< invalid while it is not running
   std::chrono::steady_clock::time_point started{};
 };
 

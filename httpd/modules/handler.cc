@@ -111,8 +111,7 @@ void Handler::ApplyHost(int host, Response& response) const {
 void Handler::LogError(int host, LogLevel level, std::string_view module, std::string text, const Request& request) {
   const log::ErrorLog& error_log = *site_.hosts()[static_cast<size_t>(host)].error_log;
   if (!error_log.Wants(level)) return;
-  error_log.Write(level, module, text,
-                  std::string(request.client_address) + ":" + std::to_string(request.client_port));
+  error_log.Write(level, module, text, std::string(request.client_address) + ":" + std::to_string(request.client_port));
 }
 
 const Effective& Handler::Settings(const Target& target) {
@@ -315,7 +314,8 @@ void Handler::ServeFile(const Request& request, Target& target, const Effective&
   auto fail_open = [&](const os::Error& error) {
     if (error.kind == os::ErrorKind::kDenied) {
       LogError(target.host, LogLevel::kError, "core",
-               error.sys == 0 ? error.what : "(13)Permission denied: AH00132: file permissions deny server access: " + target.file,
+               error.sys == 0 ? error.what
+                              : "(13)Permission denied: AH00132: file permissions deny server access: " + target.file,
                request);
       Fail(request, target, 403, response);
     } else if (error.kind == os::ErrorKind::kNotFound || error.kind == os::ErrorKind::kInvalid) {
@@ -465,7 +465,8 @@ void Handler::Finish(const Request& request, const Response& response, const net
   record.client_address = request.client_address;
   record.local_port = request.local_port;
   record.server_name = host.host->server_name;
-  record.host_name = host.host->server_name.empty() ? request.head->authority : std::string_view(host.host->server_name);
+  record.host_name =
+      host.host->server_name.empty() ? request.head->authority : std::string_view(host.host->server_name);
   if (record.server_name.empty()) record.server_name = record.host_name;
   record.file_name = response.file_name;
   record.handler = response.handler_name;

@@ -35,9 +35,9 @@ class Handler final : public net::RequestHandler {
  private:
   struct Target {
     int host = 0;
-    std::string path;   ///< decoded, starts with '/'
-    std::string file;   ///< in the file system
-    std::string root;   ///< DocumentRoot or an Alias target: `file` starts with it
+    std::string path;  ///< decoded, starts with '/'
+    std::string file;  ///< in the file system
+    std::string root;  ///< DocumentRoot or an Alias target: `file` starts with it
   };
   int SelectHost(const net::Request& request) const;
   void ApplyHost(int host, net::Response& response) const;
@@ -46,8 +46,8 @@ class Handler final : public net::RequestHandler {
   void MapToFile(Target& target) const;
   void ServeFile(const net::Request& request, Target& target, const Effective& settings, net::Response& response);
   /// Answers for a directory without index: its listing, or 403.
-  void ServeDirectory(const net::Request& request, const Target& target, const Effective& settings, OpenedFile directory,
-                      bool index_denied, net::Response& response);
+  void ServeDirectory(const net::Request& request, const Target& target, const Effective& settings,
+                      OpenedFile directory, bool index_denied, net::Response& response);
   std::string Allow(int host) const;
   std::string Signature(const net::Request& request, int host) const;
   void Fail(const net::Request& request, const Target& target, int status, net::Response& response);
@@ -55,7 +55,8 @@ class Handler final : public net::RequestHandler {
                   net::Response& response);
   /// scheme://host[:port] that the client used, or the configured name.
   std::string Origin(const net::Request& request, int host) const;
-  void LogError(int host, config::LogLevel level, std::string_view module, std::string text, const net::Request& request);
+  void LogError(int host, config::LogLevel level, std::string_view module, std::string text,
+                const net::Request& request);
 
   const Site& site_;
   const net::Scoreboard& board_;

@@ -24,9 +24,9 @@ std::string LowerHost(std::string_view authority) {
 }
 
 os::Error At(const config::SourceLine& where, std::string what) {
-  return os::Error{os::ErrorKind::kInvalid, 0,
-                   "AH00526: Syntax error on line " + std::to_string(where.line) + " of " + where.file + ":\n" +
-                       std::move(what)};
+  return os::Error{
+      os::ErrorKind::kInvalid, 0,
+      "AH00526: Syntax error on line " + std::to_string(where.line) + " of " + where.file + ":\n" + std::move(what)};
 }
 
 size_t Depth(const std::string& path) {

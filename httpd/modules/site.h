@@ -71,13 +71,12 @@ class Site {
   const config::ServerConfig& config() const { return *config_; }
   const std::vector<CompiledHost>& hosts() const { return hosts_; }  ///< [0] is the main server
   const http::MimeTypes& types() const { return types_; }
-  const std::string& server_name() const { return server_name_; }    ///< Server field, as ServerTokens wants it
+  const std::string& server_name() const { return server_name_; }  ///< Server field, as ServerTokens wants it
 
   /// Index of the host that answers. Source  httpd manual, vhosts/details: best address first, then the name, then the
   /// first host of that address.
   /// @param local_address  asked only when some <VirtualHost> names an address
-  int Select(uint16_t local_port, std::string_view authority,
-             const std::function<std::string()>& local_address) const;
+  int Select(uint16_t local_port, std::string_view authority, const std::function<std::string()>& local_address) const;
 
  private:
   struct Names {

@@ -23,8 +23,8 @@ bool LinksBelongToOwners(const std::string& root, const std::string& file) {
   for (size_t at = root.size(); at != std::string::npos;) {
     at = file.find('/', at + 1);
     const std::string part = file.substr(0, at);
-    struct stat link{};
-    struct stat target{};
+    struct stat link {};
+    struct stat target {};
     if (::lstat(part.c_str(), &link) != 0) return false;
     if (S_ISLNK(link.st_mode) && (::stat(part.c_str(), &target) != 0 || target.st_uid != link.st_uid)) return false;
   }
@@ -41,8 +41,7 @@ os::Result<os::Fd> OpenWithoutLinks(const std::string& root, const std::string& 
   open_how how{};
   how.flags = kServeFlags;
   how.resolve = RESOLVE_NO_SYMLINKS;
-  const int raw =
-      static_cast<int>(::syscall(SYS_openat2, directory.value().get(), rest.c_str(), &how, sizeof how));
+  const int raw = static_cast<int>(::syscall(SYS_openat2, directory.value().get(), rest.c_str(), &how, sizeof how));
   if (raw < 0) {
     const int sys = errno;
     return os::SysError(sys, "open " + file);
@@ -117,7 +116,8 @@ void ServeOpenedFile(const net::Request& request, OpenedFile file, const std::st
   }
   response.fields += "Accept-Ranges: bytes\r\n";
   std::optional<std::vector<http::ByteRange>> ranges;
-  if (!whole && head.Has(http::Known::kRange) && (head.method == http::Method::kGet || head.method == http::Method::kHead) &&
+  if (!whole && head.Has(http::Known::kRange) &&
+      (head.method == http::Method::kGet || head.method == http::Method::kHead) &&
       http::IfRangeHolds(head, etag, modified, std::chrono::system_clock::to_time_t(request.start))) {
     ranges = http::ParseRanges(head.Get(http::Known::kRange), size, kMaxRanges);
   }
@@ -143,9 +143,9 @@ void ServeOpenedFile(const net::Request& request, OpenedFile file, const std::st
     response.status = 206;
     response.fields += "Content-Type: multipart/byteranges; boundary=" + boundary + "\r\n";
     for (const http::ByteRange& range : *ranges) {
-      response.parts.push_back({"\r\n--" + boundary + "\r\n" + type_line + "Content-Range: " + range_text(range) +
-                                    "\r\n\r\n",
-                                range.first, range.last - range.first + 1});
+      response.parts.push_back(
+          {"\r\n--" + boundary + "\r\n" + type_line + "Content-Range: " + range_text(range) + "\r\n\r\n", range.first,
+           range.last - range.first + 1});
     }
     response.parts.push_back({"\r\n--" + boundary + "--\r\n", 0, 0});
   }

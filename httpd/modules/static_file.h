@@ -19,7 +19,8 @@ struct OpenedFile {
 };
 
 /// Opens `file` below `root` as `options` allow: without FollowSymLinks no component below `root` may be a link
-/// (openat2 RESOLVE_NO_SYMLINKS, so there is no race), with SymLinksIfOwnerMatch a link must belong to its target's owner.
+/// (openat2 RESOLVE_NO_SYMLINKS, so there is no race), with SymLinksIfOwnerMatch a link must belong to its target's
+/// owner.
 /// @return kNotFound, kDenied (permissions, or a link that may not be followed), kIo
 os::Result<OpenedFile> OpenForServing(const std::string& root, const std::string& file, unsigned options);
 

@@ -78,7 +78,8 @@ std::pair<double, double> ChildTimes(const net::Scoreboard& board) {
     if (close == std::string::npos) continue;
     unsigned long u = 0;
     unsigned long s = 0;
-    if (std::sscanf(text.value().c_str() + close + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &u, &s) == 2) {
+    if (std::sscanf(text.value().c_str() + close + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &u, &s) ==
+        2) {
       user += static_cast<double>(u) / tick;
       system += static_cast<double>(s) / tick;
     }
@@ -215,20 +216,25 @@ void ServeStatus(const net::Request& request, const Site& site, const CompiledHo
     }
     out += Format("BusyWorkers: %u\nGracefulWorkers: %u\nIdleWorkers: %u\nProcesses: %zu\nStopping: %u\n", busy,
                   t.graceful, idle, processes.size(), stopping);
-    out += Format("ConnsTotal: %u\nConnsAsyncWaitIO: %u\nConnsAsyncWriting: %u\nConnsAsyncKeepAlive: %u\n"
-                  "ConnsAsyncClosing: %u\n",
-                  t.connections, 0U, t.writing, t.keepalive, t.closing);
+    out += Format(
+        "ConnsTotal: %u\nConnsAsyncWaitIO: %u\nConnsAsyncWriting: %u\nConnsAsyncKeepAlive: %u\n"
+        "ConnsAsyncClosing: %u\n",
+        t.connections, 0U, t.writing, t.keepalive, t.closing);
     out += "Scoreboard: " + Letters(processes) + "\n";
     return;
   }
 
   response.fields += "Content-Type: text/html; charset=ISO-8859-1\r\n";
   const std::string title = http::EscapeHtml(name);
-  out += "<!DOCTYPE HTML>\n<html><head>\n<meta name=\"viewport\" content=\"width=device-width\">\n<title>Server Status for " +
-         title + "</title>\n<style>table{border-collapse:collapse}td,th{border:1px solid #999;padding:2px 6px;text-align:left}"
-         "pre{white-space:pre-wrap;word-break:break-all}</style>\n</head><body>\n<h1>Server Status for " + title + "</h1>\n\n";
-  out += "<dl><dt>Server Version: " + site.server_name() + "</dt>\n<dt>Server MPM: event</dt>\n<dt>Server Built: " __DATE__
-         " " __TIME__ "\n</dt></dl><hr /><dl>\n";
+  out +=
+      "<!DOCTYPE HTML>\n<html><head>\n<meta name=\"viewport\" content=\"width=device-width\">\n<title>Server Status "
+      "for " +
+      title +
+      "</title>\n<style>table{border-collapse:collapse}td,th{border:1px solid #999;padding:2px 6px;text-align:left}"
+      "pre{white-space:pre-wrap;word-break:break-all}</style>\n</head><body>\n<h1>Server Status for " +
+      title + "</h1>\n\n";
+  out += "<dl><dt>Server Version: " + site.server_name() +
+         "</dt>\n<dt>Server MPM: event</dt>\n<dt>Server Built: " __DATE__ " " __TIME__ "\n</dt></dl><hr /><dl>\n";
   out += "<dt>Current Time: " + StatusTime(now) + "</dt>\n<dt>Restart Time: " + StatusTime(started) + "</dt>\n";
   out += Format("<dt>Parent Server Config. Generation: %u</dt>\n<dt>Parent Server MPM Generation: %u</dt>\n",
                 board.header().config_generation.load(), board.header().generation.load());
@@ -247,29 +253,37 @@ void ServeStatus(const net::Request& request, const Site& site, const CompiledHo
     }
     out += "</dt>\n";
   }
-  out += Format("<dt>%u requests currently being processed, %u workers gracefully restarting, %u idle workers</dt>\n</dl>\n",
-                busy, t.graceful, idle);
-  out += "<table rules=\"all\" cellpadding=\"1%\">\n<tr><th rowspan=\"2\">Slot</th><th rowspan=\"2\">PID</th>"
-         "<th rowspan=\"2\">Stopping</th><th colspan=\"2\">Connections</th>\n<th colspan=\"3\">Threads</th>"
-         "<th colspan=\"4\">Async connections</th></tr>\n<tr><th>total</th><th>accepting</th><th>busy</th><th>graceful</th>"
-         "<th>idle</th><th>wait-io</th><th>writing</th><th>keep-alive</th><th>closing</th></tr>\n";
+  out += Format(
+      "<dt>%u requests currently being processed, %u workers gracefully restarting, %u idle workers</dt>\n</dl>\n",
+      busy, t.graceful, idle);
+  out +=
+      "<table rules=\"all\" cellpadding=\"1%\">\n<tr><th rowspan=\"2\">Slot</th><th rowspan=\"2\">PID</th>"
+      "<th rowspan=\"2\">Stopping</th><th colspan=\"2\">Connections</th>\n<th colspan=\"3\">Threads</th>"
+      "<th colspan=\"4\">Async "
+      "connections</th></tr>\n<tr><th>total</th><th>accepting</th><th>busy</th><th>graceful</th>"
+      "<th>idle</th><th>wait-io</th><th>writing</th><th>keep-alive</th><th>closing</th></tr>\n";
   for (const Process& p : processes) {
     const bool old = p.generation != board.header().generation.load();
-    out += Format("<tr><td>%u</td><td>%d</td><td>%s%s</td><td>%u</td><td>%s</td><td>%u</td><td>%u</td><td>%u</td><td>0</td>"
-                  "<td>%u</td><td>%u</td><td>%u</td></tr>\n",
-                  p.child, p.pid, p.draining ? "yes" : "no", p.draining && old ? " (old gen)" : "", p.connections,
-                  p.accepting ? "yes" : "no", p.draining ? 0 : p.busy, p.draining ? p.busy : 0,
-                  p.draining || p.workers < p.busy ? 0 : p.workers - p.busy, p.writing, p.keepalive, p.closing);
+    out += Format(
+        "<tr><td>%u</td><td>%d</td><td>%s%s</td><td>%u</td><td>%s</td><td>%u</td><td>%u</td><td>%u</td><td>0</td>"
+        "<td>%u</td><td>%u</td><td>%u</td></tr>\n",
+        p.child, p.pid, p.draining ? "yes" : "no", p.draining && old ? " (old gen)" : "", p.connections,
+        p.accepting ? "yes" : "no", p.draining ? 0 : p.busy, p.draining ? p.busy : 0,
+        p.draining || p.workers < p.busy ? 0 : p.workers - p.busy, p.writing, p.keepalive, p.closing);
   }
   out += "</table>\n<pre>";
   out += Letters(processes);
-  out += "</pre>\n<p>Scoreboard Key:<br />\n\"<b><code>_</code></b>\" Waiting for Connection, \"<b><code>R</code></b>\" Reading "
-         "Request,<br />\n\"<b><code>W</code></b>\" Sending Reply, \"<b><code>C</code></b>\" Closing connection,<br />\n"
-         "\"<b><code>G</code></b>\" Gracefully finishing, \"<b><code>.</code></b>\" Open slot with no current process<br />\n"
-         "</p>\n";
+  out +=
+      "</pre>\n<p>Scoreboard Key:<br />\n\"<b><code>_</code></b>\" Waiting for Connection, \"<b><code>R</code></b>\" "
+      "Reading "
+      "Request,<br />\n\"<b><code>W</code></b>\" Sending Reply, \"<b><code>C</code></b>\" Closing connection,<br />\n"
+      "\"<b><code>G</code></b>\" Gracefully finishing, \"<b><code>.</code></b>\" Open slot with no current process<br "
+      "/>\n"
+      "</p>\n";
   if (extended && query.find("notable") == std::string_view::npos) {
-    out += "\n<table border=\"0\"><tr><th>Srv</th><th>PID</th><th>Acc</th><th>M</th><th>SS</th><th>Dur</th><th>Slot</th>"
-           "<th>Client</th><th>VHost</th><th>Request</th></tr>\n\n";
+    out +=
+        "\n<table border=\"0\"><tr><th>Srv</th><th>PID</th><th>Acc</th><th>M</th><th>SS</th><th>Dur</th><th>Slot</th>"
+        "<th>Client</th><th>VHost</th><th>Request</th></tr>\n\n";
     const uint64_t now_ms = SteadyMs();
     for (const Process& p : processes) {
       for (const net::LoopSlot* loop : p.loops) {
@@ -278,13 +292,17 @@ void ServeStatus(const net::Request& request, const Site& site, const CompiledHo
           const char letter = Letter(*loop, worker);
           if (worker.accesses.load() == 0 && (letter == '_' || letter == '.')) continue;
           const uint64_t started_ms = worker.started_ms.load();
-          auto text = [](const char* field, size_t size) { return http::EscapeHtml(std::string(field, ::strnlen(field, size))); };
-          out += Format("<tr><td><b>%u-%u</b></td><td>%d</td><td>%lu</td><td><b>%c</b></td>", p.child, p.generation, p.pid,
-                        worker.accesses.load(), letter);
-          out += Format("<td>%lu</td><td>%u</td><td>%.2f</td><td>", started_ms < now_ms ? (now_ms - started_ms) / 1000 : 0,
-                        worker.last_duration_ms.load(), static_cast<double>(worker.bytes.load()) / 1048576);
-          out += text(worker.client, sizeof worker.client) + "</td><td nowrap>" + text(worker.host, sizeof worker.host) +
-                 "</td><td nowrap>" + text(worker.request, sizeof worker.request) + "</td></tr>\n";
+          auto text = [](const char* field, size_t size) {
+            return http::EscapeHtml(std::string(field, ::strnlen(field, size)));
+          };
+          out += Format("<tr><td><b>%u-%u</b></td><td>%d</td><td>%lu</td><td><b>%c</b></td>", p.child, p.generation,
+                        p.pid, worker.accesses.load(), letter);
+          out +=
+              Format("<td>%lu</td><td>%u</td><td>%.2f</td><td>", started_ms < now_ms ? (now_ms - started_ms) / 1000 : 0,
+                     worker.last_duration_ms.load(), static_cast<double>(worker.bytes.load()) / 1048576);
+          out += text(worker.client, sizeof worker.client) + "</td><td nowrap>" +
+                 text(worker.host, sizeof worker.host) + "</td><td nowrap>" +
+                 text(worker.request, sizeof worker.request) + "</td></tr>\n";
         }
       }
     }

@@ -9,9 +9,9 @@
 
 namespace httpd::modules {
 
-/// `SetHandler server-status`: the scoreboard as Apache's mod_status shows it. Query: `auto` = text for machines (Apache's
-/// keys in Apache's order), `refresh=N` (seconds), `notable` = no table of workers.
-/// Source  reference/apache.md 1.6; mod_status of 2.4.71
+/// `SetHandler server-status`: the scoreboard as Apache's mod_status shows it. Query: `auto` = text for machines
+/// (Apache's keys in Apache's order), `refresh=N` (seconds), `notable` = no table of workers. Source
+/// reference/apache.md 1.6; mod_status of 2.4.71
 void ServeStatus(const net::Request& request, const Site& site, const CompiledHost& host, const net::Scoreboard& board,
                  net::Response& response);
 

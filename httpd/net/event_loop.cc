@@ -24,9 +24,9 @@ namespace httpd::net {
 namespace {
 
 constexpr size_t kScratchBytes = 64U << 10;
-constexpr size_t kMaxHeadBytes = 60U << 10;   // one head; fits the scratch buffer with room to read on
+constexpr size_t kMaxHeadBytes = 60U << 10;  // one head; fits the scratch buffer with room to read on
 constexpr size_t kOutFlushBytes = 128U << 10;
-constexpr size_t kSendfileBytes = 1U << 20;   // per turn and connection: a fast client must not own the loop
+constexpr size_t kSendfileBytes = 1U << 20;  // per turn and connection: a fast client must not own the loop
 constexpr int kAcceptsPerTurn = 32;
 constexpr uint64_t kSweepMs = 100;
 constexpr uint64_t kIdleSweepMs = 250;
@@ -137,9 +137,9 @@ struct EventLoop::Connection {
   bool close_after = false;  ///< what is being sent is the last answer
   bool linger = false;       ///< ... and the client may still be sending
   bool working = false;
-  bool was_shared = false;   ///< came from another process, which may hold its descriptor a moment longer
-  std::string pending;       ///< read, not yet worked on
-  std::string out;           ///< to be sent before anything else
+  bool was_shared = false;  ///< came from another process, which may hold its descriptor a moment longer
+  std::string pending;      ///< read, not yet worked on
+  std::string out;          ///< to be sent before anything else
   std::unique_ptr<Upload> upload;
   std::unique_ptr<Transfer> transfer;
   char address[INET6_ADDRSTRLEN] = "";
@@ -163,7 +163,8 @@ os::Status EventLoop::Open() {
   epoll_event event{};
   event.events = EPOLLIN;
   event.data.u64 = kTagWake;
-  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wake_.get(), &event) != 0) return os::SysError(errno, "open an event loop");
+  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wake_.get(), &event) != 0)
+    return os::SysError(errno, "open an event loop");
   if (setup_.intake >= 0) {
     event.events = EPOLLIN | EPOLLEXCLUSIVE;
     event.data.u64 = kTagIntake;
@@ -290,7 +291,8 @@ void EventLoop::SetAccepting(bool on) {
 
 void EventLoop::UpdateAccepting() {
   if (accept_again_ms_ != 0 && now_ms_ >= accept_again_ms_) accept_again_ms_ = 0;
-  const bool room = setup_.slot->counters.busy.load(std::memory_order_relaxed) < setup_.max_busy && accept_again_ms_ == 0;
+  const bool room =
+      setup_.slot->counters.busy.load(std::memory_order_relaxed) < setup_.max_busy && accept_again_ms_ == 0;
   const bool want_public = accepting_ && !draining_ && room;
   const bool want_private = (!draining_ || plan_.keep_private) && accept_again_ms_ == 0;
   if (want_public == watching_public_ && want_private == watching_private_) return;
@@ -302,15 +304,16 @@ void EventLoop::UpdateAccepting() {
     epoll_event event{};
     event.events = EPOLLIN | EPOLLEXCLUSIVE;
     event.data.u64 = (static_cast<uint64_t>(i) << 3) | kTagListener;
-    // DEL comes before any close: the descriptor is shared with other processes, a close alone would leave it registered.
+    // DEL comes before any close: the descriptor is shared with other processes, a close alone would leave it
+    // registered.
     ::epoll_ctl(epoll_.get(), want ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, source.fd, &event);
   }
   const bool left_public = watching_public_ && !want_public && room;
   watching_public_ = want_public;
   watching_private_ = want_private;
   if (left_public) {
-    // An exclusive wait wakes one loop for a connection. If it was this one, a moment ago, nobody else will be woken for
-    // it: take what is there. What arrives from now on wakes others.
+    // An exclusive wait wakes one loop for a connection. If it was this one, a moment ago, nobody else will be woken
+    // for it: take what is there. What arrives from now on wakes others.
     for (const ListenSource& source : setup_.listeners) {
       if (!source.is_private) Accept(source);
     }
@@ -408,8 +411,8 @@ void EventLoop::Destroy(Connection* c) {
   if (c->state == kLingering) Bump(counters.closing, -1);
   if (c->state == kIdle && c->requests > 0) Bump(counters.keepalive, -1);
   Bump(counters.connections, -1);
-  // While its sender still holds the description, a close alone would leave the registration behind, with a pointer to a
-  // connection that is no more.
+  // While its sender still holds the description, a close alone would leave the registration behind, with a pointer to
+  // a connection that is no more.
   if (c->was_shared && c->events != 0 && c->fd.valid()) ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, c->fd.get(), nullptr);
   c->fd.Reset();
   connections_[c->index] = connections_.back();
@@ -577,7 +580,8 @@ void EventLoop::Process(Connection* c, const char* data, size_t length) {
       if (step.state == http::BodyReader::Step::State::kBad) {
         const std::unique_ptr<Upload> failed = std::move(c->upload);
         head_ = failed->head;  // views into failed->head_text, alive until the answer is written
-        if (!AnswerBad(c, step.status, step.status == 413 ? "request body too large" : "malformed request body")) return;
+        if (!AnswerBad(c, step.status, step.status == 413 ? "request body too large" : "malformed request body"))
+          return;
         at = length;
         break;
       }
@@ -778,8 +782,7 @@ EventLoop::Io EventLoop::FlushOut(Connection* c, bool more) {
   std::string& data = c->out.empty() ? out_ : c->out;
   size_t done = 0;
   while (done < data.size()) {
-    const ssize_t n =
-        ::send(c->fd.get(), data.data() + done, data.size() - done, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
+    const ssize_t n = ::send(c->fd.get(), data.data() + done, data.size() - done, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
     if (n < 0) {
       if (errno == EINTR) continue;
       if (errno != EAGAIN) {
@@ -814,8 +817,9 @@ EventLoop::Io EventLoop::PumpTransfer(Connection* c) {
     const Response::Part& part = t.response.parts[t.cursor.part];
     const bool last = t.cursor.part + 1 == t.response.parts.size();
     if (t.cursor.text_done < part.text.size()) {
-      const ssize_t n = ::send(c->fd.get(), part.text.data() + t.cursor.text_done, part.text.size() - t.cursor.text_done,
-                               MSG_NOSIGNAL | (part.length > 0 || !last ? MSG_MORE : 0));
+      const ssize_t n =
+          ::send(c->fd.get(), part.text.data() + t.cursor.text_done, part.text.size() - t.cursor.text_done,
+                 MSG_NOSIGNAL | (part.length > 0 || !last ? MSG_MORE : 0));
       if (n < 0) {
         if (errno == EINTR) continue;
         return errno == EAGAIN ? blocked() : Io::kGone;
@@ -1058,8 +1062,8 @@ void EventLoop::Drain(const DrainPlan& plan) {
   if (intake_watched_ && !plan.read_intake) {
     ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, setup_.intake, nullptr);
     intake_watched_ = false;
-    // As with listeners: a wake-up that was ours may have been meant for a connection that nobody else will hear of. It is
-    // adopted here and passed on below, which wakes somebody who stays.
+    // As with listeners: a wake-up that was ours may have been meant for a connection that nobody else will hear of. It
+    // is adopted here and passed on below, which wakes somebody who stays.
     while (ReceiveAdopted()) {
     }
   }

@@ -17,17 +17,17 @@ namespace httpd::net {
 
 /// A socket that a loop accepts from.
 struct ListenSource {
-  int fd = -1;             ///< a loan; shared with other loops and processes
+  int fd = -1;  ///< a loan; shared with other loops and processes
   uint16_t port = 0;
-  bool is_private = false; ///< the instance's own socket: accepted from in standby, paused and draining too
+  bool is_private = false;  ///< the instance's own socket: accepted from in standby, paused and draining too
 };
 
 /// How a loop leaves.
 struct DrainPlan {
   int successor = -1;        ///< where idle connections go (sending end of an intake, a loan); -1 = nowhere
-  bool read_intake = false;  ///< go on adopting from our own intake until its end-of-file, which is the kernel's word that
-                             ///< nobody can send any more: the youngest generation's part
-  bool keep_private = false; ///< go on answering on the private socket while anything is left
+  bool read_intake = false;  ///< go on adopting from our own intake until its end-of-file, which is the kernel's word
+                             ///< that nobody can send any more: the youngest generation's part
+  bool keep_private = false;  ///< go on answering on the private socket while anything is left
 };
 
 /// One thread's connections: accepts, reads, calls the handler, writes, passes idle connections on.
@@ -38,13 +38,14 @@ class EventLoop {
  public:
   struct Setup {
     std::vector<ListenSource> listeners;
-    int intake = -1;            ///< receiving end of the instance's intake; -1 = none
-    LoopSlot* slot = nullptr;   ///< our row of the scoreboard
-    uint32_t max_busy = 2048;   ///< accept no more while so many requests are in progress
-    uint64_t max_connections = 0;         ///< ask to be recycled after so many; 0 = never
-    std::function<void()> on_recycle;     ///< called once, from the loop's thread
-    std::function<bool()> may_end;        ///< a drained loop goes on turning until this is true; unset = always
-    std::function<void(const handover::Message&)> on_counters;  ///< a predecessor's numbers came with an `adopt` message
+    int intake = -1;                   ///< receiving end of the instance's intake; -1 = none
+    LoopSlot* slot = nullptr;          ///< our row of the scoreboard
+    uint32_t max_busy = 2048;          ///< accept no more while so many requests are in progress
+    uint64_t max_connections = 0;      ///< ask to be recycled after so many; 0 = never
+    std::function<void()> on_recycle;  ///< called once, from the loop's thread
+    std::function<bool()> may_end;     ///< a drained loop goes on turning until this is true; unset = always
+    std::function<void(const handover::Message&)>
+        on_counters;                                   ///< a predecessor's numbers came with an `adopt` message
     std::function<void(std::string_view)> on_trouble;  ///< a sentence for the error log
   };
 

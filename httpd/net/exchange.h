@@ -17,9 +17,9 @@ struct Request {
   std::string_view client_address;  ///< numeric; "unix" on the private socket
   uint16_t client_port = 0;
   uint16_t local_port = 0;
-  int fd = -1;                      ///< a loan, for getsockname(2)
-  bool is_private = false;          ///< came over the instance's private socket
-  uint32_t requests_before = 0;     ///< answered on this connection already
+  int fd = -1;                   ///< a loan, for getsockname(2)
+  bool is_private = false;       ///< came over the instance's private socket
+  uint32_t requests_before = 0;  ///< answered on this connection already
   std::chrono::system_clock::time_point start;
 };
 
@@ -32,15 +32,15 @@ struct Response {
     uint64_t length = 0;
   };
   int status = 200;
-  std::string fields;             ///< "Name: value\r\n"..., without Date, Server, Connection, Content-Length
-  std::string body;               ///< body from memory; used when `file` is not valid
-  os::Fd file;                    ///< body from a file: `parts` in order
+  std::string fields;  ///< "Name: value\r\n"..., without Date, Server, Connection, Content-Length
+  std::string body;    ///< body from memory; used when `file` is not valid
+  os::Fd file;         ///< body from a file: `parts` in order
   std::vector<Part> parts;
-  bool use_sendfile = true;       ///< false: the file is read and sent (EnableSendfile Off)
-  bool without_body = false;      ///< HEAD, 204, 304: nothing after the head
-  bool without_length = false;    ///< 204, 304 (no Content-Length line)
-  uint64_t content_length = 0;    ///< for HEAD and 416...: what a body would have; otherwise computed
-  bool close = false;             ///< close after this answer
+  bool use_sendfile = true;     ///< false: the file is read and sent (EnableSendfile Off)
+  bool without_body = false;    ///< HEAD, 204, 304: nothing after the head
+  bool without_length = false;  ///< 204, 304 (no Content-Length line)
+  uint64_t content_length = 0;  ///< for HEAD and 416...: what a body would have; otherwise computed
+  bool close = false;           ///< close after this answer
   int keep_alive_timeout_ms = 5000;
   int max_keep_alive_requests = 100;  ///< 0 = no limit
   int timeout_ms = 60000;
@@ -52,10 +52,10 @@ struct Response {
 
 /// How an exchange ended.
 struct Outcome {
-  uint64_t body_bytes = 0;   ///< body bytes that the kernel took
-  uint64_t bytes_out = 0;    ///< with the head
+  uint64_t body_bytes = 0;  ///< body bytes that the kernel took
+  uint64_t bytes_out = 0;   ///< with the head
   uint64_t bytes_in = 0;
-  bool aborted = false;      ///< the client left, or the time was up, before all was sent
+  bool aborted = false;  ///< the client left, or the time was up, before all was sent
   bool kept_alive = false;
   std::chrono::nanoseconds duration{};
   std::string_view response_head;

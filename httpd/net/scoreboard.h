@@ -12,8 +12,8 @@
 
 namespace httpd::net {
 
-/// One request in progress as server-status shows it. Written by its loop only; readers in other processes may see a text
-/// half replaced, never beyond its end.
+/// One request in progress as server-status shows it. Written by its loop only; readers in other processes may see a
+/// text half replaced, never beyond its end.
 struct WorkerSlot {
   std::atomic<char> state;           ///< '_' idle, 'R' reading, 'W' writing, 'C' closing; 'G' is derived by the reader
   std::atomic<uint64_t> started_ms;  ///< steady clock
@@ -36,20 +36,20 @@ struct alignas(64) LoopCounters {
   std::atomic<uint64_t> adopted;   ///< connections received from a predecessor
   std::atomic<uint64_t> passed;    ///< connections handed to a successor
   std::atomic<uint32_t> connections;
-  std::atomic<uint32_t> busy;      ///< requests in progress
-  std::atomic<uint32_t> writing;   ///< ... of them waiting for the client to take the answer
-  std::atomic<uint32_t> keepalive; ///< idle between requests
-  std::atomic<uint32_t> closing;   ///< lingering
+  std::atomic<uint32_t> busy;       ///< requests in progress
+  std::atomic<uint32_t> writing;    ///< ... of them waiting for the client to take the answer
+  std::atomic<uint32_t> keepalive;  ///< idle between requests
+  std::atomic<uint32_t> closing;    ///< lingering
   std::atomic<uint32_t> lost_log_lines;
 };
 
 inline constexpr size_t kWorkersPerLoop = 64;  ///< shown one by one; a loop may have more requests in progress
 
 struct LoopSlot {
-  std::atomic<pid_t> pid;            ///< 0 = free
-  std::atomic<uint32_t> child;       ///< index of the child in its generation
+  std::atomic<pid_t> pid;       ///< 0 = free
+  std::atomic<uint32_t> child;  ///< index of the child in its generation
   std::atomic<uint32_t> generation;
-  std::atomic<uint32_t> workers;     ///< how many of `worker` are shown
+  std::atomic<uint32_t> workers;  ///< how many of `worker` are shown
   std::atomic<uint32_t> accepting;
   std::atomic<uint32_t> draining;
   LoopCounters counters;
@@ -58,8 +58,8 @@ struct LoopSlot {
 
 /// What outlives processes and generations.
 struct ScoreboardHeader {
-  std::atomic<int64_t> start_time;      ///< unix seconds; RestartTime of server-status: the start, or the last HUP
-  std::atomic<uint32_t> generation;     ///< graceful restarts and restarts
+  std::atomic<int64_t> start_time;   ///< unix seconds; RestartTime of server-status: the start, or the last HUP
+  std::atomic<uint32_t> generation;  ///< graceful restarts and restarts
   std::atomic<uint32_t> config_generation;
   std::atomic<uint32_t> state;          ///< lifecycle::State of the parent
   std::atomic<uint64_t> dead_accesses;  ///< sums of loops that have ended

@@ -98,17 +98,18 @@ void Child::Drain(const handover::Message& message) {
   plan.read_intake = message.GetNumber("INTAKE").value_or(0) != 0;
   plan.keep_private = message.GetNumber("PRIVATE").value_or(0) != 0;
   const int last = successors_.empty() ? -1 : successors_.back().get();
-  OnEveryLoop([plan](net::EventLoop& loop) { loop.Drain(plan); }, [this, plan, last, pass = std::string(pass)] {
-    CloseListeners(plan.keep_private);
-    // What nobody here sends to any more must not look open to its reader.
-    if (pass != "own" && setup_.intake_write >= 0) ::close(std::exchange(setup_.intake_write, -1));
-    // Those of earlier orders; a later order may have brought one more already.
-    while (last >= 0 && !successors_.empty() && successors_.front().get() != plan.successor) {
-      const bool was_last = successors_.front().get() == last;
-      successors_.pop_front();
-      if (was_last) break;
-    }
-  });
+  OnEveryLoop([plan](net::EventLoop& loop) { loop.Drain(plan); },
+              [this, plan, last, pass = std::string(pass)] {
+                CloseListeners(plan.keep_private);
+                // What nobody here sends to any more must not look open to its reader.
+                if (pass != "own" && setup_.intake_write >= 0) ::close(std::exchange(setup_.intake_write, -1));
+                // Those of earlier orders; a later order may have brought one more already.
+                while (last >= 0 && !successors_.empty() && successors_.front().get() != plan.successor) {
+                  const bool was_last = successors_.front().get() == last;
+                  successors_.pop_front();
+                  if (was_last) break;
+                }
+              });
 }
 
 void Child::OnMessage() {

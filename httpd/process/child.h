@@ -25,13 +25,13 @@ struct ChildSetup {
   const modules::Site* site = nullptr;
   net::Scoreboard* board = nullptr;
   const log::ErrorLog* error_log = nullptr;
-  std::vector<size_t> slots;                 ///< one scoreboard row for each loop
+  std::vector<size_t> slots;  ///< one scoreboard row for each loop
   std::vector<net::ListenSource> listeners;
   int intake_read = -1;
   int intake_write = -1;
-  os::Fd channel;                            ///< to the parent, SOCK_SEQPACKET
-  int error_fd = -1;                         ///< becomes stderr; -1 = /dev/null
-  std::vector<int> keep;                     ///< further descriptors to keep open (logs, instance lock)
+  os::Fd channel;         ///< to the parent, SOCK_SEQPACKET
+  int error_fd = -1;      ///< becomes stderr; -1 = /dev/null
+  std::vector<int> keep;  ///< further descriptors to keep open (logs, instance lock)
   Identity identity;
   bool accepting = true;
   uint32_t max_busy_per_loop = 2048;
@@ -44,8 +44,8 @@ struct ChildSetup {
 ///     drain PASS=none|own|descriptor INTAKE=0|1 PRIVATE=0|1
 ///     stop                     end now; requests in progress are cut
 ///
-/// and says `ready` when it answers, `recycle` when MaxConnectionsPerChild is reached. When the channel closes the parent
-/// is dead: listeners are closed at once, requests in progress get 0.5 s.
+/// and says `ready` when it answers, `recycle` when MaxConnectionsPerChild is reached. When the channel closes the
+/// parent is dead: listeners are closed at once, requests in progress get 0.5 s.
 /// @return exit status: 0, or 2 when it could not start (said in the error log)
 int RunChild(ChildSetup setup);
 

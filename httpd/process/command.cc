@@ -53,10 +53,12 @@ int PrintVersion() {
 
 int PrintBuild() {
   PrintVersion();
-  Print("Architecture:   " + std::to_string(sizeof(void*) * 8) +
-        "-bit\nServer MPM:     event\n  threaded:     yes (variable thread count)\n    forked:     yes (variable process "
-        "count)\nServer compiled with....\n -D HTTPD_ROOT=\"/usr/local/baton\"\n -D SERVER_CONFIG_FILE=\"conf/httpd.conf\"\n"
-        " -D DEFAULT_PIDLOG=\"run/httpd.pid\"\n -D DEFAULT_ERRORLOG=\"logs/error_log\"");
+  Print(
+      "Architecture:   " + std::to_string(sizeof(void*) * 8) +
+      "-bit\nServer MPM:     event\n  threaded:     yes (variable thread count)\n    forked:     yes (variable process "
+      "count)\nServer compiled with....\n -D HTTPD_ROOT=\"/usr/local/baton\"\n -D "
+      "SERVER_CONFIG_FILE=\"conf/httpd.conf\"\n"
+      " -D DEFAULT_PIDLOG=\"run/httpd.pid\"\n -D DEFAULT_ERRORLOG=\"logs/error_log\"");
   return 0;
 }
 
@@ -82,20 +84,26 @@ struct Running {
 
 const char* VerbName(Options::Verb verb) {
   switch (verb) {
-    case Options::Verb::kStart: return "start";
-    case Options::Verb::kStop: return "stop";
-    case Options::Verb::kRestart: return "restart";
-    case Options::Verb::kGraceful: return "graceful";
-    case Options::Verb::kGracefulStop: return "graceful-stop";
+    case Options::Verb::kStart:
+      return "start";
+    case Options::Verb::kStop:
+      return "stop";
+    case Options::Verb::kRestart:
+      return "restart";
+    case Options::Verb::kGraceful:
+      return "graceful";
+    case Options::Verb::kGracefulStop:
+      return "graceful-stop";
   }
   return "?";
 }
 
-/// -k stop|restart|graceful|graceful-stop to a live parent: by the control socket when there is one and it is ours to use,
-/// by the signal otherwise. Asynchronous as in Apache unless --wait.
+/// -k stop|restart|graceful|graceful-stop to a live parent: by the control socket when there is one and it is ours to
+/// use, by the signal otherwise. Asynchronous as in Apache unless --wait.
 int SignalServer(const Options& options, const Running& running) {
   auto process = os::ProcessHandle::Open(running.pid);
-  if (!process) return 0;  // it ended in this moment: for stop that is what was wanted, for the others start is next time
+  if (!process)
+    return 0;  // it ended in this moment: for stop that is what was wanted, for the others start is next time
   const bool leaves = options.verb == Options::Verb::kStop || options.verb == Options::Verb::kGracefulStop;
   auto control = os::ConnectUnix(running.control, SOCK_SEQPACKET);
   bool asked = false;
@@ -128,8 +136,8 @@ int SignalServer(const Options& options, const Running& running) {
       return 1;
     }
     if (options.wait && !leaves) {
-      Say("httpd: --wait needs the control socket " + running.control + ", which cannot be reached: " +
-          control.error().Text());
+      Say("httpd: --wait needs the control socket " + running.control +
+          ", which cannot be reached: " + control.error().Text());
       return 1;
     }
   }
@@ -349,7 +357,8 @@ int RunCommand(const Options& options) {
     if (pid != 0) return SignalServer(options, {pid, ControlPath(runtime_dir, pid)});
     if (stops) {
       auto stale = os::ReadPidFile(pid_file);
-      Print(stale ? "httpd (pid " + std::to_string(stale.value()) + "?) not running" : "httpd (no pid file) not running");
+      Print(stale ? "httpd (pid " + std::to_string(stale.value()) + "?) not running"
+                  : "httpd (no pid file) not running");
       return 0;
     }
     Print("httpd not running, trying to start");

@@ -13,8 +13,8 @@ os::Result<ListenerList> OpenListeners(const std::vector<config::ListenAddress>&
   for (const config::ListenAddress& listen : wanted) {
     auto address = os::SocketAddress::FromIp(listen.host, listen.port);
     if (!address) return address.error();
-    const auto same = std::find_if(have.begin(), have.end(),
-                                   [&](const auto& open) { return open->address == address.value(); });
+    const auto same =
+        std::find_if(have.begin(), have.end(), [&](const auto& open) { return open->address == address.value(); });
     if (same != have.end()) {
       ::listen((*same)->fd.get(), backlog);  // on a listening socket this only sets the backlog
       out.push_back(*same);

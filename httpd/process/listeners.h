@@ -19,10 +19,11 @@ struct OpenListener {
 };
 using ListenerList = std::vector<std::shared_ptr<OpenListener>>;
 
-/// Opens what `wanted` names: taken from `have` when the full address is the same (the backlog is applied again), bound anew
-/// otherwise.
+/// Opens what `wanted` names: taken from `have` when the full address is the same (the backlog is applied again), bound
+/// anew otherwise.
 ///
-/// @param inherited_only  socket activation or an upgrade: an address that is not in `have` is an error, never bound anew
+/// @param inherited_only  socket activation or an upgrade: an address that is not in `have` is an error, never bound
+/// anew
 /// @return Apache's sentences: "(98)Address already in use: AH00072: make_sock: could not bind to address 1.2.3.4:80"
 os::Result<ListenerList> OpenListeners(const std::vector<config::ListenAddress>& wanted, const ListenerList& have,
                                        int backlog, bool inherited_only);

@@ -25,7 +25,7 @@ namespace httpd::process {
 namespace {
 
 bool IsDirectory(const std::string& path) {
-  struct stat st{};
+  struct stat st {};
   return ::stat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode);
 }
 
@@ -157,8 +157,8 @@ os::Status CheckSurroundings(const Loaded& loaded) {
   }
   if (!c.user.empty() && c.user[0] != '#' && !::getpwnam(c.user.c_str())) {
     return os::Error{os::ErrorKind::kNotFound, 0,
-                     "AH00526: Syntax error on line " + std::to_string(c.user_where.line) + " of " +
-                         c.user_where.file + ":\nAH00543: httpd: bad user name " + c.user};
+                     "AH00526: Syntax error on line " + std::to_string(c.user_where.line) + " of " + c.user_where.file +
+                         ":\nAH00543: httpd: bad user name " + c.user};
   }
   if (!c.group.empty() && c.group[0] != '#' && !::getgrnam(c.group.c_str())) {
     return os::Error{os::ErrorKind::kNotFound, 0,

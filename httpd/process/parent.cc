@@ -34,8 +34,8 @@ using std::chrono::seconds;
 
 namespace {
 
-constexpr milliseconds kStopPatience(2000);      // between "stop" and SIGKILL
-constexpr seconds kProgramPatience(10);          // for log programs to read to the end of their pipes
+constexpr milliseconds kStopPatience(2000);  // between "stop" and SIGKILL
+constexpr seconds kProgramPatience(10);      // for log programs to read to the end of their pipes
 constexpr milliseconds kRespawnPause(1000);
 
 int OnlineCores() {
@@ -105,8 +105,8 @@ void RaiseDescriptorLimit() {
 
 }  // namespace
 
-Parent::Parent(config::Options options, std::shared_ptr<const Loaded> loaded,
-               std::vector<handover::Listener> inherited, os::Clock& clock, std::function<void()> on_ready)
+Parent::Parent(config::Options options, std::shared_ptr<const Loaded> loaded, std::vector<handover::Listener> inherited,
+               os::Clock& clock, std::function<void()> on_ready)
     : options_(std::move(options)),
       first_config_(std::move(loaded)),
       inherited_(std::move(inherited)),
@@ -159,16 +159,15 @@ os::Status Parent::Start() {
   if (standby_) WatchLauncher();
   auto lock = ClaimRuntimeDir(runtime_dir_, clock_);
   if (!lock) {
-    return os::Error{lock.error().kind, lock.error().sys,
-                     "AH10505: cannot use the runtime directory " + runtime_dir_ + " (DefaultRuntimeDir): " +
-                         lock.error().what};
+    return os::Error{
+        lock.error().kind, lock.error().sys,
+        "AH10505: cannot use the runtime directory " + runtime_dir_ + " (DefaultRuntimeDir): " + lock.error().what};
   }
   lock_ = std::move(lock).value();
   auto board = net::Scoreboard::Make();
   if (!board) return board.error();
   board_ = std::move(board).value();
-  board_->header().start_time =
-      std::chrono::system_clock::to_time_t(clock_.WallNow());
+  board_->header().start_time = std::chrono::system_clock::to_time_t(clock_.WallNow());
 
   ListenerList have;
   for (handover::Listener& listener : inherited_) {
@@ -213,7 +212,8 @@ void Parent::WatchLauncher() {
     const bool owned = std::any_of(controls_.begin(), controls_.end(), [](const Control& c) { return c.is_owner; });
     if (!owned) LeaveStandby();  // an owner's end shows on its connection, after what it still sent there
   });
-  if (!watched) Log(Level::kWarn, "cannot watch process " + std::to_string(launcher_.pid()) + ": " + watched.error().Text());
+  if (!watched)
+    Log(Level::kWarn, "cannot watch process " + std::to_string(launcher_.pid()) + ": " + watched.error().Text());
 }
 
 void Parent::LeaveStandby() {
@@ -274,8 +274,7 @@ os::Result<std::unique_ptr<Parent::Generation>> Parent::Prepare(std::shared_ptr<
   auto site = modules::Site::Build(c, generation->logs.get(), generation->loaded->types);
   if (!site) return site.error();
   generation->site = std::move(site).value();
-  generation->error_log =
-      std::make_unique<log::ErrorLog>(generation->logs->Find(c.main.error_log), c.main.log_level);
+  generation->error_log = std::make_unique<log::ErrorLog>(generation->logs->Find(c.main.error_log), c.main.log_level);
   return generation;
 }
 
@@ -398,8 +397,9 @@ void Parent::OnChildMessage(pid_t pid) {
       child->replaces = 0;
     }
     const bool leaving = state_ == State::kStopping || state_ == State::kDraining;
-    if (generation == pending_.get() && !leaving && std::all_of(generation->children.begin(), generation->children.end(),
-                                                    [](const ChildProcess& c) { return c.ready; })) {
+    if (generation == pending_.get() && !leaving &&
+        std::all_of(generation->children.begin(), generation->children.end(),
+                    [](const ChildProcess& c) { return c.ready; })) {
       Promote();
     }
   } else if (message.value().verb == "accepting") {
@@ -478,8 +478,8 @@ bool Parent::OnProgramEnded(pid_t pid, os::ExitStatus status) {
   for (Generation* generation : Generations()) {
     for (log::LogProgram& program : generation->logs->programs()) {
       if (program.process.pid() != pid) continue;
-      Log(Level::kError, "AH00106: piped log program '" + program.target.text + "' failed unexpectedly (it " +
-                             status.Text() + ")");
+      Log(Level::kError,
+          "AH00106: piped log program '" + program.target.text + "' failed unexpectedly (it " + status.Text() + ")");
       program.process = {};
       // At once when it had lived, after a second when it dies at start: Tick() looks again.
       if (clock_.SteadyNow() - program.started > kRespawnPause) {
@@ -542,7 +542,8 @@ int Parent::MissingChildren(int present) {
     spawn_rate_ = std::min(spawn_rate_ * 2, 32);  // Apache's 1, 2, 4, ... 32 a second
     if (missing == 0 && !said_full_) {
       said_full_ = true;
-      Log(Level::kError, "AH00484: server reached MaxRequestWorkers setting, consider raising the MaxRequestWorkers setting");
+      Log(Level::kError,
+          "AH00484: server reached MaxRequestWorkers setting, consider raising the MaxRequestWorkers setting");
     }
     return missing;
   }
@@ -642,8 +643,7 @@ void Parent::Perform(Action action) {
 void Parent::AnnounceReady() {
   if (!standby_) {
     if (auto old = os::ReadPidFile(pid_file_); old && old.value() != own_pid_) {
-      Log(Level::kWarn, "AH00098: pid file " + pid_file_ +
-                            " overwritten -- Unclean shutdown of previous Apache run?");
+      Log(Level::kWarn, "AH00098: pid file " + pid_file_ + " overwritten -- Unclean shutdown of previous Apache run?");
     }
     if (auto wrote = os::WritePidFile(pid_file_, own_pid_); !wrote) {
       Log(Level::kError, "AH00099: could not create " + pid_file_ + ": " + wrote.error().Text());
@@ -725,11 +725,11 @@ void Parent::NewGeneration() {
     return;
   }
   Log(Level::kNotice, "AH00493: SIGUSR1 received.  Doing graceful restart");
-  auto told = handover::Notify("RELOADING=1\nMONOTONIC_USEC=" +
-                               std::to_string(std::chrono::duration_cast<std::chrono::microseconds>(
-                                                  clock_.SteadyNow().time_since_epoch())
-                                                  .count()) +
-                               "\nSTATUS=Reading configuration...\n");
+  auto told = handover::Notify(
+      "RELOADING=1\nMONOTONIC_USEC=" +
+      std::to_string(
+          std::chrono::duration_cast<std::chrono::microseconds>(clock_.SteadyNow().time_since_epoch()).count()) +
+      "\nSTATUS=Reading configuration...\n");
   if (!told) Log(Level::kWarn, told.error().Text());
   auto fail = [this](const os::Error& error) {
     Log(Level::kError, error.what + (error.sys ? ": " + std::string(std::strerror(error.sys)) : ""));
@@ -741,8 +741,9 @@ void Parent::NewGeneration() {
   auto loaded = Load(options_);
   if (!loaded) return fail(loaded.error());
   if (loaded.value()->config.runtime_dir != runtime_dir_ || loaded.value()->config.pid_file != pid_file_) {
-    return fail(os::Error{os::ErrorKind::kInvalid, 0,
-                          "DefaultRuntimeDir and PidFile cannot change in a running instance; use an upgrade or a stop and start"});
+    return fail(os::Error{
+        os::ErrorKind::kInvalid, 0,
+        "DefaultRuntimeDir and PidFile cannot change in a running instance; use an upgrade or a stop and start"});
   }
   auto generation = Prepare(loaded.value(), current_->listeners, false);
   if (!generation) return fail(generation.error());
@@ -754,7 +755,8 @@ void Parent::AbandonPending(const std::string& why) {
   const bool first = state_ == State::kStarting;
   Log(Level::kError, why);
   if (!first && !current_) {
-    // After HUP there is nothing to fall back to: this generation serves with the children that it has, the rest follow.
+    // After HUP there is nothing to fall back to: this generation serves with the children that it has, the rest
+    // follow.
     no_respawn_before_ = clock_.SteadyNow() + kRespawnPause;
     Promote();
     return;
@@ -927,8 +929,8 @@ void Parent::BeginDrain() {
     deadline_ = loop_->At(clock_.SteadyNow() + seconds(drain_timeout_s_), [this] {
       const auto now = std::chrono::duration_cast<milliseconds>(clock_.SteadyNow().time_since_epoch()).count();
       const net::Totals totals = board_->Sum(static_cast<uint64_t>(now));
-      Log(Level::kNotice, "GracefulShutdownTimeout (" + std::to_string(drain_timeout_s_) + " s) reached: " +
-                              std::to_string(totals.busy) + " requests in progress on " +
+      Log(Level::kNotice, "GracefulShutdownTimeout (" + std::to_string(drain_timeout_s_) +
+                              " s) reached: " + std::to_string(totals.busy) + " requests in progress on " +
                               std::to_string(totals.connections) + " connections are cut");
       Fire(Event::kDeadline);
     });
@@ -954,7 +956,8 @@ void Parent::EndChildren(const std::string& why) {
 void Parent::KillChildren() {
   for (Generation* generation : Generations()) {
     for (ChildProcess& child : generation->children) {
-      Log(Level::kError, "AH00046: child process " + std::to_string(child.pid) + " still did not exit, sending a SIGKILL");
+      Log(Level::kError,
+          "AH00046: child process " + std::to_string(child.pid) + " still did not exit, sending a SIGKILL");
       ::kill(child.pid, SIGKILL);
     }
   }
@@ -1035,7 +1038,8 @@ void Parent::OnControlConnection() {
   auto peer = os::GetPeerCredentials(fd);
   if (!peer || (peer.value().uid != 0 && peer.value().uid != ::geteuid())) {
     Log(Level::kWarn, "control connection refused: user " +
-                          (peer ? std::to_string(peer.value().uid) : std::string("unknown")) + " is neither root nor ours");
+                          (peer ? std::to_string(peer.value().uid) : std::string("unknown")) +
+                          " is neither root nor ours");
     auto sent = handover::Send(fd, handover::Refusal("only root and the user of the server may control it"));
     if (!sent) return;
     return;
@@ -1119,14 +1123,12 @@ Message Parent::StatusAnswer() const {
   return answer;
 }
 
-Message Parent::HandleVerb(Control& control, Message& message, bool& answer_later,
-                           std::function<void()>& afterwards) {
+Message Parent::HandleVerb(Control& control, Message& message, bool& answer_later, std::function<void()>& afterwards) {
   const std::string& verb = message.verb;
   if (verb == "hello") return Hello(control, message);
   if (verb == "status") return StatusAnswer();
   // Without a current generation a restart is between its two halves; who asks again in a moment gets an answer.
-  const bool alive =
-      current_ && (state_ == State::kStandby || state_ == State::kServing || state_ == State::kPaused);
+  const bool alive = current_ && (state_ == State::kStandby || state_ == State::kServing || state_ == State::kPaused);
   auto refuse_state = [&] {
     return handover::Refusal("an instance that is " + std::string(Name(state_)) + " cannot do \"" + verb + "\"");
   };
@@ -1170,8 +1172,8 @@ Message Parent::HandleVerb(Control& control, Message& message, bool& answer_late
     }
     if (!alive) return refuse_state();
     if (message.descriptors.size() > 1) return handover::Refusal("drain takes one descriptor at most");
-    drain_timeout_s_ = static_cast<int>(
-        message.GetNumber("TIMEOUT").value_or(current_->loaded->config.graceful_shutdown_timeout_s));
+    drain_timeout_s_ =
+        static_cast<int>(message.GetNumber("TIMEOUT").value_or(current_->loaded->config.graceful_shutdown_timeout_s));
     if (!message.descriptors.empty()) {
       successor_ = std::move(message.descriptors.front());
       Log(Level::kNotice, "handing over: idle connections go to the successor, requests in progress finish here");

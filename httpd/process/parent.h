@@ -26,8 +26,8 @@
 
 namespace httpd::process {
 
-/// The parent process of one instance: configuration, listeners, scoreboard, generations of children, log programs, control
-/// socket. One thread, one poll loop; every move is a row of lifecycle::kRows.
+/// The parent process of one instance: configuration, listeners, scoreboard, generations of children, log programs,
+/// control socket. One thread, one poll loop; every move is a row of lifecycle::kRows.
 class Parent {
  public:
   /// @param clock      must outlive the parent
@@ -51,9 +51,9 @@ class Parent {
     os::Fd channel;
     std::vector<size_t> slots;
     bool ready = false;
-    bool leaving = false;      ///< told to drain or stop: its end is no surprise
-    int replaces = 0;          ///< pid of the child that leaves when this one is ready (recycling)
-    bool accepting = false;    ///< as last confirmed by the child
+    bool leaving = false;    ///< told to drain or stop: its end is no surprise
+    int replaces = 0;        ///< pid of the child that leaves when this one is ready (recycling)
+    bool accepting = false;  ///< as last confirmed by the child
     os::Clock::Steady started;
   };
   struct Generation {
@@ -69,10 +69,10 @@ class Parent {
   };
   struct Control {
     os::Fd fd;
-    bool is_owner = false;     ///< said `hello OWNER=1`
-    bool wants_accept = false; ///< waits for `accept` to be done
+    bool is_owner = false;      ///< said `hello OWNER=1`
+    bool wants_accept = false;  ///< waits for `accept` to be done
     bool accept_on = false;
-    bool wants_restart = false;///< waits for a graceful restart or restart
+    bool wants_restart = false;  ///< waits for a graceful restart or restart
   };
 
   using Level = config::LogLevel;
@@ -95,8 +95,8 @@ class Parent {
   void OnChildEnded(Generation& generation, std::list<ChildProcess>::iterator child, os::ExitStatus status);
   bool OnProgramEnded(pid_t pid, os::ExitStatus status);
   void Tick();
-  /// How many children to start now: StartServers, then MinSpareThreads; with more idle than MaxSpareThreads one child above
-  /// StartServers is told to leave.
+  /// How many children to start now: StartServers, then MinSpareThreads; with more idle than MaxSpareThreads one child
+  /// above StartServers is told to leave.
   int MissingChildren(int present);
   void CheckGone();
   void Retire(std::unique_ptr<Generation> generation);
@@ -146,16 +146,16 @@ class Parent {
   lifecycle::State state_ = lifecycle::State::kStarting;
   lifecycle::State state_before_ = lifecycle::State::kStarting;
   std::unique_ptr<Generation> current_;
-  std::unique_ptr<Generation> pending_;           ///< the next one, until all its children are ready
+  std::unique_ptr<Generation> pending_;  ///< the next one, until all its children are ready
   std::list<std::unique_ptr<Generation>> old_;
-  std::list<log::LogProgram> leaving_programs_;   ///< of retired generations, reading to the end of their pipes
+  std::list<log::LogProgram> leaving_programs_;  ///< of retired generations, reading to the end of their pipes
   std::list<Control> controls_;
   bool accepting_ = false;
-  bool leftovers_ = true;                         ///< of dead instances may still be in the runtime directory
+  bool leftovers_ = true;  ///< of dead instances may still be in the runtime directory
   bool standby_ = false;
-  os::ProcessHandle launcher_;                    ///< of a standby instance: who started us
-  bool graceful_again_ = false;                   ///< asked for while one was under way
-  std::shared_ptr<const Loaded> replace_with_;    ///< HUP: waiting for the old children to go
+  os::ProcessHandle launcher_;                  ///< of a standby instance: who started us
+  bool graceful_again_ = false;                 ///< asked for while one was under way
+  std::shared_ptr<const Loaded> replace_with_;  ///< HUP: waiting for the old children to go
   std::unique_ptr<log::LogSet> replace_logs_;
   uint32_t next_generation_ = 0;
   int drain_timeout_s_ = 0;

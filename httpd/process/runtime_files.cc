@@ -38,7 +38,8 @@ pid_t PidOfLock(const std::string& name) {
 }
 
 void RemoveRuntimeFiles(const std::string& runtime_dir, pid_t pid) {
-  for (const std::string& path : {ControlPath(runtime_dir, pid), PrivatePath(runtime_dir, pid), LockPath(runtime_dir, pid)}) {
+  for (const std::string& path :
+       {ControlPath(runtime_dir, pid), PrivatePath(runtime_dir, pid), LockPath(runtime_dir, pid)}) {
     ::unlink(path.c_str());
   }
 }
@@ -80,7 +81,7 @@ os::Result<pid_t> RunningServer(const std::string& pid_file, const std::string& 
                      "AH00058: Error retrieving pid file " + pid_file +
                          "\nAH00059: Remove it before continuing if it is corrupted."};
   }
-  struct stat st{};
+  struct stat st {};
   if (::stat(LockPath(runtime_dir, pid.value()).c_str(), &st) == 0) {
     auto lock = os::LockFile::Acquire(LockPath(runtime_dir, pid.value()), std::chrono::milliseconds(0), clock);
     if (!lock && lock.error().kind == os::ErrorKind::kBusy) {

@@ -18,8 +18,8 @@ std::string LockPath(const std::string& runtime_dir, pid_t pid);     ///< httpd.
 /// Pid in the name of a lock file; 0 when it is another name.
 pid_t PidOfLock(const std::string& name);
 
-/// This instance's lock in `runtime_dir` (created 0700 when missing). While any process of the instance lives the lock is
-/// held; a free lock is the proof that all of them are dead. Leftovers of dead instances are removed on the way.
+/// This instance's lock in `runtime_dir` (created 0700 when missing). While any process of the instance lives the lock
+/// is held; a free lock is the proof that all of them are dead. Leftovers of dead instances are removed on the way.
 /// @return kDenied: not allowed to write there; the sentence names the directory
 os::Result<os::LockFile> ClaimRuntimeDir(const std::string& runtime_dir, os::Clock& clock);
 
