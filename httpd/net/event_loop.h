@@ -24,9 +24,9 @@ struct ListenSource {
 
 /// How a loop leaves.
 struct DrainPlan {
-  int successor = -1;        ///< where idle connections go (sending end of an intake, a loan); -1 = nowhere
-  bool read_intake = false;  ///< go on adopting from our own intake until its end-of-file, which is the kernel's word
-                             ///< that nobody can send any more: the youngest generation's part
+  int successor = -1;         ///< where idle connections go (sending end of an intake, a loan); -1 = nowhere
+  bool read_intake = false;   ///< go on adopting from our own intake until its end-of-file, which is the kernel's word
+                              ///< that nobody can send any more: the youngest generation's part
   bool keep_private = false;  ///< go on answering on the private socket while anything is left
 };
 

@@ -74,6 +74,10 @@ void Peer::Reset() {
   fd_.Reset();
 }
 
+void Peer::Finish() {
+  ::shutdown(fd_.get(), SHUT_WR);
+}
+
 void Peer::AwaitClose() {
   while (Fill()) buffer_.clear();
 }

@@ -24,6 +24,7 @@ class Peer {
   std::string ReadChunked();
   void Send(std::string_view bytes);
   void Close() { fd_.Reset(); }  ///< FIN (RST when unread bytes are left)
+  void Finish();                 ///< FIN; reading goes on
   void Reset();                  ///< RST
   /// Returns once the client has closed its side.
   void AwaitClose();
