@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include <algorithm>
+#include <atomic>
 #include <numeric>
 
 #include "os/file.h"
@@ -46,8 +47,11 @@ class Against {
   LoadOptions& options() { return options_; }
   ScriptedServer& server() { return server_; }
   LoadClient& client() { return *client_; }
-  /// A script may end the run by itself.
-  void Stop() { client_->Stop(); }
+  /// A script may end the run by itself; only the first call counts, because a second Stop() gives up what is in
+  /// progress.
+  void Stop() {
+    if (!stopped_.exchange(true)) client_->Stop();
+  }
 
   Report Run() {
     Prepare();
@@ -89,6 +93,7 @@ class Against {
   os::SystemClock clock_;
   LoadOptions options_;
   std::unique_ptr<LoadClient> client_;
+  std::atomic<bool> stopped_ = false;
   ScriptedServer server_;  // last: its thread ends first
 };
 
