@@ -32,7 +32,11 @@ TEST_F(Crash, OfTheParentFreesThePortAndTheNextStartCleansUp) {
   std::vector<os::ProcessHandle> children;
   for (const pid_t pid : Children(parent)) children.push_back(os::ProcessHandle::Open(pid).value());
   ASSERT_FALSE(children.empty());
+  // kill(2) returns before the process has ended; until then `start` rightly says that it is running.
+  const auto killed = os::ProcessHandle::Open(parent);
+  ASSERT_TRUE(killed);
   ASSERT_EQ(::kill(parent, SIGKILL), 0);
+  ASSERT_TRUE(killed.value().WaitForEnd(10'000));
   // A new start takes the port at once, whatever the children are still at.
   const Outcome started = Httpd({"-k", "start"});
   ASSERT_EQ(started.status, 0) << started.All();
