@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "handover/instance_files.h"
 #include "orchestrator/drivers/httpd.h"
 #include "orchestrator/run_lock.h"
 #include "orchestrator/run_program.h"
@@ -164,7 +165,7 @@ int RunStop(const Options& options, Report& report, os::Clock& clock) {
     } else if (instance.error().kind == os::ErrorKind::kDenied) {
       return Fail(report, instance.error().Text());
     } else if (entry.dead) {
-      httpd::RemoveLeftFiles(site.config.runtime_dir, entry.pid);
+      handover::RemoveInstanceFiles(site.config.runtime_dir, entry.pid);
     } else {
       return Fail(report, "process " + std::to_string(entry.pid) + " does not answer (" + entry.problem +
                               "); end it with kill " + std::to_string(entry.pid));
@@ -193,7 +194,7 @@ int RunStop(const Options& options, Report& report, os::Clock& clock) {
   }
   for (httpd::Instance& instance : instances) {
     if (!options.graceful) {
-      if (!AwaitEnd(instance, kTermMs, report)) httpd::RemoveLeftFiles(site.config.runtime_dir, instance.id.pid);
+      if (!AwaitEnd(instance, kTermMs, report)) handover::RemoveInstanceFiles(site.config.runtime_dir, instance.id.pid);
       continue;
     }
     int64_t busy = 0;
@@ -202,7 +203,7 @@ int RunStop(const Options& options, Report& report, os::Clock& clock) {
     while (!instance.process.WaitForEnd(50)) {
       const auto now = clock.SteadyNow();
       if (timeout != 0 && now >= deadline + seconds(2)) {
-        if (!AwaitEnd(instance, 0, report)) httpd::RemoveLeftFiles(site.config.runtime_dir, instance.id.pid);
+        if (!AwaitEnd(instance, 0, report)) handover::RemoveInstanceFiles(site.config.runtime_dir, instance.id.pid);
         break;
       }
       auto status = instance.control.AskStatus(200);

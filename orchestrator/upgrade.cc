@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <functional>
 
+#include "handover/instance_files.h"
 #include "handover/readiness.h"
 #include "orchestrator/context.h"
 #include "orchestrator/drivers/httpd.h"
@@ -559,7 +560,7 @@ Outcome Upgrade::AwaitReady() {
 }
 
 std::string Upgrade::RunProbes() {
-  const auto socket = httpd::PrivateHttpPath(config_.runtime_dir, newcomer_->pid());
+  const auto socket = handover::PrivatePath(config_.runtime_dir, newcomer_->pid());
   for (const Probe& probe : options_.probes) {
     ++probes_sent_;
     auto status = httpd::Get(socket, probe.path);
@@ -753,7 +754,7 @@ Outcome Upgrade::AwaitOldGone() {
   }
   const bool at_deadline = timeout != 0 && clock_.SteadyNow() >= deadline - milliseconds(50);
   const int64_t busy = last_status_ ? last_status_->busy : 0;
-  httpd::RemoveLeftFiles(config_.runtime_dir, old_.id.pid);  // it did so itself, unless it was killed
+  handover::RemoveInstanceFiles(config_.runtime_dir, old_.id.pid);  // it did so itself, unless it was killed
   if (at_deadline && (busy > 0 || (kill_sent && !last_status_))) {
     cut_ = true;
     cut_text_ = CountOf(busy, "request") + " of process " + std::to_string(old_.id.pid) + " " +
@@ -807,7 +808,7 @@ int Upgrade::TakeBack(Step at, const std::string& reason) {
         newcomer_control_.Close();
         break;
       case Undo::kRemoveNewcomerFiles:
-        httpd::RemoveLeftFiles(config_.runtime_dir, newcomer_->pid());
+        handover::RemoveInstanceFiles(config_.runtime_dir, newcomer_->pid());
         break;
     }
   }

@@ -480,7 +480,6 @@ void Handler::Finish(const Request& request, const Response& response, const net
   record.duration = outcome.duration;
   record.pid = ::getpid();
   record.response_head = outcome.response_head;
-  std::string local;
   for (const CompiledHost::Log& log : host.logs) {
     if (!log.sink) continue;
     if (!log.env.empty()) {

@@ -67,7 +67,6 @@ struct ScoreboardHeader {
   std::atomic<uint64_t> dead_duration_us;
   std::atomic<uint64_t> dead_errors;
   std::atomic<uint64_t> dead_accepted;
-  std::atomic<int64_t> drain_deadline;  ///< unix seconds, 0 = none
 };
 
 /// Sum over all loops, dead ones included.

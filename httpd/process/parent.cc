@@ -177,18 +177,18 @@ os::Status Parent::Start() {
   inherited_.clear();
   auto generation = Prepare(first_config_, have, inherited_only);
   if (!generation) {
-    RemoveRuntimeFiles(runtime_dir_, own_pid_);
+    handover::RemoveInstanceFiles(runtime_dir_, own_pid_);
     return generation.error();
   }
   pending_ = std::move(generation).value();
   if (auto opened = OpenSockets(); !opened) {
-    RemoveRuntimeFiles(runtime_dir_, own_pid_);
+    handover::RemoveInstanceFiles(runtime_dir_, own_pid_);
     return opened;
   }
   accepting_ = !standby_;
   if (auto started = StartChildren(*pending_); !started) {
     EndChildren("");
-    RemoveRuntimeFiles(runtime_dir_, own_pid_);
+    handover::RemoveInstanceFiles(runtime_dir_, own_pid_);
     return started;
   }
   for (const std::string& warning : first_config_->config.warnings) Log(Level::kWarn, warning);
@@ -925,7 +925,6 @@ void Parent::BeginDrain() {
   PassCounters();
   intake_write_.Reset();  // its reader sees the end when the last who could send has let go
   if (drain_timeout_s_ > 0) {
-    board_->header().drain_deadline = std::chrono::system_clock::to_time_t(clock_.WallNow()) + drain_timeout_s_;
     deadline_ = loop_->At(clock_.SteadyNow() + seconds(drain_timeout_s_), [this] {
       const auto now = std::chrono::duration_cast<milliseconds>(clock_.SteadyNow().time_since_epoch()).count();
       const net::Totals totals = board_->Sum(static_cast<uint64_t>(now));
@@ -970,7 +969,7 @@ void Parent::FinishExit() {
     exit_patience_ = clock_.SteadyNow() + kProgramPatience;
     Log(Level::kInfo, "AH00096: removed PID file " + pid_file_ + " (pid=" + std::to_string(own_pid_) + ")");
     loop_->Cancel(deadline_);
-    RemoveRuntimeFiles(runtime_dir_, own_pid_);
+    handover::RemoveInstanceFiles(runtime_dir_, own_pid_);
     const int null = ::open("/dev/null", O_WRONLY | O_CLOEXEC);
     if (null >= 0) {  // stderr may be the error log program's pipe: it would never see the end
       ::dup2(null, 2);

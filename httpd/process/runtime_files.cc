@@ -3,46 +3,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <charconv>
-
 #include "os/file.h"
 #include "os/pid_file.h"
 #include "os/process.h"
 
 namespace httpd::process {
-
-namespace {
-constexpr std::string_view kPrefix = "httpd.";
-constexpr std::string_view kLockSuffix = ".lock";
-}  // namespace
-
-std::string ControlPath(const std::string& runtime_dir, pid_t pid) {
-  return runtime_dir + "/httpd." + std::to_string(pid) + ".control";
-}
-
-std::string PrivatePath(const std::string& runtime_dir, pid_t pid) {
-  return runtime_dir + "/httpd." + std::to_string(pid) + ".http";
-}
-
-std::string LockPath(const std::string& runtime_dir, pid_t pid) {
-  return runtime_dir + "/httpd." + std::to_string(pid) + ".lock";
-}
-
-pid_t PidOfLock(const std::string& name) {
-  if (!name.starts_with(kPrefix) || !name.ends_with(kLockSuffix)) return 0;
-  const char* first = name.data() + kPrefix.size();
-  const char* last = name.data() + name.size() - kLockSuffix.size();
-  pid_t pid = 0;
-  const auto parsed = std::from_chars(first, last, pid);
-  return parsed.ec == std::errc() && parsed.ptr == last ? pid : 0;
-}
-
-void RemoveRuntimeFiles(const std::string& runtime_dir, pid_t pid) {
-  for (const std::string& path :
-       {ControlPath(runtime_dir, pid), PrivatePath(runtime_dir, pid), LockPath(runtime_dir, pid)}) {
-    ::unlink(path.c_str());
-  }
-}
 
 bool RemoveLeftovers(const std::string& runtime_dir, os::Clock& clock) {
   auto names = os::ListDirectory(runtime_dir);
@@ -53,7 +18,7 @@ bool RemoveLeftovers(const std::string& runtime_dir, os::Clock& clock) {
     if (pid == 0 || pid == ::getpid()) continue;
     auto lock = os::LockFile::Acquire(LockPath(runtime_dir, pid), std::chrono::milliseconds(0), clock);
     if (lock) {
-      RemoveRuntimeFiles(runtime_dir, pid);  // holding the lock: its owner is dead
+      handover::RemoveInstanceFiles(runtime_dir, pid);  // holding the lock: its owner is dead
     } else if (lock.error().kind == os::ErrorKind::kBusy && !os::Identify(pid)) {
       all = false;  // children of a parent that was killed
     }

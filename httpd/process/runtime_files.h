@@ -5,18 +5,17 @@
 #include <string>
 #include <vector>
 
+#include "handover/instance_files.h"
 #include "os/clock.h"
 #include "os/error.h"
 #include "os/lock_file.h"
 
 namespace httpd::process {
 
-/// Names of what one instance keeps in DefaultRuntimeDir; formatter and parser side by side.
-std::string ControlPath(const std::string& runtime_dir, pid_t pid);  ///< httpd.<pid>.control
-std::string PrivatePath(const std::string& runtime_dir, pid_t pid);  ///< httpd.<pid>.http
-std::string LockPath(const std::string& runtime_dir, pid_t pid);     ///< httpd.<pid>.lock
-/// Pid in the name of a lock file; 0 when it is another name.
-pid_t PidOfLock(const std::string& name);
+using handover::ControlPath;
+using handover::LockPath;
+using handover::PidOfLock;
+using handover::PrivatePath;
 
 /// This instance's lock in `runtime_dir` (created 0700 when missing). While any process of the instance lives the lock
 /// is held; a free lock is the proof that all of them are dead. Leftovers of dead instances are removed on the way.
@@ -26,9 +25,6 @@ os::Result<os::LockFile> ClaimRuntimeDir(const std::string& runtime_dir, os::Clo
 /// Removes what dead instances left in `runtime_dir`.
 /// @return false: an instance is there whose parent is dead and whose last processes are just leaving; try again soon
 bool RemoveLeftovers(const std::string& runtime_dir, os::Clock& clock);
-
-/// Removes this instance's files. Only the process that owns them may call it.
-void RemoveRuntimeFiles(const std::string& runtime_dir, pid_t pid);
 
 /// Pid in `pid_file` when it names a running server: its instance lock is held, or, for a server with another runtime
 /// directory, a live process of the same program. 0 otherwise: no file, no such process, another program, a zombie.

@@ -16,10 +16,10 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <istream>
 #include <limits>
 
+#include "handover/instance_files.h"
 #include "handover/message.h"
 #include "orchestrator/run_program.h"
 #include "os/file.h"
@@ -67,7 +67,7 @@ State ParseState(std::string_view text) {
 /// Whether the instance `pid` lives by its own lock file. A socket that refuses is not enough: an instance that is
 /// about to listen refuses too, and the number may belong to a stranger by now.
 bool HoldsLock(const std::filesystem::path& runtime_dir, pid_t pid) {
-  auto file = os::Open(runtime_dir / ("httpd." + std::to_string(pid) + ".lock"), O_RDONLY);
+  auto file = os::Open(handover::LockPath(runtime_dir, pid), O_RDONLY);
   return file && ::flock(file.value().get(), LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
 }
 
@@ -155,22 +155,14 @@ std::string_view StateName(State state) {
   return "unknown";
 }
 
-std::filesystem::path ControlPath(const std::filesystem::path& runtime_dir, pid_t pid) {
-  return runtime_dir / ("httpd." + std::to_string(pid) + ".control");
-}
-
-std::filesystem::path PrivateHttpPath(const std::filesystem::path& runtime_dir, pid_t pid) {
-  return runtime_dir / ("httpd." + std::to_string(pid) + ".http");
-}
-
 os::Result<Control> Control::Connect(const std::filesystem::path& runtime_dir, pid_t pid) {
-  auto socket = os::ConnectUnix(ControlPath(runtime_dir, pid), SOCK_SEQPACKET);
+  auto socket = os::ConnectUnix(handover::ControlPath(runtime_dir, pid), SOCK_SEQPACKET);
   if (!socket) return socket.error();
   auto peer = os::GetPeerCredentials(socket.value());
   if (!peer) return peer.error();
   if (peer.value().pid != pid) {
     return Error{ErrorKind::kInvalid, 0,
-                 ControlPath(runtime_dir, pid).string() + " belongs to process " + std::to_string(peer.value().pid)};
+                 handover::ControlPath(runtime_dir, pid) + " belongs to process " + std::to_string(peer.value().pid)};
   }
   return Control(std::move(socket).value());
 }
@@ -332,13 +324,9 @@ os::Result<std::vector<Found>> ListInstances(const std::filesystem::path& runtim
     return names.error();
   }
   for (const std::string& name : names.value()) {
-    constexpr std::string_view kHead = "httpd.";
-    constexpr std::string_view kTail = ".control";
-    if (!name.starts_with(kHead) || !name.ends_with(kTail) || name.size() <= kHead.size() + kTail.size()) continue;
     Found found;
-    const char* digits_end = name.data() + name.size() - kTail.size();
-    const auto [end, error] = std::from_chars(name.data() + kHead.size(), digits_end, found.pid);
-    if (error != std::errc() || end != digits_end || found.pid <= 0) continue;
+    found.pid = handover::PidOfControl(name);
+    if (found.pid == 0) continue;
     auto instance = OpenInstance(runtime_dir, found.pid);
     if (instance) {
       found.hello = instance.value().hello;
@@ -356,14 +344,6 @@ os::Result<std::vector<Found>> ListInstances(const std::filesystem::path& runtim
     return a_started != b_started ? a_started < b_started : a.pid < b.pid;
   });
   return out;
-}
-
-void RemoveLeftFiles(const std::filesystem::path& runtime_dir, pid_t pid) {
-  const std::string head = "httpd." + std::to_string(pid);
-  for (const char* tail : {".control", ".http", ".lock"}) {
-    std::error_code ignored;
-    std::filesystem::remove(runtime_dir / (head + tail), ignored);
-  }
 }
 
 os::Result<int> Get(const std::filesystem::path& http_socket, const std::string& path) {

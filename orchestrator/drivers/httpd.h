@@ -98,9 +98,6 @@ struct Status {
   int64_t generation = 0;
 };
 
-std::filesystem::path ControlPath(const std::filesystem::path& runtime_dir, pid_t pid);
-std::filesystem::path PrivateHttpPath(const std::filesystem::path& runtime_dir, pid_t pid);
-
 /// A connection to one instance's control socket. Every call waits for the answer, at most its time-out.
 class Control {
  public:
@@ -157,10 +154,6 @@ struct Found {
 };
 /// Every instance of the runtime directory, oldest first. A directory that is not there holds none.
 os::Result<std::vector<Found>> ListInstances(const std::filesystem::path& runtime_dir);
-
-/// Removes what an instance that has ended left in the runtime directory: httpd.<pid>.control, .http and .lock. Nothing
-/// else: that directory may be one of logs, where a name that ends in a number is somebody's rotated log.
-void RemoveLeftFiles(const std::filesystem::path& runtime_dir, pid_t pid);
 
 /// GET over the private socket, at most 5 s. @return the response's status; kIo or kTimeout: why there was none
 os::Result<int> Get(const std::filesystem::path& http_socket, const std::string& path);

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <string_view>
+
+namespace handover {
+
+/// Names of what one instance keeps in its runtime directory (DefaultRuntimeDir): how instances and the orchestrator
+/// find each other. Formatter and parser side by side.
+std::string ControlPath(const std::string& runtime_dir, pid_t pid);  ///< httpd.<pid>.control
+std::string PrivatePath(const std::string& runtime_dir, pid_t pid);  ///< httpd.<pid>.http
+std::string LockPath(const std::string& runtime_dir, pid_t pid);     ///< httpd.<pid>.lock
+/// Pid in the name of a control socket or of a lock file; 0 when it is another name.
+pid_t PidOfControl(std::string_view name);
+pid_t PidOfLock(std::string_view name);
+
+/// Removes the files of one instance; those that are not there are no error. Only for the instance itself, and for who
+/// knows that all its processes are dead. Nothing else is touched: the directory may be one of logs, where a name that
+/// ends in a number is somebody's rotated log.
+void RemoveInstanceFiles(const std::string& runtime_dir, pid_t pid);
+
+}  // namespace handover
