@@ -5,7 +5,7 @@
 
 #include "os/clock.h"
 #include "rotatelogs/policy.h"
-#include "rotatelogs/writer.h"
+#include "rotatelogs/program.h"
 
 int main(int argc, char** argv) {
   const std::vector<std::string> arguments(argv, argv + argc);

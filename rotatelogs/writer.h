@@ -96,7 +96,4 @@ class Writer {
   bool parked_ = false;
 };
 
-/// The whole program: reads descriptor 0 to its end. @return the exit status
-int RunRotatelogs(const Settings& settings, os::Clock& clock);
-
 }  // namespace rotatelogs
