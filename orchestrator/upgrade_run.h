@@ -1,0 +1,114 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "handover/listen_fds.h"
+#include "handover/readiness.h"
+#include "orchestrator/context.h"
+#include "orchestrator/drivers/httpd.h"
+#include "orchestrator/journal.h"
+#include "orchestrator/newcomer.h"
+#include "orchestrator/options.h"
+#include "orchestrator/plan.h"
+#include "orchestrator/report.h"
+#include "orchestrator/run_lock.h"
+#include "os/clock.h"
+#include "os/poll.h"
+#include "os/signals.h"
+
+/// The upgrade while it runs. Private to upgrade*.cc: upgrade.cc has the frame and the way back, the others the steps.
+namespace orchestrator {
+
+/// How a step ended, and the sentence or the detail to tell.
+struct Outcome {
+  Event event = Event::kSucceeded;
+  std::string text;
+};
+
+/// "30 s", "0.5 s"
+std::string Seconds(std::chrono::milliseconds span);
+
+class Upgrade {
+ public:
+  Upgrade(const Options& options, Report& report, os::Clock& clock)
+      : options_(options), report_(report), clock_(clock) {}
+
+  int Run();
+
+ private:
+  // steps
+  Outcome Do(Step step);
+  Outcome Plan();
+  Outcome Launch();
+  Outcome AwaitReady();
+  Outcome ProbeNewcomer();
+  Outcome Switch();
+  Outcome Bake();
+  Outcome Drain();
+  Outcome AwaitOldGone();
+
+  // parts of planning
+  Outcome FindPrograms();
+  std::string CheckDraining() const;
+  std::string CheckHeadroom() const;
+  Outcome PrepareListeners();
+
+  // parts of the others
+  std::string RunProbes();  ///< "" = all passed
+  os::Status Record(Step step);
+  int End(std::string_view status, int exit_status, const std::string& reason);
+  int TakeBack(Step at, const std::string& reason);
+  void WatchOld();
+  Outcome NewcomerEnded();
+  void Commit();
+  void RedirectDrainers(const os::Fd& intake);
+
+  /// Turns the loop until `true_now` or the end of `limit`; also ends when a signal asks to stop (before the commit
+  /// point) or the newcomer has ended.
+  enum class Woke { kTrue, kTimeout, kInterrupted, kNewcomerEnded };
+  Woke Await(std::chrono::milliseconds limit, const std::function<bool()>& true_now);
+
+  const Options& options_;
+  Report& report_;
+  os::Clock& clock_;
+  std::unique_ptr<os::PollLoop> loop_;
+  std::optional<os::SignalFd> signals_;
+  std::optional<RunLock> lock_;
+  std::optional<Journal> journal_;
+  std::optional<handover::NotifySocket> notify_;
+
+  httpd::Program program_;  ///< what the newcomer is
+  httpd::RunConfig config_;
+  httpd::Instance old_;
+  Context context_;
+  // Both are held until the commit point, not longer: a port that is removed, or a server that is stopped while we wait
+  // for the drain, must refuse its clients and not let them wait in a queue that only we keep open.
+  std::vector<handover::Listener> old_listeners_;
+  std::vector<handover::Listener> listeners_;  ///< the newcomer's
+  std::string listener_text_;
+  std::optional<Newcomer> newcomer_;
+  httpd::Control newcomer_control_;
+  Traffic old_traffic_;
+  uint32_t old_queue_ = 0;
+  int64_t probes_sent_ = 0;
+  std::optional<int64_t> switched_ms_;
+  os::Clock::Steady drain_began_;
+  std::optional<httpd::Status> last_status_;
+
+  int interrupted_by_ = 0;
+  bool locked_out_ = false;  ///< another command holds the lock
+  bool committed_ = false;
+  bool old_gone_ = false;
+  bool old_gone_told_ = false;
+  bool newcomer_gone_ = false;
+  bool cut_ = false;
+  std::string cut_text_;
+};
+
+}  // namespace orchestrator
