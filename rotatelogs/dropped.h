@@ -9,8 +9,8 @@
 
 namespace rotatelogs {
 
-/// What --on-full=drop has discarded, and what is said about it: when it begins, at most once a minute while it goes on,
-/// and when it ends.
+/// What --on-full=drop has discarded, and what is said about it: when it begins, at most once a minute while it goes
+/// on, and when it ends.
 ///
 /// Counts   a line is counted once, when its first byte is discarded; the bytes are those that are in no file.
 /// Pace     MayTry() spaces the attempts to write: 10 ms after the first failure, then twice as long, up to 1 s.
@@ -20,8 +20,8 @@ class Dropped {
 
   Dropped(os::Clock& clock, Say say) : clock_(clock), say_(std::move(say)) {}
 
-  bool active() const { return active_; }     ///< the last attempt to write failed
-  uint64_t lines() const { return lines_; }   ///< since the program began
+  bool active() const { return active_; }    ///< the last attempt to write failed
+  uint64_t lines() const { return lines_; }  ///< since the program began
   uint64_t bytes() const { return bytes_; }
   bool MayTry() const { return !active_ || clock_.SteadyNow() >= try_again_; }
 

@@ -139,8 +139,8 @@ const char* TakeOperand(Settings& settings, const std::string& text, bool last) 
     return nullptr;
   }
   if (settings.seconds > 0) return "Rotation time parameter allowed only once";
-  settings.seconds = settings.strict ? Atoi(text)
-                                     : std::min<int64_t>(LeadingNumber(text), std::numeric_limits<int32_t>::max());
+  settings.seconds =
+      settings.strict ? Atoi(text) : std::min<int64_t>(LeadingNumber(text), std::numeric_limits<int32_t>::max());
   if (settings.seconds <= 0) {
     settings.seconds = 0;
     return "Invalid rotation time parameter";
@@ -161,6 +161,7 @@ std::variant<Settings, StatusRequest, Refusal> ParseCommandLine(const std::vecto
   bool bad_ring = false;
   if (auto refusal = TakeOurWords(settings, arguments, at)) return *refusal;
   if (at < arguments.size() && arguments[at] == "--status") {
+    if (at > 1) return Refusal{"rotatelogs: --status stands alone: " + arguments[at - 1] + " is for logging", false};
     return ParseStatus({arguments.begin() + static_cast<std::ptrdiff_t>(at) + 1, arguments.end()});
   }
   for (; at < arguments.size(); ++at) {

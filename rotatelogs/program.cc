@@ -103,16 +103,17 @@ class Program {
     if (g_input < 0) return false;
     ::fcntl(0, F_SETPIPE_SZ, 1 << 20);
     const int capacity = ::fcntl(0, F_GETPIPE_SZ);
-    if (capacity > 0)
+    if (capacity > 0 && !settings_.strict)
       small_read_ = std::min<size_t>(16384, static_cast<size_t>(capacity) / 4);
     else
-      small_read_ = 0;  // a file or a socket: nothing is gained
+      small_read_ = 0;  // a file or a socket: nothing is gained; --strict: as it comes
     int ends[2];
     if (::pipe2(ends, O_CLOEXEC) != 0) return false;
     ::close(ends[1]);
     g_end = ends[0];
     ::signal(SIGCHLD, SIG_DFL);
     ::signal(SIGXFSZ, SIG_IGN);
+    ::signal(SIGALRM, SIG_IGN);  // a stray one must not end us
     struct sigaction action {};
     action.sa_sigaction = OnEnd;
     action.sa_flags = SA_SIGINFO;
@@ -198,7 +199,7 @@ class Program {
       std::string tail(buffer_.data(), used_);
       used_ = 0;
       if (auto opened = writer_.Open(); !opened) return Fail(opened.error());
-      if (writer_.Shared()) tail += '\n';
+      if (writer_.Shared() && !settings_.strict) tail += '\n';
       if (auto put = writer_.Put(tail); !put) return Fail(put.error());
     }
     writer_.Close();

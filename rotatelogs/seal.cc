@@ -100,6 +100,11 @@ std::vector<Holder> HoldersOf(uint64_t device, uint64_t inode) {
 
 Seal TrySeal(const fs::path& segment, const os::Fd& fd, std::chrono::seconds min_age, const os::Clock& clock,
              bool mark) {
+  return TrySeal(MeetingPlacesNear(segment), fd, min_age, clock, mark);
+}
+
+Seal TrySeal(const std::vector<fs::path>& places, const os::Fd& fd, std::chrono::seconds min_age,
+             const os::Clock& clock, bool mark) {
   struct stat status {};
   if (::fstat(fd.get(), &status) != 0) return {false, false, "it cannot be looked at"};
   const int64_t now = UnixNow(clock);
@@ -107,7 +112,7 @@ Seal TrySeal(const fs::path& segment, const os::Fd& fd, std::chrono::seconds min
     return {false, false, "its last change is younger than " + std::to_string(min_age.count()) + " s"};
   }
   std::vector<RendezvousView> views;  // their locks keep every writer from moving while we ask
-  for (const fs::path& place : MeetingPlacesNear(segment)) {
+  for (const fs::path& place : places) {
     auto view = Look(place, 2s);
     if (!view) {
       if (view.error().kind == ErrorKind::kNotFound) continue;

@@ -40,6 +40,10 @@ struct Seal {
 Seal TrySeal(const std::filesystem::path& segment, const os::Fd& fd, std::chrono::seconds min_age,
              const os::Clock& clock, bool mark);
 
+/// The same, where it is known which rendezvous directories can be that of the segment.
+Seal TrySeal(const std::vector<std::filesystem::path>& places, const os::Fd& fd, std::chrono::seconds min_age,
+             const os::Clock& clock, bool mark);
+
 /// Every rendezvous that could be that of `segment`: beside it, and beside its parents (a target may hold conversions
 /// in its directories).
 std::vector<std::filesystem::path> MeetingPlacesNear(const std::filesystem::path& segment);

@@ -33,12 +33,26 @@ std::string Strerror(int sys) {
   return std::strerror(sys);
 }
 
-/// Opens for appending; retries EINTR. errno is left for the caller.
+/// Opens for appending; retries EINTR. errno is left for the caller: EAGAIN is a FIFO that nobody reads, which must not
+/// be waited for under the lock.
 os::Fd OpenAppend(const std::string& path, int flags) {
   for (;;) {
-    os::Fd fd(::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | flags, 0666));
+    os::Fd fd(::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | O_NONBLOCK | flags, 0666));
+    if (fd.valid()) ::fcntl(fd.get(), F_SETFL, O_APPEND);
+    struct stat status {};
+    if (!fd.valid() && errno == ENXIO && ::stat(path.c_str(), &status) == 0)
+      errno = S_ISFIFO(status.st_mode) ? EAGAIN : ENXIO;
     if (fd.valid() || errno != EINTR) return fd;
   }
+}
+
+Error OpenError(const std::string& path, int sys) {
+  const std::string why = sys == EAGAIN ? "nobody reads this FIFO" : Strerror(sys);
+  return {ErrorKind::kIo, sys, "Could not open log file '" + path + "' (" + why + ")"};
+}
+
+bool IsFull(int sys) {
+  return sys == ENOSPC || sys == EDQUOT;
 }
 
 /// Sealed files have lost their write permission (processlogs): never append to one, root could.
@@ -60,7 +74,8 @@ Writer::Writer(const Settings& settings, os::Clock& clock, Say say, Stopped stop
       clock_(clock),
       say_(std::move(say)),
       stopped_(std::move(stopped)),
-      place_(MeetingPlaceOf(settings.file)) {}
+      place_(MeetingPlaceOf(settings.file)),
+      dropped_(clock, say_) {}
 
 Writer::~Writer() = default;
 
@@ -93,7 +108,7 @@ Status Writer::Meet() {
     std::string shown = place_.directory;
     if (shown.size() > 1) shown.pop_back();
     if (auto made = os::MakeDirectories(shown); !made) {
-      return Error{made.error().kind, 0,
+      return Error{made.error().kind, made.error().sys,
                    "Could not create directory '" + shown + "' (" + Strerror(made.error().sys) + ")"};
     }
   }
@@ -109,7 +124,8 @@ Status Writer::Meet() {
     }
     const Error& error = joined.error();
     if (error.kind == ErrorKind::kInvalid && error.sys == 0) return Error{error.kind, 0, "rotatelogs: " + error.what};
-    const bool full = error.sys == ENOSPC || error.sys == EDQUOT;
+    const bool full = IsFull(error.sys);
+    if (full && Drops(error.sys)) return Error{error.kind, error.sys, "rotatelogs: " + error.Text()};
     if (!full && error.kind != ErrorKind::kBusy) {
       if (error.kind != ErrorKind::kNotFound) {
         say_("rotatelogs: " + error.Text() + ": going on without other writers");
@@ -127,14 +143,20 @@ Status Writer::Meet() {
 }
 
 Status Writer::Open() {
+  auto opened = OpenOrFail();
+  if (!opened && Drops(opened.error().sys)) return kDone;
+  return opened;
+}
+
+Status Writer::OpenOrFail() {
   if (file_.valid()) return kDone;
-  if (!meeting_) {
-    if (auto met = Meet(); !met) return met;
-  }
   for (;;) {
-    auto opened = TryOpen();
-    if (opened || !parked_) return opened;
-    // We had a file and let go of it: from then on a failure is no reason to end.
+    auto opened = meeting_ ? os::Status(kDone) : Meet();
+    if (opened) opened = TryOpen();
+    if (opened || Drops(opened.error().sys)) return opened;
+    // We had a file and let go of it: from then on a failure is no reason to end. Neither is what may pass.
+    const int sys = opened.error().sys;
+    if (!parked_ && !IsFull(sys) && sys != EAGAIN) return opened;
     if (last_complaint_ != opened.error().what) say_(opened.error().what + ": waiting");
     last_complaint_ = opened.error().what;
     if (!Wait(500ms)) return opened;
@@ -200,8 +222,9 @@ Status Writer::FollowLocked() {
     fd = OpenAppend(path, O_CREAT);
     const int sys = errno;
     if (!fd.valid() || ::fstat(fd.get(), &status) != 0) {
-      const std::string text = "Could not open log file '" + path + "' (" + Strerror(sys) + ")";
-      if (!file_.valid()) return Error{ErrorKind::kIo, sys, text};
+      const Error error = OpenError(path, sys);
+      const std::string& text = error.what;
+      if (!file_.valid()) return error;
       if (last_complaint_ != text) say_(text + ": going on with " + FullPath(segment_.path));
       last_complaint_ = text;
       blocked_until_ = clock_.SteadyNow() + kRetryRotation;
@@ -252,7 +275,7 @@ Status Writer::RotateLocked(Reason reason, bool alone) {
     const std::string parent = name.substr(0, name.rfind('/'));
     if (settings_.verbose) say_("Creating directory tree " + parent);
     if (auto made = os::MakeDirectories(parent); !made && first) {
-      return Error{made.error().kind, 0,
+      return Error{made.error().kind, made.error().sys,
                    "Could not create directory '" + parent + "' (" + Strerror(made.error().sys) + ")"};
     }
   }
@@ -272,7 +295,7 @@ Status Writer::RotateLocked(Reason reason, bool alone) {
     } else {
       fd = OpenAppend(name, O_CREAT | O_EXCL);
     }
-  } else if (reason == Reason::kSize) {
+  } else if (reason == Reason::kSize && !settings_.strict) {
     // The name of a size rotation has a resolution of a second or worse: never go back to a file that is full.
     std::string candidate = name;
     for (int attempt = 0; attempt < 1000000; ++attempt) {
@@ -291,14 +314,16 @@ Status Writer::RotateLocked(Reason reason, bool alone) {
   struct stat status {};
   const int sys = errno;
   if (!fd.valid() || ::fstat(fd.get(), &status) != 0) {
-    const std::string text = "Could not open log file '" + name + "' (" + Strerror(sys) + ")";
-    if (!file_.valid()) return Error{ErrorKind::kIo, sys, text};
+    const Error error = OpenError(name, sys);
+    const std::string& text = error.what;
+    if (!file_.valid()) return error;
     if (last_complaint_ != text) say_(text + ": going on with " + FullPath(segment_.path));
     last_complaint_ = text;
     blocked_until_ = clock_.SteadyNow() + kRetryRotation;
     return kDone;
   }
-  if (first && S_ISREG(status.st_mode) && status.st_size > 0 && EndsInMidLine(name, status.st_size)) {
+  if (first && !settings_.strict && S_ISREG(status.st_mode) && status.st_size > 0 &&
+      EndsInMidLine(name, status.st_size)) {
     // What a crash, or an input without final newline, left there is not to swallow our first line.
     if (::write(fd.get(), "\n", 1) == 1) ++status.st_size;
   }
@@ -321,6 +346,9 @@ Status Writer::RotateLocked(Reason reason, bool alone) {
   os::Fd old = std::move(file_);
   const std::string old_path = FullPath(segment_.path);
   Adopt(std::move(fd), next);
+  if (first && settings_.strict && !settings_.link.empty()) {
+    if (auto linked = MakeLink(name); !linked) return linked;
+  }
   RunHooks(next);
   if (old.valid() && settings_.verbose) say_("Closing file " + old_path);
   return kDone;
@@ -328,7 +356,9 @@ Status Writer::RotateLocked(Reason reason, bool alone) {
 
 void Writer::RunHooks(const Segment& segment) {
   const std::string path = FullPath(segment.path);
-  if (!settings_.link.empty() && CanonicalPath(settings_.link) != path) MakeLink(path);
+  if (!settings_.link.empty() && CanonicalPath(settings_.link) != path) {
+    if (auto linked = MakeLink(path); !linked) say_(linked.error().what);
+  }
   if (!settings_.program.empty()) {
     if (settings_.verbose) say_("Calling post-rotate program: " + settings_.program);
     os::SpawnOptions options;
@@ -355,7 +385,7 @@ void Writer::Reap() {
 }
 
 /// The link changes from the old to the new file in one step: there is no moment without it.
-bool Writer::MakeLink(const std::string& path) {
+Status Writer::MakeLink(const std::string& path) {
   if (settings_.verbose) say_("Linking " + path + " to " + settings_.link);
   const std::string temporary = settings_.link + "." + std::to_string(::getpid()) + ".tmp";
   ::unlink(temporary.c_str());
@@ -366,8 +396,9 @@ bool Writer::MakeLink(const std::string& path) {
     if (::rename(temporary.c_str(), settings_.link.c_str()) != 0) sys = errno;
     ::unlink(temporary.c_str());  // still there also when both names were one file already
   }
-  if (sys != 0) say_("Error linking file " + path + " to " + settings_.link + " (" + Strerror(sys) + ")");
-  return sys == 0;
+  if (sys == 0) return kDone;
+  if (sys == EISDIR) sys = EEXIST;  // what link(2) says, and so Apache
+  return Error{ErrorKind::kIo, 0, "Error linking file " + path + " to " + settings_.link + " (" + Strerror(sys) + ")"};
 }
 
 /// Looks again under the lock and rotates or follows.
@@ -421,8 +452,24 @@ Status Writer::CheckDue(bool force) {
 
 Status Writer::Put(std::string_view lines) {
   while (!lines.empty()) {
+    if (dropped_.InLine()) {  // the rest of a line whose beginning is in no file
+      const size_t end = lines.find('\n');
+      const size_t size = end == std::string_view::npos ? lines.size() : end + 1;
+      dropped_.Count(lines.substr(0, size));
+      lines.remove_prefix(size);
+      continue;
+    }
+    if (!dropped_.MayTry() || !FinishTorn()) {
+      dropped_.Count(lines);
+      NoteDropped();
+      return kDone;
+    }
     if (!file_.valid()) {
-      if (auto opened = Open(); !opened) return opened;
+      if (auto opened = OpenOrFail(); !opened) {
+        if (!Drops(opened.error().sys)) return opened;
+        Shed(lines, 0, opened.error().sys);
+        return kDone;
+      }
     }
     if (mid_line_) {  // the rest of a line whose beginning is in this file already
       const size_t end = lines.find('\n');
@@ -446,7 +493,9 @@ Status Writer::Put(std::string_view lines) {
       if (used > settings_.max_bytes) {
         if (!Blocked()) {
           if (auto checked = CheckDue(false); !checked) return checked;
-          if (!Blocked()) continue;
+          // Apache's way is to come back to the file that is full: then it takes what there is.
+          const bool same = settings_.strict && meeting_->Bytes(epoch_) > settings_.max_bytes;
+          if (!Blocked() && !same) continue;
         }
       } else {
         size = Fitting(settings_.max_bytes, used, lines);
@@ -466,6 +515,7 @@ Status Writer::WriteFully(std::string_view data) {
   off_t end_of_ours = -1;  // after a short write: where it ended
   auto pause = 20ms;
   bool complained = false;
+  size_t moved = 0;  // start + 1 of the line that was moved to a new file last
   while (done < data.size()) {
     if (end_of_ours >= 0 && data[done - 1] != '\n') {
       // A line of ours is cut. If somebody has appended since, its rest would land behind a stranger's line: begin
@@ -486,12 +536,24 @@ Status Writer::WriteFully(std::string_view data) {
     }
     const int sys = n == 0 ? ENOSPC : errno;
     if (sys == EINTR) continue;
-    if (sys == EFBIG) {  // a limit on file size: a new file helps, between lines
-      if (done == 0 || data[done - 1] == '\n') {
-        const uint64_t before = epoch_;
+    if (sys == EFBIG && !settings_.truncate) {
+      // A limit on file size: a new file helps. The limit falls into a line: that one is written there again, whole.
+      const size_t newline = done == 0 ? std::string_view::npos : data.rfind('\n', done - 1);
+      const size_t begin = newline == std::string_view::npos ? 0 : newline + 1;
+      const uint64_t before = epoch_;
+      if (begin + 1 > moved) {  // once for a line: one that is longer than the limit fits nowhere
         if (auto checked = CheckDue(true); !checked) return checked;
-        if (epoch_ != before) continue;
       }
+      if (epoch_ != before) {
+        moved = begin + 1;
+        done = begin;
+        end_of_ours = -1;
+        continue;
+      }
+    }
+    if (Drops(sys)) {
+      Shed(data, done, sys);
+      return kDone;
     }
     if (!complained) {
       complained = true;
@@ -506,6 +568,11 @@ Status Writer::WriteFully(std::string_view data) {
     pause = std::min<std::chrono::milliseconds>(pause * 2, 1s);
   }
   if (complained) say_("rotatelogs: writing to " + FullPath(segment_.path) + " again");
+  line_open_ = !data.empty() && data.back() != '\n';
+  if (dropped_.active()) {
+    dropped_.Ended();
+    NoteDropped();
+  }
   return kDone;
 }
 
@@ -516,6 +583,11 @@ void Writer::CloseFile() {
 
 Status Writer::Idle() {
   Reap();
+  if (dropped_.active()) {
+    if (dropped_.MayTry() && !torn_.empty() && FinishTorn()) dropped_.Ended();
+    NoteDropped();
+    return kDone;
+  }
   if (!meeting_ && settings_.create_empty && settings_.seconds > 0) return Open();
   if (!meeting_ || mid_line_) return kDone;
   if (!file_.valid()) return kDone;
@@ -538,7 +610,7 @@ Status Writer::Idle() {
 int Writer::IdleTimeout() const {
   if (!meeting_) return -1;
   if (!file_.valid()) return -1;
-  int64_t wait = Shared() ? 1000 : 60000;
+  int64_t wait = Shared() || dropped_.active() ? 1000 : 60000;
   if (settings_.seconds > 0 && (settings_.create_empty || (!settings_.truncate && settings_.ring == 0))) {
     const int64_t left = (segment_.interval_end - GetNow().adjusted) * 1000;
     // Up to a second late: the clock is read in whole seconds. With -c, early wake-ups would only cost time.
@@ -554,6 +626,8 @@ void Writer::Forked() {
 }
 
 void Writer::Close() {
+  if (!FinishTorn()) dropped_.Count(std::string_view(torn_).substr(torn_done_));
+  dropped_.Ended();
   if (!meeting_) return;
   const bool locked = meeting_->Lock(kLockPatience);
   file_.Reset();

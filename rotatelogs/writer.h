@@ -8,6 +8,7 @@
 #include "os/clock.h"
 #include "os/error.h"
 #include "os/fd.h"
+#include "rotatelogs/dropped.h"
 #include "rotatelogs/policy.h"
 #include "rotatelogs/rendezvous.h"
 
@@ -20,7 +21,9 @@ namespace rotatelogs {
 ///          writer; a rotation never falls into a line. Nothing that was written is truncated, except by -t, by -T and
 ///          by the ring, where that is what they are for; and a writer that starts never empties a file that another
 ///          fills.
-/// Full     a disk that is full (or any other failing write) is waited for, with back-off: Put() blocks.
+/// Full     a disk that is full (or any other failing write) is waited for, with back-off: Put() blocks. With
+///          OnFull::kDrop a full disk, a spent quota, a file size limit and a failing medium discard whole lines
+///          instead. A line that was cut by a short write is finished later, never cut back: the file may have grown.
 /// Lazy     nothing is created before the first Open() or Put().
 /// Threads  one owner.
 class Writer {
@@ -31,7 +34,8 @@ class Writer {
   Writer(const Settings& settings, os::Clock& clock, Say say, Stopped stopped);
   ~Writer();
 
-  /// Meets the other writers and opens the current segment (-f); no effect when one is open.
+  /// Meets the other writers and opens the current segment (-f); no effect when one is open. A full disk is waited for,
+  /// or with OnFull::kDrop left to the first Put().
   /// An error is final: its `what` is the line to print before the program ends with status 2.
   os::Status Open();
 
@@ -64,7 +68,9 @@ class Writer {
     std::string zone;
   };
   Now GetNow() const;
+  bool Drops(int sys) const;
   os::Status Meet();
+  os::Status OpenOrFail();
   os::Status TryOpen();
   os::Status OpenLocked();
   int64_t NewestOfRing() const;
@@ -74,8 +80,11 @@ class Writer {
   void Adopt(os::Fd fd, const Segment& segment);
   void RunHooks(const Segment& segment);
   void Reap();
-  bool MakeLink(const std::string& path);
+  os::Status MakeLink(const std::string& path);
   os::Status WriteFully(std::string_view data);
+  void Shed(std::string_view data, size_t done, int sys);
+  bool FinishTorn();
+  void NoteDropped();
   bool Wait(std::chrono::milliseconds span);
   void CloseFile();
   std::string FullPath(const std::string& path) const { return place_.directory + path; }
@@ -94,6 +103,12 @@ class Writer {
   std::string last_complaint_;
   bool mid_line_ = false;
   bool parked_ = false;
+  Dropped dropped_;
+  std::string torn_;  ///< OnFull::kDrop: a line of which only the first `torn_done_` bytes are in our file
+  size_t torn_done_ = 0;
+  int64_t torn_end_ = -1;   ///< size of the file after them; -1: cannot be said
+  bool line_open_ = false;  ///< the last byte we wrote was no newline
+  os::Clock::Steady note_again_{};
 };
 
 }  // namespace rotatelogs

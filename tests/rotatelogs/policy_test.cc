@@ -7,7 +7,7 @@
 namespace rotatelogs {
 namespace {
 
-std::variant<Settings, Refusal> Parse(const std::vector<std::string>& words) {
+std::variant<Settings, StatusRequest, Refusal> Parse(const std::vector<std::string>& words) {
   std::vector<std::string> arguments = {"/usr/bin/rotatelogs"};
   arguments.insert(arguments.end(), words.begin(), words.end());
   return ParseCommandLine(arguments);
