@@ -187,7 +187,10 @@ Status Writer::OpenLocked() {
   } else if (settings_.ring > 0) {
     segment_.ring_index = current && current->ring_index < settings_.ring ? current->ring_index : NewestOfRing();
   }
-  if (settings_.verbose) say_(std::string("File rotation needed, reason: ") + std::string(ReasonText(reason)));
+  // With -f Apache opens the first file without having asked.
+  if (settings_.verbose && (parked_ || !settings_.open_first)) {
+    say_(std::string("File rotation needed, reason: ") + std::string(ReasonText(reason)));
+  }
   auto opened = reason == Reason::kNone ? FollowLocked() : RotateLocked(reason, alone);
   if (opened) parked_ = false;
   return opened;

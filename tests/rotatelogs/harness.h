@@ -40,6 +40,8 @@ struct StartOptions {
   std::filesystem::path directory;
   std::vector<std::string> environment;  ///< added to ours
   std::optional<uid_t> uid;
+  bool nonblocking_input = false;                   ///< O_NONBLOCK on its end of the pipe
+  std::vector<std::pair<int, rlimit>> limits = {};  ///< {RLIMIT_x, value}
 };
 
 Child Start(const StartOptions& options);
