@@ -192,6 +192,7 @@ std::vector<Case> Cases() {
   one({"log", "60", ""});
   one({"-T", "log", "86400"});
   one({"-vc", "log", "86400"});
+  one({"-vf", "log", "86400"});
   one({"-v", "log", "86400", "5M"});
   one({"-v", "-L", "link", "log.%Y", "86400"});
   one({"-v", "-D", "made/deep/log", "86400"});

@@ -161,6 +161,28 @@ TEST_F(SmallDisk, ThatIsFullFromTheStartIsWaitedForOrDropsEverything) {
   EXPECT_EQ(Files(disk_)["log"], "waits\n");
 }
 
+TEST_F(SmallDisk, OnWhichOnlyTheLogCannotBeMadeIsWaitedForOrDropsEverything) {
+  const fs::path logs = dir_.path() / "x%";  // the rendezvous is beside it, on the large disk
+  fs::create_directory(logs);
+  ASSERT_EQ(::mount("tmpfs", logs.c_str(), "tmpfs", 0, "nr_inodes=2"), 0);
+  std::ofstream(logs / ".filler") << "x";
+  Child waits = Start({Command({"-t", "x%%/log", "1000000"}), dir_.path(), {}, {}});
+  Write(waits.in, "waits\n");
+  const std::string said = harness::ReadUntil(waits.err, "waiting");
+  EXPECT_NE(said.find("Could not open log file 'x%/log' (No space left on device): waiting"), std::string::npos)
+      << said;
+  const auto drops =
+      Execute({Command({"--on-full=drop", "-f", "-t", "x%%/other", "1000000"}), dir_.path(), {}, {}}, "a\nb\n");
+  EXPECT_EQ(drops.status, 0);
+  EXPECT_NE(drops.err.find("2 lines (4 bytes) were dropped while x%%/other could not be"), std::string::npos)
+      << drops.err;
+  fs::remove(logs / ".filler");
+  waits.in.Reset();
+  EXPECT_EQ(Wait(waits), 0);
+  EXPECT_EQ(Files(logs)["log"], "waits\n");
+  ::umount2(logs.c_str(), MNT_DETACH);
+}
+
 TEST_F(SmallDisk, ThatIsFullWhenARotationIsDueLosesNothing) {
   Child child = Start({Command({"-v", "log.%Y", "100K"}), disk_, {}, {}});
   const std::string first = Numbers(1, 1000, 90);
