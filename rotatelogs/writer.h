@@ -4,22 +4,30 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "os/clock.h"
 #include "os/error.h"
 #include "os/fd.h"
 #include "rotatelogs/policy.h"
 #include "rotatelogs/rendezvous.h"
+#include "rotatelogs/spool.h"
 
 namespace rotatelogs {
 
 /// Puts lines into the current segment of a target and rotates it, together with all other writers of that target.
 ///
 /// Promise  a line handed to Put() is appended whole, by one write(2), to exactly one file, after all earlier lines of
-/// this
-///          writer; a rotation never falls into a line. Nothing that was written is truncated, except by -t, by -T and
-///          by the ring, where that is what they are for; and a writer that starts never empties a file that another
-///          fills.
+///          this writer; a rotation never falls into a line. Nothing that was written is truncated, except by -t, by -T
+///          and by the ring, where that is what they are for; and a writer that starts never empties a file that
+///          another fills.
+/// Kill     what was read waits in the spool (Input()) until it is in a file. The next writer that looks (a successor
+/// on
+///          the same pipe, or any other of the target) finds out how far a killed one came, completes a line that is
+///          torn, and writes the whole lines that are missing, once. An unfinished line goes to the successor; when
+///          none has come after 10 s it is written with a newline.
+/// Turns    one writer of a target writes at a time, by a word in shared memory: so a torn line is the last of its
+///          file until somebody completes it. A writer that keeps its turn for a second (it was stopped) is passed by.
 /// Full     a disk that is full (or any other failing write) is waited for, with back-off: Put() blocks.
 /// Lazy     nothing is created before the first Open() or Put().
 /// Threads  one owner.
@@ -28,8 +36,19 @@ class Writer {
   using Say = std::function<void(std::string_view line)>;  ///< a line for stderr, without newline
   using Stopped = std::function<bool()>;                   ///< true: give up waiting (somebody wants us to end)
 
-  Writer(const Settings& settings, os::Clock& clock, Say say, Stopped stopped);
+  /// @param input  the pipe that is read; zeros: nobody else can read on where we end
+  Writer(const Settings& settings, os::Clock& clock, InputId input, Say say, Stopped stopped);
   ~Writer();
+
+  /// Meets the other writers and makes the spool, before the first byte is read; no effect later. Errors as Open().
+  os::Status Join();
+  bool Joined() const { return meeting_ != nullptr; }
+
+  /// At start: if writers were killed and nobody has taken over yet, does so. Makes nothing otherwise.
+  void TakeOver();
+
+  /// Where input is to be read into, once joined. Lines for Put() must lie in it. Valid until the next call.
+  Spool& Input();
 
   /// Meets the other writers and opens the current segment (-f); no effect when one is open.
   /// An error is final: its `what` is the line to print before the program ends with status 2.
@@ -37,7 +56,10 @@ class Writer {
 
   /// Writes whole lines. The last one may lack its newline: a piece of a line that is too long, or the end of the
   /// input.
-  /// @return an error only where Open() has one, or when `stopped` ended a wait: the rest of `lines` is lost then
+  /// @param lines  the beginning of Input().Waiting()
+  /// @return an error only where Open() has one, or when `stopped` ended a wait: the rest waits in the spool, if that
+  /// is a
+  ///         file, for the next writer of this target
   os::Status Put(std::string_view lines);
 
   /// To be called while no input arrives: follows the rotations of others; rotates an interval that is over with -c,
@@ -61,9 +83,9 @@ class Writer {
     int64_t adjusted;
     int64_t offset;        ///< of `adjusted` from Unix time, seconds
     int64_t shown_offset;  ///< what %z shows
-    std::string zone;
   };
   Now GetNow() const;
+  std::string Zone() const;
   os::Status Meet();
   os::Status TryOpen();
   os::Status OpenLocked();
@@ -76,8 +98,23 @@ class Writer {
   void Reap();
   bool MakeLink(const std::string& path);
   os::Status WriteFully(std::string_view data);
+
+  // takeover.cc
+  enum class Locked { kNo, kYes };  ///< whether the caller holds the lock of the rendezvous
+  os::Status MakeSpool();
+  bool Continue();
+  void Announce(Spool& spool, std::string_view bytes, Locked locked);
+  void TakeTurn(Locked locked);
+  bool FreeTurn(uint64_t holder, Locked locked);
+  void EndTurn();
+  uint64_t NextTurn();
+  void ResolveOrphans();
+  void Resolve(Spool& spool);
+  void WriteOrphans();
+  bool WriteOut(Spool& spool);
   bool Wait(std::chrono::milliseconds span);
   void CloseFile();
+  bool LookDue() const { return clock_.SteadyNow() >= look_at_; }
   std::string FullPath(const std::string& path) const { return place_.directory + path; }
   bool Blocked() const;
 
@@ -92,8 +129,29 @@ class Writer {
   uint64_t epoch_ = 0;
   os::Clock::Steady blocked_until_{};
   std::string last_complaint_;
+  const InputId input_;
+  std::unique_ptr<Spool> spool_;
+  std::vector<std::unique_ptr<Spool>> orphans_;  ///< resolved; only while the lock is held
+  uint32_t id_ = 0;
+  uint32_t turns_ = 0;
+  uint64_t turn_ = 0;          ///< what we put there; 0: it is not ours
+  uint64_t ignored_turn_ = 0;  ///< of a writer that does not end it
+  bool check_end_ = false;     ///< the file may end in a piece of somebody's line
+  bool continued_ = false;     ///< we began with the spool of a predecessor
+  bool renew_spool_ = false;   ///< its directory has gone
+  bool rests_wait_ = false;    ///< an unfinished line of a killed writer waits for its successor
+  os::Clock::Steady look_at_{};
+
+  bool continuing_ = false;
   bool mid_line_ = false;
   bool parked_ = false;
 };
+
+/// Sealed files have lost their write permission (processlogs): never append to one, root could.
+bool IsSealed(const std::string& path);
+/// The last byte of a file of `size` bytes is no newline.
+bool EndsInMidLine(const std::string& path, int64_t size);
+/// Opens for appending; retries EINTR. errno is left for the caller.
+os::Fd OpenAppend(const std::string& path, int flags);
 
 }  // namespace rotatelogs
