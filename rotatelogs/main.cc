@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "os/clock.h"
+#include "rotatelogs/inspect.h"
 #include "rotatelogs/policy.h"
 #include "rotatelogs/program.h"
 
@@ -18,5 +19,8 @@ int main(int argc, char** argv) {
     return 1;
   }
   os::SystemClock clock;
+  if (const auto* request = std::get_if<rotatelogs::StatusRequest>(&parsed)) {
+    return rotatelogs::PrintStatus(*request, clock);
+  }
   return rotatelogs::RunRotatelogs(std::get<rotatelogs::Settings>(parsed), clock);
 }

@@ -92,6 +92,122 @@ bool IsMeetingPlace(std::string_view name) {
   return name.size() > kSuffix.size() + 1 && name.starts_with('.') && name.ends_with(kSuffix);
 }
 
+std::string TargetOfMeetingPlace(std::string_view name) {
+  if (!IsMeetingPlace(name)) return "";
+  name.remove_prefix(1);
+  name.remove_suffix(kSuffix.size());
+  std::string out(name);
+  for (size_t at = 0; (at = out.find("%2f", at)) != std::string::npos; ++at) out.replace(at, 3, "/");
+  return out;
+}
+
+namespace {
+
+std::string Digits(int count) {
+  std::string out;
+  for (int i = 0; i < count; ++i) out += "[0-9]";
+  return out;
+}
+
+/// What strftime(3) makes of one conversion, in the C locale. Empty: it is none, and stays as it is.
+std::string PatternOfConversion(char letter) {
+  switch (letter) {
+    case 'Y':
+    case 'G':
+      return Digits(4);
+    case 'C':
+    case 'd':
+    case 'g':
+    case 'H':
+    case 'I':
+    case 'm':
+    case 'M':
+    case 'S':
+    case 'U':
+    case 'V':
+    case 'W':
+    case 'y':
+      return Digits(2);
+    case 'e':
+    case 'k':
+    case 'l':
+      return "[ 0-9][0-9]";
+    case 'j':
+      return Digits(3);
+    case 'u':
+    case 'w':
+      return Digits(1);
+    case 's':
+      return "[0-9]*";
+    case 'F':
+      return Digits(4) + "-" + Digits(2) + "-" + Digits(2);
+    case 'D':
+    case 'x':
+      return Digits(2) + "/" + Digits(2) + "/" + Digits(2);
+    case 'R':
+      return Digits(2) + ":" + Digits(2);
+    case 'T':
+    case 'X':
+      return Digits(2) + ":" + Digits(2) + ":" + Digits(2);
+    case 'a':
+    case 'b':
+    case 'h':
+      return "[A-Z][a-z][a-z]";
+    case 'z':
+      return "[+-]" + Digits(4);
+    case 'n':
+      return "\n";
+    case 't':
+      return "\t";
+    case '%':
+      return "%";
+    case 'A':
+    case 'B':
+    case 'c':
+    case 'p':
+    case 'P':
+    case 'r':
+    case 'Z':
+    case '+':
+      return "*";
+    default:
+      return "";
+  }
+}
+
+}  // namespace
+
+SegmentPatterns PatternsOf(std::string_view file) {
+  SegmentPatterns out;
+  out.exact = true;
+  for (size_t i = 0; i < file.size(); ++i) {
+    if (file[i] == '%') {
+      // glibc's flags and field widths change how a number is padded: anything may come of them.
+      const size_t letter = file.find_first_not_of("_-0^#123456789EO", i + 1);
+      const std::string pattern = letter == std::string_view::npos ? "" : PatternOfConversion(file[letter]);
+      if (!pattern.empty()) {
+        out.name += letter == i + 1 ? pattern : "*";
+        out.exact = out.exact && file[letter] == '%';
+        i = letter;
+        continue;
+      }
+    }
+    if (std::string_view("*?[]\\").find(file[i]) != std::string_view::npos) out.name += '\\';
+    out.name += file[i];
+  }
+  out.with_tail = out.name + ".[0-9]*";
+  return out;
+}
+
+bool IsSegmentSuffix(std::string_view tail) {
+  for (int i = 0; i < 2 && !tail.empty(); ++i) {
+    const size_t next = tail.find('.', 1);
+    if (tail[0] != '.' || !AllDigits(tail.substr(1, next == std::string_view::npos ? next : next - 1))) return false;
+    tail.remove_prefix(next == std::string_view::npos ? tail.size() : next);
+  }
+  return tail.empty();
+}
+
 std::string LeaseName(int64_t pid, uint64_t start_time) {
   return std::string(kLeasePrefix) + std::to_string(pid) + "." + std::to_string(start_time);
 }

@@ -42,6 +42,22 @@ MeetingPlace MeetingPlaceOf(std::string_view file);
 /// True for a name that MeetingPlaceOf() makes.
 bool IsMeetingPlace(std::string_view name);
 
+/// The target whose writers meet there, without its directory: the reverse of MeetingPlaceOf() for names that fit. A
+/// '%' that begins "%2f" is a '/'.
+std::string TargetOfMeetingPlace(std::string_view name);
+
+/// glob(7) patterns of every name that segments of a target can have, whatever the options of its writers. A pattern
+/// may match more than that: ask IsSegmentSuffix() about what follows the name.
+struct SegmentPatterns {
+  std::string name;       ///< the target with its conversions as wild cards: -t, -n, conversions
+  std::string with_tail;  ///< the same and ".", a digit, anything: a start time, a number of the ring, `.N`
+  bool exact = false;     ///< `name` holds no wild card
+};
+SegmentPatterns PatternsOf(std::string_view file);
+
+/// True for "", ".N" and ".N.N" (a start time and the number of UniqueName()): what may follow the name of a target.
+bool IsSegmentSuffix(std::string_view tail);
+
 /// Lease files inside the rendezvous: "writer.<pid>.<start time>".
 std::string LeaseName(int64_t pid, uint64_t start_time);
 bool IsLeaseName(std::string_view name);

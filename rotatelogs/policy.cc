@@ -30,10 +30,28 @@ int64_t LeadingNumber(std::string_view text) {
   return negative ? -value : value;
 }
 
+/// atoi(3) of glibc: 64 bits are read, 32 of them kept.
+int32_t Atoi(std::string_view text) {
+  return static_cast<int32_t>(static_cast<uint32_t>(static_cast<uint64_t>(LeadingNumber(text))));
+}
+
+/// Where the letter of a size is, in Apache's order of search; npos: the operand is no size.
+size_t SizeLetter(std::string_view text) {
+  for (const char letter : {'B', 'K', 'M', 'G'}) {
+    const size_t at = text.find(letter);
+    if (at != std::string_view::npos) return at;
+  }
+  return std::string_view::npos;
+}
+
 /// Bytes of "5M", "5MB", "100B"; nullopt: invalid (zero, negative, a letter that is not last, too large).
-std::optional<uint64_t> ParseSize(std::string_view text, size_t letter) {
+/// @param strict  as Apache reads them: the factor is that of the last letter alone, the product has 32 bits
+std::optional<uint64_t> ParseSize(std::string_view text, size_t letter, bool strict) {
+  if (letter + 1 != text.size()) return std::nullopt;
+  if (!strict && text[letter] == 'B' && letter > 0 && std::string_view("KMG").find(text[letter - 1]) != text.npos) {
+    --letter;
+  }
   uint64_t factor = 1;
-  size_t length = 1;
   switch (text[letter]) {
     case 'K':
       factor = uint64_t{1} << 10;
@@ -47,32 +65,82 @@ std::optional<uint64_t> ParseSize(std::string_view text, size_t letter) {
     default:
       break;
   }
-  if (factor > 1 && text.substr(letter + 1) == "B") length = 2;
-  if (letter + length != text.size()) return std::nullopt;
+  if (strict) {
+    const auto bytes = static_cast<uint32_t>(static_cast<uint32_t>(Atoi(text)) * static_cast<uint32_t>(factor));
+    return bytes == 0 ? std::nullopt : std::optional<uint64_t>(bytes);
+  }
   const int64_t number = LeadingNumber(text);
   if (number <= 0 || static_cast<uint64_t>(number) > (uint64_t{1} << 62) / factor) return std::nullopt;
   return static_cast<uint64_t>(number) * factor;
 }
 
+/// The words of ours in front of Apache's options. `at` moves behind them.
+std::optional<Refusal> TakeOurWords(Settings& settings, const std::vector<std::string>& arguments, size_t& at) {
+  constexpr std::string_view kOnFull = "--on-full";
+  for (; at < arguments.size(); ++at) {
+    const std::string_view word = arguments[at];
+    if (word == "--strict") {
+      settings.strict = true;
+    } else if (word == "--on-full=block") {
+      settings.on_full = OnFull::kBlock;
+    } else if (word == "--on-full=drop") {
+      settings.on_full = OnFull::kDrop;
+    } else if (word == kOnFull || word.starts_with(std::string(kOnFull) + "=")) {
+      return Refusal{"rotatelogs: " + std::string(word) + ": write --on-full=block or --on-full=drop", false};
+    } else {
+      break;
+    }
+  }
+  return std::nullopt;
+}
+
+/// What stands behind --status.
+std::variant<Settings, StatusRequest, Refusal> ParseStatus(const std::vector<std::string>& words) {
+  StatusRequest out;
+  bool seen = false;
+  for (const std::string& word : words) {
+    if (word == "--json") {
+      out.json = true;
+    } else if (word.starts_with("--") || seen) {
+      return Refusal{"rotatelogs: --status: " + word + " is too much: write --status [--json] <logfile>", false};
+    } else {
+      out.target = word;
+      seen = true;
+    }
+  }
+  if (out.target.empty()) {
+    return Refusal{"rotatelogs: --status needs the <logfile> of a log's command line: --status [--json] <logfile>",
+                   false};
+  }
+  if (out.target.size() >= 4096) return Refusal{"Invalid filename given", false};
+  out.target = CanonicalPath(out.target);
+  return out;
+}
+
 /// One operand after the file name. @return a message, or nullptr when it was taken
 const char* TakeOperand(Settings& settings, const std::string& text, bool last) {
-  const size_t letter = text.find_first_of("KMGB");
+  const size_t letter = SizeLetter(text);
   if (letter != std::string::npos) {
     if (settings.max_bytes > 0) return "Rotation size parameter allowed only once";
-    const auto bytes = ParseSize(text, letter);
+    const auto bytes = ParseSize(text, letter, settings.strict);
     if (!bytes) return "Invalid rotation size parameter";
     settings.max_bytes = *bytes;
     return nullptr;
   }
   if (last && (settings.max_bytes > 0 || settings.seconds > 0)) {
     if (settings.local_time) return "UTC offset parameter is not valid with -l";
+    if (settings.strict) {
+      settings.utc_offset = static_cast<int32_t>(static_cast<uint32_t>(Atoi(text)) * 60U);
+      return nullptr;
+    }
     // Bounded, so that sums with the time cannot overflow; a million days is more than any name can show.
     constexpr int64_t kMaxMinutes = int64_t{1440} * 1000000;
     settings.utc_offset = std::clamp(LeadingNumber(text), -kMaxMinutes, kMaxMinutes) * 60;
     return nullptr;
   }
   if (settings.seconds > 0) return "Rotation time parameter allowed only once";
-  settings.seconds = std::min<int64_t>(LeadingNumber(text), std::numeric_limits<int32_t>::max());
+  settings.seconds =
+      settings.strict ? Atoi(text) : std::min<int64_t>(LeadingNumber(text), std::numeric_limits<int32_t>::max());
   if (settings.seconds <= 0) {
     settings.seconds = 0;
     return "Invalid rotation time parameter";
@@ -86,11 +154,16 @@ std::string BaseName(std::string_view path) {
 
 }  // namespace
 
-std::variant<Settings, Refusal> ParseCommandLine(const std::vector<std::string>& arguments) {
+std::variant<Settings, StatusRequest, Refusal> ParseCommandLine(const std::vector<std::string>& arguments) {
   Settings settings;
   const std::string name = arguments.empty() ? "rotatelogs" : BaseName(arguments[0]);
   size_t at = 1;
   bool bad_ring = false;
+  if (auto refusal = TakeOurWords(settings, arguments, at)) return *refusal;
+  if (at < arguments.size() && arguments[at] == "--status") {
+    if (at > 1) return Refusal{"rotatelogs: --status stands alone: " + arguments[at - 1] + " is for logging", false};
+    return ParseStatus({arguments.begin() + static_cast<std::ptrdiff_t>(at) + 1, arguments.end()});
+  }
   for (; at < arguments.size(); ++at) {
     const std::string& word = arguments[at];
     if (word.size() < 2 || word[0] != '-') break;
@@ -178,6 +251,10 @@ std::string UsageText(std::string_view program) {
          "  -e       copy the input to standard output\n"
          "  -c       with a rotation time: a file for each interval, even an empty one\n"
          "  -n num   a ring of num files: <logfile>, <logfile>.1, ...\n\n"
+         "Before all of these:\n"
+         "  --on-full=block|drop  while the disk is full: wait (default), or discard whole lines and count them\n"
+         "  --strict              Apache's way wherever that damages no line, see rotatelogs(8)\n"
+         "  --status [--json] <logfile>  who logs to it, and what its files are; nothing else\n\n"
          "In httpd.conf:  CustomLog \"|" +
          name + " /var/log/access 86400\" common\n";
 }
@@ -192,7 +269,11 @@ std::string DescribeSettings(const Settings& settings) {
   };
   const auto yes = [](bool value) { return value ? "yes" : "no"; };
   line("Rotation time interval:      %12lld", static_cast<long long>(settings.seconds));
-  line("Rotation size interval:      %12llu", static_cast<unsigned long long>(settings.max_bytes));
+  if (settings.strict) {
+    line("Rotation size interval:      %12d", static_cast<int32_t>(static_cast<uint32_t>(settings.max_bytes)));
+  } else {
+    line("Rotation size interval:      %12llu", static_cast<unsigned long long>(settings.max_bytes));
+  }
   line("Rotation time UTC offset:    %12lld", static_cast<long long>(settings.utc_offset));
   line("Rotation based on localtime: %12s", yes(settings.local_time));
   line("Rotation file date pattern:  %12s", yes(settings.HasTemplate()));

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "os/clock.h"
+#include "rotatelogs/inspect_ledger.h"
 #include "rotatelogs/processlogs_options.h"
 
 namespace {

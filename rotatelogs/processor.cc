@@ -3,14 +3,9 @@
 #include <Poco/JSON/Object.h>
 #include <fcntl.h>
 #include <glob.h>
-#include <openssl/evp.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
-#include <sys/vfs.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -22,8 +17,12 @@
 
 #include "os/file.h"
 #include "os/lock_file.h"
+#include "os/process.h"
 #include "rotatelogs/compress.h"
-#include "rotatelogs/names.h"
+#include "rotatelogs/identity.h"
+#include "rotatelogs/ledger.h"
+#include "rotatelogs/report.h"
+#include "rotatelogs/seal.h"
 
 namespace rotatelogs {
 
@@ -34,7 +33,6 @@ using os::kDone;
 using os::Result;
 using os::Status;
 namespace fs = std::filesystem;
-using Say = std::function<void(std::string_view)>;
 
 namespace {
 
@@ -52,179 +50,11 @@ int64_t UnixNow(const os::Clock& clock) {
   return std::chrono::system_clock::to_time_t(clock.WallNow());
 }
 
-std::string Hex(const unsigned char* raw, size_t size) {
-  std::string out;
-  for (size_t i = 0; i < size; ++i) {
-    out += "0123456789abcdef"[raw[i] >> 4];
-    out += "0123456789abcdef"[raw[i] & 15];
-  }
-  return out;
-}
-
 fs::path Absolute(const fs::path& path) {
   std::error_code failed;
   const fs::path out = fs::absolute(path, failed);
   return failed ? path : out.lexically_normal();
 }
-
-/// Every rendezvous that could be that of `segment`: beside it, and beside its parents (a target may hold conversions
-/// in its directories).
-std::vector<fs::path> MeetingPlacesNear(const fs::path& segment) {
-  std::vector<fs::path> out;
-  int levels = 0;
-  for (fs::path at = Absolute(segment).parent_path(); levels < 6; at = at.parent_path(), ++levels) {
-    auto names = os::ListDirectory(at);
-    if (names) {
-      for (const std::string& name : names.value()) {
-        if (IsMeetingPlace(name)) out.push_back(at / name);
-      }
-    }
-    if (at == at.root_path() || at.empty()) break;
-  }
-  return out;
-}
-
-std::string Describe(const os::ProcessId& id) {
-  auto name = os::ProgramName(id.pid);
-  return "process " + std::to_string(id.pid) + (name ? " (" + name.value() + ")" : "");
-}
-
-enum class LeaseAnswer { kNobodyWrites, kSomebodyWrites, kCannotSay };
-
-LeaseAnswer AskKernel(const os::Fd& fd) {
-  if (::fcntl(fd.get(), F_SETLEASE, F_RDLCK) == 0) {
-    ::fcntl(fd.get(), F_SETLEASE, F_UNLCK);
-    return LeaseAnswer::kNobodyWrites;
-  }
-  return errno == EAGAIN ? LeaseAnswer::kSomebodyWrites : LeaseAnswer::kCannotSay;
-}
-
-}  // namespace
-
-std::string IdentityOf(int fd) {
-  struct statx status {};
-  struct statfs system {};
-  if (::statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME, &status) != 0) return "";
-  uint64_t volume = ::makedev(status.stx_dev_major, status.stx_dev_minor);
-  if (::fstatfs(fd, &system) == 0) {
-    uint64_t id = 0;
-    static_assert(sizeof system.f_fsid == sizeof id);
-    std::memcpy(&id, &system.f_fsid, sizeof id);
-    if (id != 0) volume = id;  // survives a reboot that numbers the devices in another order
-  }
-  std::string text = std::to_string(volume) + ":" + std::to_string(status.stx_ino) + ":";
-  if (status.stx_mask & STATX_BTIME) {
-    text += std::to_string(status.stx_btime.tv_sec) + "." + std::to_string(status.stx_btime.tv_nsec);
-  } else {
-    text += std::to_string(status.stx_mtime.tv_sec) + "." + std::to_string(status.stx_mtime.tv_nsec) + "/" +
-            std::to_string(status.stx_size);
-  }
-  unsigned char raw[EVP_MAX_MD_SIZE];
-  unsigned size = 0;
-  EVP_Digest(text.data(), text.size(), raw, &size, EVP_sha256(), nullptr);
-  return Hex(raw, 16);
-}
-
-std::vector<Holder> HoldersOf(uint64_t device, uint64_t inode) {
-  std::map<pid_t, Holder> found;
-  auto processes = os::ListDirectory("/proc");
-  if (!processes) return {};
-  for (const std::string& name : processes.value()) {
-    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
-    const std::string base = "/proc/" + name;
-    auto descriptors = os::ListDirectory(base + "/fd");
-    if (!descriptors) continue;
-    const pid_t pid = std::stoi(name);
-    if (pid == ::getpid()) continue;
-    for (const std::string& number : descriptors.value()) {
-      struct stat status {};
-      if (::stat((base + "/fd/" + number).c_str(), &status) != 0) continue;
-      if (status.st_ino != inode || status.st_dev != device) continue;
-      Holder& holder = found[pid];
-      holder.pid = pid;
-      if (auto info = os::ReadFile(base + "/fdinfo/" + number, 1 << 16)) {
-        const size_t at = info.value().find("flags:");
-        if (at != std::string::npos) {
-          holder.writes = holder.writes || (std::strtoul(info.value().c_str() + at + 6, nullptr, 8) & O_ACCMODE) != 0;
-        }
-      }
-    }
-  }
-  std::vector<Holder> out;
-  for (auto& [pid, holder] : found) {
-    auto program = os::ProgramName(pid);
-    if (!program) continue;
-    holder.program = program.value();
-    struct stat status {};
-    if (::stat(("/proc/" + std::to_string(pid)).c_str(), &status) == 0) holder.since = status.st_ctime;
-    out.push_back(holder);
-  }
-  return out;
-}
-
-Seal TrySeal(const fs::path& segment, const os::Fd& fd, std::chrono::seconds min_age, const os::Clock& clock,
-             bool mark) {
-  struct stat status {};
-  if (::fstat(fd.get(), &status) != 0) return {false, false, "it cannot be looked at"};
-  const int64_t now = UnixNow(clock);
-  if (now - status.st_mtime < min_age.count()) {
-    return {false, false, "its last change is younger than " + std::to_string(min_age.count()) + " s"};
-  }
-  std::vector<RendezvousView> views;  // their locks keep every writer from moving while we ask
-  for (const fs::path& place : MeetingPlacesNear(segment)) {
-    auto view = Look(place, 2s);
-    if (!view) {
-      if (view.error().kind == ErrorKind::kNotFound) continue;
-      return {false, false, view.error().Text()};
-    }
-    for (const LeaseView& lease : view.value().writers) {
-      if (lease.inode == status.st_ino && lease.device == status.st_dev) {
-        return {false, true,
-                Describe(lease.writer) + (lease.draining ? " drains the rest of its log into it" : " logs to it")};
-      }
-    }
-    const auto& current = view.value().current;
-    if (current && current->inode == status.st_ino && current->device == status.st_dev && current->reopen_until > now) {
-      return {false, true, "it is the current segment of " + place.string()};
-    }
-    views.push_back(std::move(view).value());
-  }
-  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) return {false, true, "a process holds a lock on it"};
-  Seal out;
-  switch (AskKernel(fd)) {
-    case LeaseAnswer::kNobodyWrites:
-      out = {true, true, ""};
-      break;
-    case LeaseAnswer::kSomebodyWrites: {
-      std::string who;
-      for (const Holder& holder : HoldersOf(status.st_dev, status.st_ino)) {
-        if (!holder.writes) continue;
-        who += (who.empty() ? "" : ", ") + ("process " + std::to_string(holder.pid) + " (" + holder.program + ")");
-      }
-      out = {false, true, (who.empty() ? "a process that /proc does not show" : who) + " has it open for writing"};
-      break;
-    }
-    case LeaseAnswer::kCannotSay: {
-      for (const Holder& holder : HoldersOf(status.st_dev, status.st_ino)) {
-        if (!holder.writes) continue;
-        out.reason = "process " + std::to_string(holder.pid) + " (" + holder.program + ") has it open for writing";
-      }
-      if (!out.reason.empty()) break;
-      if (min_age.count() <= 0) {
-        out.reason = "the kernel cannot say here who writes to it (file lease refused): --min-age is needed";
-      } else {
-        out = {true, false, ""};
-      }
-      break;
-    }
-  }
-  // While the locks of the rendezvous are held: from now on a writer that would take this name sees that it is closed.
-  if (out.sealed && mark && !views.empty()) ::fchmod(fd.get(), status.st_mode & 07555);
-  ::flock(fd.get(), LOCK_UN);
-  return out;
-}
-
-namespace {
 
 struct Candidate {
   fs::path path;
@@ -249,12 +79,6 @@ std::string WithPath(std::string argument, const std::string& path) {
   for (size_t at = 0; (at = argument.find("{}", at)) != std::string::npos; at += path.size())
     argument.replace(at, 2, path);
   return argument;
-}
-
-std::string OneLine(std::string text) {
-  while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
-  const size_t newline = text.rfind('\n');
-  return newline == std::string::npos ? text : text.substr(newline + 1);
 }
 
 class Run {
@@ -699,148 +523,10 @@ class Run {
   bool fatal_ = false;
 };
 
-std::string When(int64_t unix_time) {
-  const time_t at = unix_time;
-  tm fields{};
-  ::localtime_r(&at, &fields);
-  char text[64];
-  return std::string(text, ::strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &fields));
-}
-
-int LedgerError(const Error& error, const Say& complain) {
-  complain("processlogs: " + error.Text());
-  return 3;
-}
-
 }  // namespace
 
 int RunProcesslogs(const RunOptions& options, os::Clock& clock, const Say& say, const Say& complain) {
   return Run(options, clock, say, complain).All();
-}
-
-int ShowStatus(const fs::path& path, bool json, const Say& say, const Say& complain) {
-  auto ledger = Ledger::Open(path, Ledger::Mode::kReadOnly);
-  if (!ledger) return LedgerError(ledger.error(), complain);
-  auto all = ledger.value()->All();
-  if (!all) return LedgerError(all.error(), complain);
-  std::map<std::string, int64_t> counts;
-  std::vector<const Record*> rows;
-  for (const auto& [id, record] : all.value()) {
-    ++counts[record.state];
-    rows.push_back(&record);
-  }
-  std::sort(rows.begin(), rows.end(), [](const Record* a, const Record* b) {
-    return std::tie(a->updated, a->path) < std::tie(b->updated, b->path);
-  });
-  for (const Record* row : rows) {
-    if (json) {
-      Poco::JSON::Object::Ptr object = new Poco::JSON::Object(Poco::JSON_PRESERVE_KEY_ORDER);
-      object->set("segment", row->path);
-      object->set("id", row->id);
-      object->set("state", row->state);
-      object->set("attempts", row->attempts);
-      object->set("next_at", row->next_at);
-      object->set("updated", row->updated);
-      object->set("bytes", row->bytes);
-      object->set("lines", row->lines);
-      object->set("sha256", row->sha256);
-      object->set("output", row->output);
-      object->set("words", row->words);
-      std::ostringstream text;
-      object->stringify(text);
-      say(text.str());
-    } else if (row->state != "done" && row->state != "compressed") {
-      say(row->state + " " + row->path + ": attempt " + std::to_string(row->attempts) + " at " + When(row->updated) +
-          (row->state == "retry" ? ", next at " + When(row->next_at) : "") +
-          (row->words.empty() ? "" : ": " + OneLine(row->words)));
-    }
-  }
-  if (!json) {
-    std::string line;
-    for (const auto& [state, count] : counts) line += (line.empty() ? "" : ", ") + std::to_string(count) + " " + state;
-    say(line.empty() ? "no segments yet" : line);
-  }
-  return 0;
-}
-
-int ShowWhy(const fs::path& path, const fs::path& segment, os::Clock& clock, const Say& say, const Say& complain) {
-  auto fd = os::Open(segment, O_RDONLY | O_NONBLOCK | O_NOCTTY);
-  if (!fd) {
-    complain("processlogs: " + fd.error().Text());
-    return 1;
-  }
-  struct stat status {};
-  if (::fstat(fd.value().get(), &status) != 0) return 1;
-  for (const fs::path& place : MeetingPlacesNear(segment)) {
-    auto view = Look(place, 2s);
-    if (!view) {
-      if (view.error().kind != ErrorKind::kNotFound) say(view.error().Text());
-      continue;
-    }
-    for (const LeaseView& lease : view.value().writers) {
-      if (lease.inode != status.st_ino || lease.device != status.st_dev) continue;
-      say("lease: " + Describe(lease.writer) + ", started by process " + std::to_string(lease.parent) + ", since " +
-          When(lease.since) + (lease.draining ? ", drains the rest of its input" : ""));
-    }
-  }
-  for (const Holder& holder : HoldersOf(status.st_dev, status.st_ino)) {
-    say(std::string(holder.writes ? "writes: " : "reads: ") + "process " + std::to_string(holder.pid) + " (" +
-        holder.program + "), running since " + When(holder.since));
-  }
-  ::signal(SIGIO, SIG_IGN);
-  const Seal seal = TrySeal(segment, fd.value(), 0s, clock, false);
-  if (!seal.sealed) {
-    say("not sealed: " + seal.reason);
-  } else {
-    say(seal.certain ? "sealed: no process can write to it" : "no writer was observed; that is not certain here");
-  }
-  if (path.empty()) return 0;
-  auto ledger = Ledger::Open(path, Ledger::Mode::kReadOnly);
-  if (!ledger && ledger.error().kind == ErrorKind::kNotFound) {
-    say("never processed: there is no ledger yet");
-    return 0;
-  }
-  if (!ledger) return LedgerError(ledger.error(), complain);
-  auto record = ledger.value()->Find(IdentityOf(fd.value().get()));
-  if (!record && record.error().kind != ErrorKind::kNotFound) return LedgerError(record.error(), complain);
-  if (!record) {
-    say("never processed");
-    return 0;
-  }
-  const Record& row = record.value();
-  say("ledger: " + row.state + ", attempt " + std::to_string(row.attempts) + " at " + When(row.updated) +
-      (row.state == "retry" ? ", next at " + When(row.next_at) : ""));
-  if (!row.words.empty()) say("last words: " + row.words);
-  return 0;
-}
-
-int Retry(const fs::path& path, const std::vector<std::string>& segments, const Say& say, const Say& complain) {
-  auto ledger = Ledger::Open(path, Ledger::Mode::kReadOnly);
-  if (ledger) ledger = Ledger::Open(path, Ledger::Mode::kCreate);
-  if (!ledger) return LedgerError(ledger.error(), complain);
-  int out = 0;
-  for (const std::string& segment : segments) {
-    auto fd = os::Open(segment, O_RDONLY | O_NONBLOCK | O_NOCTTY);
-    if (!fd) {
-      complain("processlogs: " + fd.error().Text());
-      out = 1;
-      continue;
-    }
-    auto record = ledger.value()->Find(IdentityOf(fd.value().get()));
-    if (!record && record.error().kind != ErrorKind::kNotFound) return LedgerError(record.error(), complain);
-    if (!record || (record.value().state != "quarantined" && record.value().state != "retry")) {
-      complain("processlogs: " + segment + ": neither quarantined nor waiting for a retry");
-      out = 1;
-      continue;
-    }
-    Record row = std::move(record).value();
-    row.state = "retry";
-    row.attempts = 0;
-    row.next_at = 0;
-    if (auto saved = ledger.value()->Put(row); !saved) return LedgerError(saved.error(), complain);
-    say("will be tried again: " + segment);
-  }
-  return out;
 }
 
 }  // namespace rotatelogs

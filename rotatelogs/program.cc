@@ -159,13 +159,15 @@ class Program {
     // More would be slower (pages leave the processor's caches before we come to them), and a user's share is limited.
     ::fcntl(0, F_SETPIPE_SZ, 256 << 10);
     const int capacity = ::fcntl(0, F_GETPIPE_SZ);
-    pacing_ = Pacing(capacity > 0 ? static_cast<size_t>(capacity) : 0);
+    // Not a pipe, or --strict: as it comes.
+    pacing_ = Pacing(capacity > 0 && !settings_.strict ? static_cast<size_t>(capacity) : 0);
     int ends[2];
     if (::pipe2(ends, O_CLOEXEC) != 0) return false;
     ::close(ends[1]);
     g_end = ends[0];
     ::signal(SIGCHLD, SIG_DFL);
     ::signal(SIGXFSZ, SIG_IGN);
+    ::signal(SIGALRM, SIG_IGN);  // a stray one must not end us
     struct sigaction action {};
     action.sa_sigaction = OnEnd;
     action.sa_flags = SA_SIGINFO;
@@ -249,7 +251,7 @@ class Program {
     if (writer_.Joined() && !writer_.Input().Waiting().empty()) {
       // Verbatim; but where others append to the same file, a newline keeps their next line whole.
       if (auto opened = writer_.Open(); !opened) return Fail(opened.error());
-      if (writer_.Shared()) writer_.Input().Append("\n");
+      if (writer_.Shared() && !settings_.strict) writer_.Input().Append("\n");
       if (auto put = writer_.Put(writer_.Input().Waiting()); !put) return Fail(put.error());
     }
     writer_.Close();

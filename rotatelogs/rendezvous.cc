@@ -184,6 +184,9 @@ Result<std::unique_ptr<Rendezvous>> Rendezvous::Join(const MeetingPlace& place) 
   }
   auto self = os::Identify(::getpid());
   if (!self) return self.error();
+  out->since_ = ::time(nullptr);
+  out->parent_ = ::getppid();
+  if (auto server = os::ProgramName(out->parent_)) out->server_ = std::move(server).value();
   // A process can hold several targets only if it is a test; the suffix keeps their leases apart.
   for (int attempt = 0;; ++attempt) {
     out->lease_name_ = LeaseName(self.value().pid, self.value().start_time);
@@ -314,7 +317,11 @@ void Rendezvous::UpdateLease(const std::string& segment, uint64_t device, uint64
     // The file is named after the process that joined; a child that drains its pipe writes another pid into it.
     if (!lease_name_.starts_with(LeaseName(self.value().pid, self.value().start_time))) text += "draining=1\n";
   }
-  text += "parent=" + std::to_string(::getppid()) + "\nsince=" + std::to_string(::time(nullptr)) +
+  if (dropped_lines_ > 0) {
+    text +=
+        "dropped_lines=" + std::to_string(dropped_lines_) + "\ndropped_bytes=" + std::to_string(dropped_bytes_) + "\n";
+  }
+  text += "parent=" + std::to_string(parent_) + "\nserver=" + server_ + "\nsince=" + std::to_string(since_) +
           "\ndevice=" + std::to_string(device) + "\ninode=" + std::to_string(inode) + "\nsegment=" + segment + "\n";
   // For people and for processlogs, which reads it under the lock. Logging does not depend on it: a full disk is no
   // error.
@@ -419,7 +426,10 @@ Result<RendezvousView> Look(const std::filesystem::path& rendezvous, std::chrono
     LeaseView view;
     view.writer = {static_cast<pid_t>(Number(text, "pid")), Number(text, "start"), Value(text, "boot")};
     view.parent = static_cast<pid_t>(Number(text, "parent"));
+    view.server = Value(text, "server");
     view.draining = Value(text, "draining") == "1";
+    view.dropped_lines = Number(text, "dropped_lines");
+    view.dropped_bytes = Number(text, "dropped_bytes");
     view.since = static_cast<int64_t>(Number(text, "since"));
     view.segment = Value(text, "segment");
     view.device = Number(text, "device");

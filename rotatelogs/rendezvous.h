@@ -87,6 +87,8 @@ class Rendezvous {
   void CountWriters();  ///< looks at all leases and removes those of the dead
   /// Writes pid and segment into our lease. @param segment  empty: we hold no file at the moment
   void UpdateLease(const std::string& segment, uint64_t device, uint64_t inode);
+  /// What our next UpdateLease() says about lines that --on-full=drop has discarded.
+  void SetDropped(uint64_t lines, uint64_t bytes) { dropped_lines_ = lines, dropped_bytes_ = bytes; }
   void Leave();                                 ///< removes our lease
   std::vector<std::string> SpoolNames() const;  ///< of all writers, living or not; also without the lock
 
@@ -108,6 +110,11 @@ class Rendezvous {
   Shared* shared_ = nullptr;
   bool alone_ = false;
   bool local_ = true;
+  int64_t since_ = 0;   ///< Unix time of Join()
+  pid_t parent_ = 0;    ///< at Join(): a child that drains our pipe outlives it
+  std::string server_;  ///< its program
+  uint64_t dropped_lines_ = 0;
+  uint64_t dropped_bytes_ = 0;
 };
 
 /// Whether a writer was killed and left bytes that nobody has taken over yet. Makes nothing. Blocks at most a second.
@@ -116,9 +123,12 @@ bool HasOrphans(const MeetingPlace& place);
 /// What a process that does not log sees of a rendezvous: for sealing and for `status`.
 struct LeaseView {
   os::ProcessId writer;
-  pid_t parent = 0;
+  pid_t parent = 0;    ///< the process that started the writer; it may have ended
+  std::string server;  ///< its program; empty: not known
   bool draining = false;
-  int64_t since = 0;  ///< Unix time
+  int64_t since = 0;  ///< Unix time at which it joined
+  uint64_t dropped_lines = 0;
+  uint64_t dropped_bytes = 0;
   std::string segment;
   uint64_t device = 0;
   uint64_t inode = 0;

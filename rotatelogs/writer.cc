@@ -35,11 +35,24 @@ std::string Strerror(int sys) {
   return std::strerror(sys);
 }
 
+Error OpenError(const std::string& path, int sys) {
+  const std::string why = sys == EAGAIN ? "nobody reads this FIFO" : Strerror(sys);
+  return {ErrorKind::kIo, sys, "Could not open log file '" + path + "' (" + why + ")"};
+}
+
+bool IsFull(int sys) {
+  return sys == ENOSPC || sys == EDQUOT;
+}
+
 }  // namespace
 
 os::Fd OpenAppend(const std::string& path, int flags) {
   for (;;) {
-    os::Fd fd(::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | flags, 0666));
+    os::Fd fd(::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | O_NONBLOCK | flags, 0666));
+    if (fd.valid()) ::fcntl(fd.get(), F_SETFL, O_APPEND);
+    struct stat status {};
+    if (!fd.valid() && errno == ENXIO && ::stat(path.c_str(), &status) == 0)
+      errno = S_ISFIFO(status.st_mode) ? EAGAIN : ENXIO;
     if (fd.valid() || errno != EINTR) return fd;
   }
 }
@@ -61,7 +74,8 @@ Writer::Writer(const Settings& settings, os::Clock& clock, InputId input, Say sa
       say_(std::move(say)),
       stopped_(std::move(stopped)),
       place_(MeetingPlaceOf(settings.file)),
-      input_(input) {}
+      input_(input),
+      dropped_(clock, say_) {}
 
 Writer::~Writer() = default;
 
@@ -102,7 +116,7 @@ Status Writer::Meet() {
     std::string shown = place_.directory;
     if (shown.size() > 1) shown.pop_back();
     if (auto made = os::MakeDirectories(shown); !made) {
-      return Error{made.error().kind, 0,
+      return Error{made.error().kind, made.error().sys,
                    "Could not create directory '" + shown + "' (" + Strerror(made.error().sys) + ")"};
     }
   }
@@ -118,7 +132,14 @@ Status Writer::Meet() {
     }
     const Error& error = joined.error();
     if (error.kind == ErrorKind::kInvalid && error.sys == 0) return Error{error.kind, 0, "rotatelogs: " + error.what};
-    const bool full = error.sys == ENOSPC || error.sys == EDQUOT;
+    const bool full = IsFull(error.sys);
+    if (full && Drops(error.sys)) {
+      // Input must have a place to go to, if only to be dropped. OpenOrFail() tries to meet the others again.
+      unmet_ = true;
+      meeting_ = Rendezvous::Alone();
+      if (!meeting_) return Error{ErrorKind::kIo, ENOMEM, "rotatelogs: no memory"};
+      return MakeSpool();
+    }
     if (!full && error.kind != ErrorKind::kBusy) {
       if (error.kind != ErrorKind::kNotFound) {
         say_("rotatelogs: " + error.Text() + ": going on without other writers");
@@ -140,16 +161,35 @@ Status Writer::Join() {
 }
 
 Status Writer::Open() {
+  auto opened = OpenOrFail();
+  if (!opened && Drops(opened.error().sys)) return kDone;
+  return opened;
+}
+
+Status Writer::OpenOrFail() {
   if (file_.valid()) return kDone;
-  if (auto joined = Join(); !joined) return joined;
   for (;;) {
-    auto opened = TryOpen();
-    if (opened || !parked_) return opened;
-    // We had a file and let go of it: from then on a failure is no reason to end.
+    auto opened = unmet_ ? MeetAgain() : Join();
+    if (opened) opened = TryOpen();
+    if (opened || Drops(opened.error().sys)) return opened;
+    // We had a file and let go of it: from then on a failure is no reason to end. Neither is what may pass.
+    const int sys = opened.error().sys;
+    if (!parked_ && !IsFull(sys) && sys != EAGAIN) return opened;
     if (last_complaint_ != opened.error().what) say_(opened.error().what + ": waiting");
     last_complaint_ = opened.error().what;
     if (!Wait(500ms)) return opened;
   }
+}
+
+/// When the disk was too full to meet the others. An error: it still is.
+Status Writer::MeetAgain() {
+  auto joined = Rendezvous::Join(place_);
+  if (!joined && IsFull(joined.error().sys)) return joined.error();
+  unmet_ = false;
+  if (!joined) return kDone;
+  meeting_ = std::move(joined).value();
+  renew_spool_ = true;
+  return kDone;
 }
 
 Status Writer::TryOpen() {
@@ -178,7 +218,10 @@ Status Writer::OpenLocked() {
   } else if (settings_.ring > 0) {
     segment_.ring_index = current && current->ring_index < settings_.ring ? current->ring_index : NewestOfRing();
   }
-  if (settings_.verbose) say_(std::string("File rotation needed, reason: ") + std::string(ReasonText(reason)));
+  // With -f Apache opens the first file without having asked.
+  if (settings_.verbose && (parked_ || !settings_.open_first)) {
+    say_(std::string("File rotation needed, reason: ") + std::string(ReasonText(reason)));
+  }
   auto opened = reason == Reason::kNone ? FollowLocked() : RotateLocked(reason, alone);
   if (opened) parked_ = false;
   if (opened) WriteOrphans();
@@ -215,8 +258,9 @@ Status Writer::FollowLocked() {
     fd = OpenAppend(path, O_CREAT);
     const int sys = errno;
     if (!fd.valid() || ::fstat(fd.get(), &status) != 0) {
-      const std::string text = "Could not open log file '" + path + "' (" + Strerror(sys) + ")";
-      if (!file_.valid()) return Error{ErrorKind::kIo, sys, text};
+      const Error error = OpenError(path, sys);
+      const std::string& text = error.what;
+      if (!file_.valid()) return error;
       if (last_complaint_ != text) say_(text + ": going on with " + FullPath(segment_.path));
       last_complaint_ = text;
       blocked_until_ = clock_.SteadyNow() + kRetryRotation;
@@ -267,7 +311,7 @@ Status Writer::RotateLocked(Reason reason, bool alone) {
     const std::string parent = name.substr(0, name.rfind('/'));
     if (settings_.verbose) say_("Creating directory tree " + parent);
     if (auto made = os::MakeDirectories(parent); !made && first) {
-      return Error{made.error().kind, 0,
+      return Error{made.error().kind, made.error().sys,
                    "Could not create directory '" + parent + "' (" + Strerror(made.error().sys) + ")"};
     }
   }
@@ -287,7 +331,7 @@ Status Writer::RotateLocked(Reason reason, bool alone) {
     } else {
       fd = OpenAppend(name, O_CREAT | O_EXCL);
     }
-  } else if (reason == Reason::kSize) {
+  } else if (reason == Reason::kSize && !settings_.strict) {
     // The name of a size rotation has a resolution of a second or worse: never go back to a file that is full.
     std::string candidate = name;
     for (int attempt = 0; attempt < 1000000; ++attempt) {
@@ -306,14 +350,16 @@ Status Writer::RotateLocked(Reason reason, bool alone) {
   struct stat status {};
   const int sys = errno;
   if (!fd.valid() || ::fstat(fd.get(), &status) != 0) {
-    const std::string text = "Could not open log file '" + name + "' (" + Strerror(sys) + ")";
-    if (!file_.valid()) return Error{ErrorKind::kIo, sys, text};
+    const Error error = OpenError(name, sys);
+    const std::string& text = error.what;
+    if (!file_.valid()) return error;
     if (last_complaint_ != text) say_(text + ": going on with " + FullPath(segment_.path));
     last_complaint_ = text;
     blocked_until_ = clock_.SteadyNow() + kRetryRotation;
     return kDone;
   }
-  if (first && S_ISREG(status.st_mode) && status.st_size > 0 && EndsInMidLine(name, status.st_size)) {
+  if (first && !settings_.strict && S_ISREG(status.st_mode) && status.st_size > 0 &&
+      EndsInMidLine(name, status.st_size)) {
     // What a crash, or an input without final newline, left there is not to swallow our first line.
     if (::write(fd.get(), "\n", 1) == 1) ++status.st_size;
   }
@@ -336,6 +382,9 @@ Status Writer::RotateLocked(Reason reason, bool alone) {
   os::Fd old = std::move(file_);
   const std::string old_path = FullPath(segment_.path);
   Adopt(std::move(fd), next);
+  if (first && settings_.strict && !settings_.link.empty()) {
+    if (auto linked = MakeLink(name); !linked) return linked;
+  }
   RunHooks(next);
   if (old.valid() && settings_.verbose) say_("Closing file " + old_path);
   return kDone;
@@ -343,7 +392,9 @@ Status Writer::RotateLocked(Reason reason, bool alone) {
 
 void Writer::RunHooks(const Segment& segment) {
   const std::string path = FullPath(segment.path);
-  if (!settings_.link.empty() && CanonicalPath(settings_.link) != path) MakeLink(path);
+  if (!settings_.link.empty() && CanonicalPath(settings_.link) != path) {
+    if (auto linked = MakeLink(path); !linked) say_(linked.error().what);
+  }
   if (!settings_.program.empty()) {
     if (settings_.verbose) say_("Calling post-rotate program: " + settings_.program);
     os::SpawnOptions options;
@@ -370,7 +421,7 @@ void Writer::Reap() {
 }
 
 /// The link changes from the old to the new file in one step: there is no moment without it.
-bool Writer::MakeLink(const std::string& path) {
+Status Writer::MakeLink(const std::string& path) {
   if (settings_.verbose) say_("Linking " + path + " to " + settings_.link);
   const std::string temporary = settings_.link + "." + std::to_string(::getpid()) + ".tmp";
   ::unlink(temporary.c_str());
@@ -381,8 +432,9 @@ bool Writer::MakeLink(const std::string& path) {
     if (::rename(temporary.c_str(), settings_.link.c_str()) != 0) sys = errno;
     ::unlink(temporary.c_str());  // still there also when both names were one file already
   }
-  if (sys != 0) say_("Error linking file " + path + " to " + settings_.link + " (" + Strerror(sys) + ")");
-  return sys == 0;
+  if (sys == 0) return kDone;
+  if (sys == EISDIR) sys = EEXIST;  // what link(2) says, and so Apache
+  return Error{ErrorKind::kIo, 0, "Error linking file " + path + " to " + settings_.link + " (" + Strerror(sys) + ")"};
 }
 
 /// Looks again under the lock and rotates or follows.
@@ -445,8 +497,27 @@ Status Writer::CheckDue(bool force) {
 
 Status Writer::Put(std::string_view lines) {
   while (!lines.empty()) {
+    if (dropped_.InLine()) {  // the rest of a line whose beginning is in no file
+      const size_t end = lines.find('\n');
+      const size_t size = end == std::string_view::npos ? lines.size() : end + 1;
+      dropped_.Count(lines.substr(0, size));
+      lines.remove_prefix(size);
+      spool_->DoneUpTo(lines.data());
+      continue;
+    }
+    if (!dropped_.MayTry() || !FinishTorn()) {
+      dropped_.Count(lines);
+      NoteDropped();
+      spool_->DoneUpTo(lines.data() + lines.size());
+      return kDone;
+    }
     if (!file_.valid()) {
-      if (auto opened = Open(); !opened) return opened;
+      if (auto opened = OpenOrFail(); !opened) {
+        if (!Drops(opened.error().sys)) return opened;
+        Shed(lines, 0, opened.error().sys);
+        spool_->DoneUpTo(lines.data() + lines.size());
+        return kDone;
+      }
     }
     if (mid_line_) {  // the rest of a line whose beginning is in this file already
       const size_t end = lines.find('\n');
@@ -474,7 +545,9 @@ Status Writer::Put(std::string_view lines) {
       if (used > settings_.max_bytes) {
         if (!Blocked()) {
           if (auto checked = CheckDue(false); !checked) return checked;
-          if (!Blocked()) continue;
+          // Apache's way is to come back to the file that is full: then it takes what there is.
+          const bool same = settings_.strict && meeting_->Bytes(epoch_) > settings_.max_bytes;
+          if (!Blocked() && !same) continue;
         }
       } else {
         size = Fitting(settings_.max_bytes, used, lines);
@@ -493,13 +566,16 @@ Status Writer::Put(std::string_view lines) {
 Status Writer::WriteFully(std::string_view data) {
   const struct TurnEnds {
     Writer& writer;
-    ~TurnEnds() { writer.EndTurn(); }
+    ~TurnEnds() {
+      if (writer.torn_.empty()) writer.EndTurn();  // nobody else should write behind half a line
+    }
   } turn_ends{*this};
   size_t done = 0;
   bool announced = false;
   off_t end_of_ours = -1;  // after a short write: where it ended
   auto pause = 20ms;
   bool complained = false;
+  size_t moved = 0;  // start + 1 of the line that was moved to a new file last
   while (done < data.size()) {
     if (!announced) Announce(*spool_, data.substr(done), Locked::kNo);
     announced = true;
@@ -524,15 +600,27 @@ Status Writer::WriteFully(std::string_view data) {
     }
     const int sys = n == 0 ? ENOSPC : errno;
     if (sys == EINTR) continue;
-    if (sys == EFBIG) {  // a limit on file size: a new file helps, between lines
-      if (done == 0 || data[done - 1] == '\n') {
-        spool_->DoneUpTo(data.data() + done);
+    if (sys == EFBIG && !settings_.truncate) {
+      // A limit on file size: a new file helps. The limit falls into a line: that one is written there again, whole.
+      const size_t newline = done == 0 ? std::string_view::npos : data.rfind('\n', done - 1);
+      const size_t begin = newline == std::string_view::npos ? 0 : newline + 1;
+      const uint64_t before = epoch_;
+      if (begin + 1 > moved) {  // once for a line: one that is longer than the limit fits nowhere
+        spool_->DoneUpTo(data.data() + begin);
         announced = false;
         EndTurn();
-        const uint64_t before = epoch_;
         if (auto checked = CheckDue(true); !checked) return checked;
-        if (epoch_ != before) continue;
       }
+      if (epoch_ != before) {
+        moved = begin + 1;
+        done = begin;
+        end_of_ours = -1;
+        continue;
+      }
+    }
+    if (Drops(sys)) {
+      Shed(data, done, sys);
+      return kDone;
     }
     if (!complained) {
       complained = true;
@@ -555,6 +643,11 @@ Status Writer::WriteFully(std::string_view data) {
   }
   KillPoint("written");
   if (complained) say_("rotatelogs: writing to " + FullPath(segment_.path) + " again");
+  line_open_ = !data.empty() && data.back() != '\n';
+  if (dropped_.active()) {
+    dropped_.Ended();
+    NoteDropped();
+  }
   return kDone;
 }
 
@@ -565,6 +658,11 @@ void Writer::CloseFile() {
 
 Status Writer::Idle() {
   Reap();
+  if (dropped_.active()) {
+    if (dropped_.MayTry() && !torn_.empty() && FinishTorn()) dropped_.Ended();
+    NoteDropped();
+    return kDone;
+  }
   if (!meeting_ && settings_.create_empty && settings_.seconds > 0) return Open();
   if (!meeting_ || mid_line_) return kDone;
   if (!file_.valid()) return kDone;
@@ -587,7 +685,7 @@ Status Writer::Idle() {
 int Writer::IdleTimeout() const {
   if (!meeting_) return -1;
   if (!file_.valid()) return -1;
-  int64_t wait = Shared() ? 1000 : rests_wait_ ? 10000 : 60000;
+  int64_t wait = Shared() || dropped_.active() ? 1000 : rests_wait_ ? 10000 : 60000;
   if (settings_.seconds > 0 && (settings_.create_empty || (!settings_.truncate && settings_.ring == 0))) {
     const int64_t left = (segment_.interval_end - GetNow().adjusted) * 1000;
     // Up to a second late: the clock is read in whole seconds. With -c, early wake-ups would only cost time.
@@ -603,6 +701,11 @@ void Writer::Forked() {
 }
 
 void Writer::Close() {
+  if (!FinishTorn()) {
+    dropped_.Count(std::string_view(torn_).substr(torn_done_));
+    EndTurn();
+  }
+  dropped_.Ended();
   if (!meeting_) return;
   const bool locked = meeting_->Lock(kLockPatience);
   file_.Reset();

@@ -9,6 +9,7 @@
 #include "os/clock.h"
 #include "os/error.h"
 #include "os/fd.h"
+#include "rotatelogs/dropped.h"
 #include "rotatelogs/policy.h"
 #include "rotatelogs/rendezvous.h"
 #include "rotatelogs/spool.h"
@@ -28,7 +29,9 @@ namespace rotatelogs {
 ///          none has come after 10 s it is written with a newline.
 /// Turns    one writer of a target writes at a time, by a word in shared memory: so a torn line is the last of its
 ///          file until somebody completes it. A writer that keeps its turn for a second (it was stopped) is passed by.
-/// Full     a disk that is full (or any other failing write) is waited for, with back-off: Put() blocks.
+/// Full     a disk that is full (or any other failing write) is waited for, with back-off: Put() blocks. With
+///          OnFull::kDrop a full disk, a spent quota, a file size limit and a failing medium discard whole lines
+///          instead. A line that was cut by a short write is finished later, never cut back: the file may have grown.
 /// Lazy     nothing is created before the first Open() or Put().
 /// Threads  one owner.
 class Writer {
@@ -50,7 +53,8 @@ class Writer {
   /// Where input is to be read into, once joined. Lines for Put() must lie in it. Valid until the next call.
   Spool& Input();
 
-  /// Meets the other writers and opens the current segment (-f); no effect when one is open.
+  /// Meets the other writers and opens the current segment (-f); no effect when one is open. A full disk is waited for,
+  /// or with OnFull::kDrop left to the first Put().
   /// An error is final: its `what` is the line to print before the program ends with status 2.
   os::Status Open();
 
@@ -85,8 +89,11 @@ class Writer {
     int64_t shown_offset;  ///< what %z shows
   };
   Now GetNow() const;
+  bool Drops(int sys) const;
   std::string Zone() const;
   os::Status Meet();
+  os::Status OpenOrFail();
+  os::Status MeetAgain();
   os::Status TryOpen();
   os::Status OpenLocked();
   int64_t NewestOfRing() const;
@@ -96,8 +103,11 @@ class Writer {
   void Adopt(os::Fd fd, const Segment& segment);
   void RunHooks(const Segment& segment);
   void Reap();
-  bool MakeLink(const std::string& path);
+  os::Status MakeLink(const std::string& path);
   os::Status WriteFully(std::string_view data);
+  void Shed(std::string_view data, size_t done, int sys);
+  bool FinishTorn();
+  void NoteDropped();
 
   // takeover.cc
   enum class Locked { kNo, kYes };  ///< whether the caller holds the lock of the rendezvous
@@ -145,13 +155,21 @@ class Writer {
   bool continuing_ = false;
   bool mid_line_ = false;
   bool parked_ = false;
+  Dropped dropped_;
+  std::string torn_;  ///< OnFull::kDrop: a line of which only the first `torn_done_` bytes are in our file
+  size_t torn_done_ = 0;
+  int64_t torn_end_ = -1;   ///< size of the file after them; -1: cannot be said
+  bool unmet_ = false;      ///< OnFull::kDrop: `meeting_` is a stand-in
+  bool line_open_ = false;  ///< the last byte we wrote was no newline
+  os::Clock::Steady note_again_{};
 };
 
 /// Sealed files have lost their write permission (processlogs): never append to one, root could.
 bool IsSealed(const std::string& path);
 /// The last byte of a file of `size` bytes is no newline.
 bool EndsInMidLine(const std::string& path, int64_t size);
-/// Opens for appending; retries EINTR. errno is left for the caller.
+/// Opens for appending; retries EINTR. errno is left for the caller: EAGAIN is a FIFO that nobody reads, which must not
+/// be waited for under the lock.
 os::Fd OpenAppend(const std::string& path, int flags);
 
 }  // namespace rotatelogs

@@ -61,5 +61,31 @@ TEST(Names, AVeryLongTargetStillFitsIntoANameOfItsOwn) {
   EXPECT_NE(one, two);
 }
 
+TEST(SegmentPatterns, MatchWhatTheConversionsMake) {
+  EXPECT_EQ(PatternsOf("log").name, "log");
+  EXPECT_TRUE(PatternsOf("log").exact);
+  EXPECT_EQ(PatternsOf("log").with_tail, "log.[0-9]*");
+  EXPECT_EQ(PatternsOf("l.%H%%").name, "l.[0-9][0-9]%");
+  EXPECT_FALSE(PatternsOf("l.%H").exact);
+  EXPECT_TRUE(PatternsOf("100%%").exact);
+  EXPECT_EQ(PatternsOf("%a/x").name, "[A-Z][a-z][a-z]/x");
+  EXPECT_EQ(PatternsOf("%Z%-H").name, "**");
+  EXPECT_EQ(PatternsOf("a%Q%").name, "a%Q%") << "no conversions: strftime(3) leaves them";
+  EXPECT_EQ(PatternsOf("[a]*?").name, "\\[a\\]\\*\\?");
+}
+
+TEST(SegmentPatterns, OnlyNumbersMayFollowTheName) {
+  for (const char* good : {"", ".1", ".1795269039", ".1795269039.2"}) EXPECT_TRUE(IsSegmentSuffix(good)) << good;
+  for (const char* bad : {".", "x", ".1x", ".1.gz", ".1.2.3", "1", "..1", ".1."}) {
+    EXPECT_FALSE(IsSegmentSuffix(bad)) << bad;
+  }
+}
+
+TEST(MeetingPlaces, NameTheirTarget) {
+  EXPECT_EQ(TargetOfMeetingPlace(MeetingPlaceOf("/var/log/access").name), "access");
+  EXPECT_EQ(TargetOfMeetingPlace(MeetingPlaceOf("/var/%Y/access").name), "%Y/access");
+  EXPECT_EQ(TargetOfMeetingPlace(".bashrc"), "");
+}
+
 }  // namespace
 }  // namespace rotatelogs

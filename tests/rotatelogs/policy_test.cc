@@ -7,7 +7,7 @@
 namespace rotatelogs {
 namespace {
 
-std::variant<Settings, Refusal> Parse(const std::vector<std::string>& words) {
+std::variant<Settings, StatusRequest, Refusal> Parse(const std::vector<std::string>& words) {
   std::vector<std::string> arguments = {"/usr/bin/rotatelogs"};
   arguments.insert(arguments.end(), words.begin(), words.end());
   return ParseCommandLine(arguments);
@@ -42,6 +42,44 @@ TEST(CommandLine, SizesAre64BitsWideAndMBMeansM) {
   EXPECT_EQ(Accepted({"log", "5G"}).max_bytes, uint64_t{5} << 30);
   EXPECT_EQ(Accepted({"log", "5MB"}).max_bytes, 5U << 20);
   EXPECT_EQ(RefusedWith({"log", "99999999999999999999G"}), "Invalid rotation size parameter");
+}
+
+TEST(CommandLine, WithStrictNumbersHave32BitsAndTheLastLetterCounts) {
+  EXPECT_EQ(Accepted({"--strict", "log", "5MB"}).max_bytes, 5U);
+  EXPECT_EQ(Accepted({"--strict", "log", "5G"}).max_bytes, 1U << 30);
+  EXPECT_EQ(Accepted({"--strict", "log", "-5M"}).max_bytes, 4289724416U);
+  EXPECT_EQ(RefusedWith({"--strict", "log", "4G"}), "Invalid rotation size parameter");
+  EXPECT_EQ(Accepted({"--strict", "log", "99999999999"}).seconds, 1215752191);
+  EXPECT_EQ(Accepted({"--strict", "log", "60", "99999999"}).utc_offset, 1705032644);
+  EXPECT_EQ(Accepted({"log", "5MK"}).max_bytes, 5U << 10) << "the first letter in the order B, K, M, G is the one";
+}
+
+TEST(CommandLine, OurWordsComeFirstAndAreApachesEndOfOptionsBehindAnyOther) {
+  EXPECT_TRUE(Accepted({"--strict", "-v", "log", "60"}).strict);
+  EXPECT_EQ(Accepted({"--on-full=drop", "log", "60"}).on_full, OnFull::kDrop);
+  EXPECT_EQ(Accepted({"--strict", "--on-full=drop", "--on-full=block", "log", "60"}).on_full, OnFull::kBlock);
+  EXPECT_EQ(Accepted({"log", "60"}).on_full, OnFull::kBlock);
+  const Settings behind = Accepted({"-v", "--strict", "log", "60"});
+  EXPECT_FALSE(behind.strict);
+  EXPECT_EQ(behind.file, "log");
+  EXPECT_FALSE(Accepted({"--", "--strict", "60"}).strict);
+  EXPECT_EQ(Accepted({"--strictly", "log", "60"}).file, "log");
+  EXPECT_EQ(RefusedWith({"--on-full", "log", "60"}), "rotatelogs: --on-full: write --on-full=block or --on-full=drop");
+}
+
+TEST(CommandLine, StatusTakesOneTargetAndNothingElse) {
+  const auto asked = [](const std::vector<std::string>& words) {
+    auto parsed = Parse(words);
+    auto* request = std::get_if<StatusRequest>(&parsed);
+    return request ? request->target + (request->json ? " json" : "") : "(no request)";
+  };
+  EXPECT_EQ(asked({"--status", "a//./log"}), "a/log");
+  EXPECT_EQ(asked({"--status", "--json", "log"}), "log json");
+  EXPECT_EQ(asked({"--status", "log", "--json"}), "log json");
+  EXPECT_EQ(asked({"-v", "--status", "log"}), "(no request)");
+  EXPECT_EQ(RefusedWith({"--status", "log", "60"}),
+            "rotatelogs: --status: 60 is too much: write --status [--json] <logfile>");
+  EXPECT_EQ(RefusedWith({"--strict", "--status", "log"}), "rotatelogs: --status stands alone: --strict is for logging");
 }
 
 TEST(CommandLine, ABareNumberIsATimeInSecondsReadAsAtoiReadsIt) {
