@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::string_view kSuffix = ".rotate";
 constexpr std::string_view kLeasePrefix = "writer.";
+constexpr std::string_view kSpoolPrefix = "spool.";
 
 bool AllDigits(std::string_view text) {
   return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
@@ -213,6 +214,14 @@ std::string LeaseName(int64_t pid, uint64_t start_time) {
 
 bool IsLeaseName(std::string_view name) {
   return name.starts_with(kLeasePrefix);
+}
+
+std::string SpoolName(std::string_view lease_name) {
+  return std::string(kSpoolPrefix) + std::string(lease_name.substr(kLeasePrefix.size()));
+}
+
+bool IsSpoolName(std::string_view name) {
+  return name.starts_with(kSpoolPrefix);
 }
 
 }  // namespace rotatelogs

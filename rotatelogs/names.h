@@ -62,4 +62,8 @@ bool IsSegmentSuffix(std::string_view tail);
 std::string LeaseName(int64_t pid, uint64_t start_time);
 bool IsLeaseName(std::string_view name);
 
+/// The spool that belongs to a lease: "spool." and the same rest.
+std::string SpoolName(std::string_view lease_name);
+bool IsSpoolName(std::string_view name);
+
 }  // namespace rotatelogs

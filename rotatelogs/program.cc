@@ -4,6 +4,8 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,8 +13,9 @@
 #include <cstring>
 #include <string>
 #include <string_view>
-#include <vector>
 
+#include "rotatelogs/kill_point.h"
+#include "rotatelogs/pacing.h"
 #include "rotatelogs/writer.h"
 
 namespace rotatelogs {
@@ -21,9 +24,6 @@ using namespace std::chrono_literals;
 using os::Error;
 
 namespace {
-
-constexpr size_t kReadBytes = size_t{256}
-                              << 10;  // more would not fit into the processor's caches on its way through us
 
 volatile sig_atomic_t g_stop = 0;    // somebody other than our parent wants us to end
 volatile sig_atomic_t g_forked = 0;  // we are the child that drains the pipe
@@ -64,49 +64,103 @@ enum class InputState { kData, kEnd, kFailed };
 class Program {
  public:
   Program(const Settings& settings, os::Clock& clock)
-      : settings_(settings), clock_(clock), writer_(settings, clock, SayToStderr, [] { return g_stop != 0; }) {}
+      : settings_(settings),
+        clock_(clock),
+        writer_(settings, clock, ReadIdentity(), SayToStderr, [] { return g_stop != 0; }) {}
 
   int Run() {
     if (!Prepare()) return 3;
     if (settings_.open_first) {
       if (auto opened = writer_.Open(); !opened) return Fail(opened.error());
     }
+    writer_.TakeOver();
+    if (writer_.Joined() && !writer_.Input().Waiting().empty()) {
+      if (const int status = Take(0); status != 0) return status;
+    }
+    auto last_read = clock_.SteadyNow();
+    std::chrono::nanoseconds waited{};
+    bool ready = false;
     for (;;) {
-      switch (WaitForInput()) {
-        case InputState::kFailed:
-          return 2;
-        case InputState::kEnd:
-        case InputState::kData:
-          break;
-      }
-      const ssize_t n = ::read(g_input, buffer_.data() + used_, kReadBytes);
+      const ssize_t n = Read(ready ? 0 : RWF_NOWAIT);
       TellForked();
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0 && errno == EAGAIN) {
-        pollfd entry{g_input, POLLIN, 0};
-        ::poll(&entry, 1, 1000);
+      if (n == kNotNow) {
+        const auto before = clock_.SteadyNow();
+        if (WaitForInput() == InputState::kFailed) return 2;
+        if (auto joined = JoinBeforeData(); !joined) return Fail(joined.error());
+        waited += clock_.SteadyNow() - before;
+        ready = true;
         continue;
       }
-      if (n < 0) return 3;
+      ready = false;
+      if (n < 0) return failed_ ? 2 : 3;
       if (n == 0) return g_stop ? Stop() : Finish();
+      const auto now = clock_.SteadyNow();
       if (const int status = Take(static_cast<size_t>(n)); status != 0) return status;
-      // Little came: wait a moment for more. It waits in the pipe, which outlives us, and a write per line becomes one
-      // write per few milliseconds.
-      if (static_cast<size_t>(n) < small_read_) clock_.Sleep(4ms);
+      const auto pause = pacing_.After(static_cast<size_t>(n), now - last_read, waited);
+      last_read = now;
+      waited = {};
+      if (pause.count() > 0) clock_.Sleep(pause);
     }
   }
 
  private:
+  static constexpr ssize_t kNotNow = -2;
+
+  /// Who reads from the same pipe continues our lines; from the same file it would read them again.
+  static InputId ReadIdentity() {
+    struct stat status {};
+    if (::fstat(0, &status) != 0 || !(S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode))) return {};
+    return {status.st_dev, status.st_ino};
+  }
+
+  /// Reads what is there into the writer's spool. @param flags  RWF_NOWAIT where the kernel has it for pipes (6.4), 0
+  /// @return the count, 0 at the end, -1 an error, kNotNow: nothing is there yet, or it is not known whether
+  ssize_t Read(int flags) {
+    if (!writer_.Joined() && flags != 0) return kNotNow;
+    if (!writer_.Joined()) return ReadFirst();
+    if (flags != 0 && !can_ask_) return kNotNow;
+    char* room = writer_.Input().Room();
+    iovec target{room, Spool::kReadBytes};
+    const ssize_t n = flags != 0 ? ::preadv2(g_input, &target, 1, -1, flags) : ::read(g_input, room, Spool::kReadBytes);
+    const int sys = errno;
+    KillPoint("read");
+    writer_.Input().Filled(n > 0 ? static_cast<size_t>(n) : 0);
+    if (n >= 0) return n;
+    if (flags != 0 && sys != EAGAIN && sys != EINTR) can_ask_ = false;
+    if (flags != 0 || sys == EINTR) return kNotNow;
+    if (sys != EAGAIN) return -1;
+    pollfd entry{g_input, POLLIN, 0};
+    ::poll(&entry, 1, 1000);
+    return kNotNow;
+  }
+
+  /// The input cannot tell beforehand whether it has data: only the first byte decides that files are made.
+  ssize_t ReadFirst() {
+    char byte = 0;
+    const ssize_t n = ::read(g_input, &byte, 1);
+    if (n < 0 && (errno == EINTR || errno == EAGAIN)) return kNotNow;
+    if (n <= 0) return n;
+    if (auto joined = writer_.Join(); !joined) return Fail(joined.error()), -1;
+    *writer_.Input().Room() = byte;
+    writer_.Input().Filled(1);
+    return 1;
+  }
+
+  /// Joins the other writers when there is a first byte to read, and puts what a predecessor left for us.
+  os::Status JoinBeforeData() {
+    int pending = 0;
+    if (writer_.Joined() || ::ioctl(g_input, FIONREAD, &pending) != 0 || pending <= 0) return os::kDone;
+    return writer_.Join();
+  }
+
   bool Prepare() {
-    buffer_.resize(2 * kMaxLineBytes);
     g_input = ::fcntl(0, F_DUPFD_CLOEXEC, 3);
     if (g_input < 0) return false;
-    ::fcntl(0, F_SETPIPE_SZ, 1 << 20);
+    // More would be slower (pages leave the processor's caches before we come to them), and a user's share is limited.
+    ::fcntl(0, F_SETPIPE_SZ, 256 << 10);
     const int capacity = ::fcntl(0, F_GETPIPE_SZ);
-    if (capacity > 0 && !settings_.strict)
-      small_read_ = std::min<size_t>(16384, static_cast<size_t>(capacity) / 4);
-    else
-      small_read_ = 0;  // a file or a socket: nothing is gained; --strict: as it comes
+    // Not a pipe, or --strict: as it comes.
+    pacing_ = Pacing(capacity > 0 && !settings_.strict ? static_cast<size_t>(capacity) : 0);
     int ends[2];
     if (::pipe2(ends, O_CLOEXEC) != 0) return false;
     ::close(ends[1]);
@@ -123,6 +177,7 @@ class Program {
   }
 
   int Fail(const Error& error) {
+    failed_ = true;
     SayToStderr(error.what);
     writer_.Close();
     return 2;
@@ -153,28 +208,27 @@ class Program {
     writer_.Forked();
   }
 
-  /// Puts the whole lines of the buffer, now `count` bytes longer, and keeps the rest.
+  /// Puts the whole lines that wait, of which the last `count` bytes are new, and keeps the rest.
   int Take(size_t count) {
-    const char* fresh = buffer_.data() + used_;
-    used_ += count;
-    const void* newline = ::memrchr(fresh, '\n', count);
-    size_t whole = newline ? static_cast<size_t>(static_cast<const char*>(newline) - buffer_.data()) + 1 : 0;
-    if (whole == 0 && used_ >= kMaxLineBytes) {
-      whole = used_;
+    const std::string_view waiting = writer_.Input().Waiting();
+    const size_t known = had_rest_ ? waiting.size() - count : 0;
+    const size_t newline = waiting.substr(known).rfind('\n');
+    size_t whole = newline == std::string_view::npos ? 0 : known + newline + 1;
+    if (whole == 0 && waiting.size() >= kMaxLineBytes) {
+      whole = waiting.size();
       SayToStderr("rotatelogs: a line of more than " + std::to_string(kMaxLineBytes) +
                   " bytes was written in pieces (" + std::to_string(++split_) + " so far)");
     }
+    had_rest_ = true;
     opened_ = opened_ || whole > 0;
     if (whole > 0) {
-      if (auto put = writer_.Put({buffer_.data(), whole}); !put) return Fail(put.error());
+      if (auto put = writer_.Put(waiting.substr(0, whole)); !put) return Fail(put.error());
     }
-    if (settings_.echo && !Echo({buffer_.data() + used_ - count, count})) {
+    if (settings_.echo && !Echo(waiting.substr(waiting.size() - count))) {
       SayToStderr("Unable to write to stdout");
       writer_.Close();
       return 4;
     }
-    std::memmove(buffer_.data(), buffer_.data() + whole, used_ - whole);
-    used_ -= whole;
     return 0;
   }
 
@@ -194,13 +248,11 @@ class Program {
   }
 
   int Finish() {
-    if (used_ > 0) {
+    if (writer_.Joined() && !writer_.Input().Waiting().empty()) {
       // Verbatim; but where others append to the same file, a newline keeps their next line whole.
-      std::string tail(buffer_.data(), used_);
-      used_ = 0;
       if (auto opened = writer_.Open(); !opened) return Fail(opened.error());
-      if (writer_.Shared() && !settings_.strict) tail += '\n';
-      if (auto put = writer_.Put(tail); !put) return Fail(put.error());
+      if (writer_.Shared() && !settings_.strict) writer_.Input().Append("\n");
+      if (auto put = writer_.Put(writer_.Input().Waiting()); !put) return Fail(put.error());
     }
     writer_.Close();
     return 0;
@@ -210,12 +262,16 @@ class Program {
   int Stop() {
     int pending = 0;
     if (::ioctl(0, FIONREAD, &pending) != 0) pending = 0;
-    while (pending > 0 || used_ > 0) {
+    if (pending > 0) {
+      if (auto joined = writer_.Join(); !joined) return Fail(joined.error());
+    }
+    while (writer_.Joined() && (pending > 0 || !writer_.Input().Waiting().empty())) {
       pollfd entry{0, POLLIN, 0};
       if (::poll(&entry, 1, 100) <= 0 || !(entry.revents & POLLIN)) break;
       // Past `pending` only to reach the end of a line.
-      const size_t limit = pending > 0 ? std::min<size_t>(static_cast<size_t>(pending), kMaxLineBytes) : 1;
-      const ssize_t n = ::read(0, buffer_.data() + used_, limit);
+      const size_t limit = pending > 0 ? std::min<size_t>(static_cast<size_t>(pending), Spool::kReadBytes) : 1;
+      const ssize_t n = ::read(0, writer_.Input().Room(), limit);
+      writer_.Input().Filled(n > 0 ? static_cast<size_t>(n) : 0);
       if (n <= 0) break;
       pending -= static_cast<int>(n);
       if (const int status = Take(static_cast<size_t>(n)); status != 0) return status;
@@ -226,10 +282,11 @@ class Program {
   const Settings& settings_;
   os::Clock& clock_;
   Writer writer_;
-  std::vector<char> buffer_;
-  size_t used_ = 0;
-  size_t small_read_ = 0;
+  Pacing pacing_;
   uint64_t split_ = 0;
+  bool can_ask_ = true;    ///< whether reads can be told not to wait
+  bool failed_ = false;    ///< the reason has been said
+  bool had_rest_ = false;  ///< what waited before the last read has been searched for a newline
   bool told_ = false;
   bool opened_ = false;
 };

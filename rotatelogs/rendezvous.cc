@@ -9,11 +9,13 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <ctime>
 
 #include "os/file.h"
+#include "rotatelogs/spool.h"
 
 namespace rotatelogs {
 
@@ -126,6 +128,9 @@ struct Rendezvous::Shared {
   std::atomic<uint64_t> hooks_done;
   std::atomic<uint64_t> bytes[kCounters];  // by epoch: a writer that lags behind does not count into the new segment
   Slot slots[2];
+  // Added later, and at the end: an older release does not see it, and its state grows when we open it.
+  std::atomic<uint32_t> last_id;
+  std::atomic<uint64_t> turn;
 };
 
 Result<std::unique_ptr<Rendezvous>> Rendezvous::Join(const MeetingPlace& place) {
@@ -233,6 +238,20 @@ uint32_t Rendezvous::Writers() const {
   return shared_->writers.load(std::memory_order_relaxed);
 }
 
+uint32_t Rendezvous::NewId() {
+  for (;;) {
+    if (const uint32_t id = shared_->last_id.fetch_add(1) + 1; id != 0) return id;
+  }
+}
+
+uint64_t Rendezvous::Turn() const {
+  return shared_->turn.load(std::memory_order_relaxed);
+}
+
+bool Rendezvous::PassTurn(uint64_t from, uint64_t to) {
+  return shared_->turn.compare_exchange_strong(from, to, std::memory_order_acq_rel);
+}
+
 bool Rendezvous::Lock(std::chrono::milliseconds patience) {
   return alone_ || LockWithin(lock_.get(), LOCK_EX, patience);
 }
@@ -318,6 +337,17 @@ void Rendezvous::Leave() {
   if (writers > 1) shared_->writers.store(writers - 1, std::memory_order_relaxed);
 }
 
+std::vector<std::string> Rendezvous::SpoolNames() const {
+  std::vector<std::string> out;
+  if (alone_) return out;
+  auto names = os::ListDirectory("/proc/self/fd/" + std::to_string(directory_.get()));
+  if (!names) return out;
+  for (std::string& name : names.value()) {
+    if (IsSpoolName(name)) out.push_back(std::move(name));
+  }
+  return out;
+}
+
 bool Rendezvous::Gone() const {
   if (alone_) return false;
   struct stat status {};
@@ -339,6 +369,21 @@ struct Header {
   Slot slots[2];
 };
 }  // namespace
+
+bool HasOrphans(const MeetingPlace& place) {
+  const std::string path = place.Path();
+  os::Fd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!directory.valid()) return false;
+  auto names = os::ListDirectory(path);
+  if (!names || std::none_of(names.value().begin(), names.value().end(), IsSpoolName)) return false;
+  // Under the lock: who takes a spool over must not find it locked by us.
+  auto lock = OpenAt(directory, "lock", O_RDONLY, path);
+  if (!lock || !LockWithin(lock.value().get(), LOCK_SH, std::chrono::seconds(1))) return false;
+  for (const std::string& name : names.value()) {
+    if (IsSpoolName(name) && Spool::IsOrphan(directory, name)) return true;
+  }
+  return false;
+}
 
 Result<RendezvousView> Look(const std::filesystem::path& rendezvous, std::chrono::milliseconds patience) {
   struct stat status {};

@@ -36,6 +36,7 @@ struct Segment {
 ///                    moves the epoch, so a writer that is killed at any instruction leaves the old or the new state.
 ///          `writer.<pid>.<start>`  one lease per writer, flock()ed while it (or a child that drains its pipe) lives.
 ///                    Lock free = the writer is gone; pid, start time and boot id inside are for people.
+///          `spool.<pid>.<start>`   what that writer has read and not yet written (Spool).
 /// Crash    the kernel frees the locks; leases of the dead are removed by the next writer that joins or rotates.
 /// Fork     locks and mapping are shared with a forked child. Everything is O_CLOEXEC.
 /// Owner    directory 0700. One that belongs to another user is refused: its owner could make us write anywhere.
@@ -66,6 +67,14 @@ class Rendezvous {
   /// How many writers were seen at the last count; 1: only this one.
   uint32_t Writers() const;
 
+  /// A number for a writer of this target that no other has; never 0.
+  uint32_t NewId();
+
+  /// Whose turn it is to write: 0 nobody's, else what TakeTurn() put there. A load from memory.
+  uint64_t Turn() const;
+  /// Puts `to` there if it is `from`. @return false: it was something else
+  bool PassTurn(uint64_t from, uint64_t to);
+
   /// Takes the lock. Blocks at most `patience` (a stopped process may hold it). False: not obtained.
   bool Lock(std::chrono::milliseconds patience);
   void Unlock();
@@ -80,7 +89,12 @@ class Rendezvous {
   void UpdateLease(const std::string& segment, uint64_t device, uint64_t inode);
   /// What our next UpdateLease() says about lines that --on-full=drop has discarded.
   void SetDropped(uint64_t lines, uint64_t bytes) { dropped_lines_ = lines, dropped_bytes_ = bytes; }
-  void Leave();  ///< removes our lease
+  void Leave();                                 ///< removes our lease
+  std::vector<std::string> SpoolNames() const;  ///< of all writers, living or not; also without the lock
+
+  const os::Fd& Directory() const { return directory_; }  ///< not valid with Alone()
+  /// What our spool is to be called.
+  std::string OwnSpoolName() const { return SpoolName(lease_name_); }
 
   bool Gone() const;   ///< somebody removed the directory: writers that start now would not meet us
   bool Local() const;  ///< false: a network or user-space file system, where nothing can be promised
@@ -102,6 +116,9 @@ class Rendezvous {
   uint64_t dropped_lines_ = 0;
   uint64_t dropped_bytes_ = 0;
 };
+
+/// Whether a writer was killed and left bytes that nobody has taken over yet. Makes nothing. Blocks at most a second.
+bool HasOrphans(const MeetingPlace& place);
 
 /// What a process that does not log sees of a rendezvous: for sealing and for `status`.
 struct LeaseView {

@@ -53,9 +53,7 @@ bool Writer::FinishTorn() {
         ::fstat(file_.get(), &status) == 0 && S_ISREG(status.st_mode) && torn_end_ >= 0 && status.st_size > torn_end_;
     if (grown && torn_done_ > 0) {
       // A stranger's line stands behind our piece: begin again, on a line of its own.
-      const os::Fd reader(::open(("/proc/self/fd/" + std::to_string(file_.get())).c_str(), O_RDONLY | O_CLOEXEC));
-      char last = '\n';
-      const bool open = ::pread(reader.get(), &last, 1, status.st_size - 1) == 1 && last != '\n';
+      const bool open = EndsInMidLine("/proc/self/fd/" + std::to_string(file_.get()), status.st_size);
       if (open && torn_[0] != '\n') torn_.insert(0, "\n");
       torn_done_ = 0;
     }
@@ -70,6 +68,7 @@ bool Writer::FinishTorn() {
     torn_end_ = ::lseek(file_.get(), 0, SEEK_CUR);
     if (torn_done_ == torn_.size()) break;
   }
+  if (!torn_.empty()) EndTurn();
   torn_.clear();
   return true;
 }

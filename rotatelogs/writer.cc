@@ -15,6 +15,7 @@
 
 #include "os/file.h"
 #include "os/process.h"
+#include "rotatelogs/kill_point.h"
 
 namespace rotatelogs {
 
@@ -28,22 +29,10 @@ namespace {
 
 constexpr auto kLockPatience = 2s;
 constexpr auto kRetryRotation = 1s;
+constexpr auto kLookAround = 10s;  // for writers that were killed, for a rendezvous that was removed
 
 std::string Strerror(int sys) {
   return std::strerror(sys);
-}
-
-/// Opens for appending; retries EINTR. errno is left for the caller: EAGAIN is a FIFO that nobody reads, which must not
-/// be waited for under the lock.
-os::Fd OpenAppend(const std::string& path, int flags) {
-  for (;;) {
-    os::Fd fd(::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | O_NONBLOCK | flags, 0666));
-    if (fd.valid()) ::fcntl(fd.get(), F_SETFL, O_APPEND);
-    struct stat status {};
-    if (!fd.valid() && errno == ENXIO && ::stat(path.c_str(), &status) == 0)
-      errno = S_ISFIFO(status.st_mode) ? EAGAIN : ENXIO;
-    if (fd.valid() || errno != EINTR) return fd;
-  }
 }
 
 Error OpenError(const std::string& path, int sys) {
@@ -55,7 +44,19 @@ bool IsFull(int sys) {
   return sys == ENOSPC || sys == EDQUOT;
 }
 
-/// Sealed files have lost their write permission (processlogs): never append to one, root could.
+}  // namespace
+
+os::Fd OpenAppend(const std::string& path, int flags) {
+  for (;;) {
+    os::Fd fd(::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | O_NONBLOCK | flags, 0666));
+    if (fd.valid()) ::fcntl(fd.get(), F_SETFL, O_APPEND);
+    struct stat status {};
+    if (!fd.valid() && errno == ENXIO && ::stat(path.c_str(), &status) == 0)
+      errno = S_ISFIFO(status.st_mode) ? EAGAIN : ENXIO;
+    if (fd.valid() || errno != EINTR) return fd;
+  }
+}
+
 bool IsSealed(const std::string& path) {
   struct stat status {};
   return ::stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode) && (status.st_mode & 0222) == 0;
@@ -67,25 +68,32 @@ bool EndsInMidLine(const std::string& path, int64_t size) {
   return fd.valid() && ::pread(fd.get(), &last, 1, size - 1) == 1 && last != '\n';
 }
 
-}  // namespace
-
-Writer::Writer(const Settings& settings, os::Clock& clock, Say say, Stopped stopped)
+Writer::Writer(const Settings& settings, os::Clock& clock, InputId input, Say say, Stopped stopped)
     : settings_(settings),
       clock_(clock),
       say_(std::move(say)),
       stopped_(std::move(stopped)),
       place_(MeetingPlaceOf(settings.file)),
+      input_(input),
       dropped_(clock, say_) {}
 
 Writer::~Writer() = default;
 
 Writer::Now Writer::GetNow() const {
   const time_t now = std::chrono::system_clock::to_time_t(clock_.WallNow());
-  // Apache's names: %z knows only -l, %Z is the zone of the process even where the time is not.
-  if (!settings_.local_time) return {now + settings_.utc_offset, settings_.utc_offset, 0, (::tzset(), ::tzname[0])};
+  // Apache's names: %z knows only -l.
+  if (!settings_.local_time) return {now + settings_.utc_offset, settings_.utc_offset, 0};
   tm fields{};
   ::localtime_r(&now, &fields);  // asked each time: the offset changes with daylight saving
-  return {now + fields.tm_gmtoff, fields.tm_gmtoff, fields.tm_gmtoff, fields.tm_zone};
+  return {now + fields.tm_gmtoff, fields.tm_gmtoff, fields.tm_gmtoff};
+}
+
+/// %Z is the zone of the process even where the time is not.
+std::string Writer::Zone() const {
+  if (!settings_.local_time) return (::tzset(), ::tzname[0]);
+  const time_t now = std::chrono::system_clock::to_time_t(clock_.WallNow());
+  tm fields{};
+  return ::localtime_r(&now, &fields)->tm_zone;
 }
 
 bool Writer::Wait(std::chrono::milliseconds span) {
@@ -120,19 +128,25 @@ Status Writer::Meet() {
       if (!meeting_->Local()) {
         say_("rotatelogs: " + place_.Path() + " is not on a local file system: several writers cannot be promised");
       }
-      return kDone;
+      return MakeSpool();
     }
     const Error& error = joined.error();
     if (error.kind == ErrorKind::kInvalid && error.sys == 0) return Error{error.kind, 0, "rotatelogs: " + error.what};
     const bool full = IsFull(error.sys);
-    if (full && Drops(error.sys)) return Error{error.kind, error.sys, "rotatelogs: " + error.Text()};
+    if (full && Drops(error.sys)) {
+      // Input must have a place to go to, if only to be dropped. OpenOrFail() tries to meet the others again.
+      unmet_ = true;
+      meeting_ = Rendezvous::Alone();
+      if (!meeting_) return Error{ErrorKind::kIo, ENOMEM, "rotatelogs: no memory"};
+      return MakeSpool();
+    }
     if (!full && error.kind != ErrorKind::kBusy) {
       if (error.kind != ErrorKind::kNotFound) {
         say_("rotatelogs: " + error.Text() + ": going on without other writers");
       }
       meeting_ = Rendezvous::Alone();
       if (!meeting_) return Error{ErrorKind::kIo, ENOMEM, "rotatelogs: no memory"};
-      return kDone;
+      return MakeSpool();
     }
     if (last_complaint_.empty()) {
       last_complaint_ = error.Text();
@@ -140,6 +154,10 @@ Status Writer::Meet() {
     }
     if (!Wait(pause)) return Error{error.kind, 0, "rotatelogs: stopped while waiting to " + error.Text()};
   }
+}
+
+Status Writer::Join() {
+  return meeting_ ? Status(kDone) : Meet();
 }
 
 Status Writer::Open() {
@@ -151,7 +169,7 @@ Status Writer::Open() {
 Status Writer::OpenOrFail() {
   if (file_.valid()) return kDone;
   for (;;) {
-    auto opened = meeting_ ? os::Status(kDone) : Meet();
+    auto opened = unmet_ ? MeetAgain() : Join();
     if (opened) opened = TryOpen();
     if (opened || Drops(opened.error().sys)) return opened;
     // We had a file and let go of it: from then on a failure is no reason to end. Neither is what may pass.
@@ -161,6 +179,17 @@ Status Writer::OpenOrFail() {
     last_complaint_ = opened.error().what;
     if (!Wait(500ms)) return opened;
   }
+}
+
+/// When the disk was too full to meet the others. An error: it still is.
+Status Writer::MeetAgain() {
+  auto joined = Rendezvous::Join(place_);
+  if (!joined && IsFull(joined.error().sys)) return joined.error();
+  unmet_ = false;
+  if (!joined) return kDone;
+  meeting_ = std::move(joined).value();
+  renew_spool_ = true;
+  return kDone;
 }
 
 Status Writer::TryOpen() {
@@ -176,7 +205,9 @@ Status Writer::TryOpen() {
 
 Status Writer::OpenLocked() {
   meeting_->CountWriters();
-  const bool alone = meeting_->Writers() <= 1;
+  ResolveOrphans();
+  // Who goes on for a writer that was killed is no new beginning: nothing is emptied.
+  const bool alone = meeting_->Writers() <= 1 && !continued_;
   const auto current = meeting_->Current();
   const bool join = current && (parked_ || !alone);
   Reason reason = Reason::kNew;
@@ -193,6 +224,8 @@ Status Writer::OpenLocked() {
   }
   auto opened = reason == Reason::kNone ? FollowLocked() : RotateLocked(reason, alone);
   if (opened) parked_ = false;
+  if (opened) WriteOrphans();
+  orphans_.clear();
   return opened;
 }
 
@@ -272,7 +305,7 @@ Status Writer::RotateLocked(Reason reason, bool alone) {
   next.interval_end = interval.end;
   next.ring_index = segment_.ring_index;
   if (!first && settings_.ring > 0) next.ring_index = (next.ring_index + 1) % settings_.ring;
-  std::string name = SegmentName(settings_, interval.start, now.shown_offset, now.zone, next.ring_index);
+  std::string name = SegmentName(settings_, interval.start, now.shown_offset, Zone(), next.ring_index);
 
   if (settings_.make_directories && name.rfind('/') != std::string::npos) {
     const std::string parent = name.substr(0, name.rfind('/'));
@@ -311,7 +344,7 @@ Status Writer::RotateLocked(Reason reason, bool alone) {
     if (!first && IsVariantOf(before, name))
       name = before;  // time is over but the name is not: stay with the last of them
     while (!fixed && IsSealed(name))
-      name = UniqueName(SegmentName(settings_, interval.start, now.shown_offset, now.zone, 0), name);
+      name = UniqueName(SegmentName(settings_, interval.start, now.shown_offset, Zone(), 0), name);
     fd = OpenAppend(name, O_CREAT);
   }
   struct stat status {};
@@ -408,6 +441,9 @@ Status Writer::MakeLink(const std::string& path) {
 Status Writer::CheckDue(bool force) {
   if (Blocked() && !force) return kDone;
   if (!meeting_->Lock(kLockPatience)) {
+    const std::string text = "rotatelogs: " + place_.Path() + "/lock is held by a process that does not let go";
+    if (last_complaint_ != text) say_(text + ": going on with " + FullPath(segment_.path));
+    last_complaint_ = text;
     blocked_until_ = clock_.SteadyNow() + kRetryRotation;
     return kDone;
   }
@@ -426,11 +462,15 @@ Status Writer::CheckDue(bool force) {
     }
     meeting_ = std::move(joined).value();
     epoch_ = 0;
+    renew_spool_ = true;
     if (!meeting_->Lock(kLockPatience)) return kDone;
     out = meeting_->Current() ? FollowLocked() : RotateLocked(Reason::kForced, false);
     meeting_->Unlock();
     return out;
   }
+  if (LookDue()) meeting_->CountWriters();
+  look_at_ = clock_.SteadyNow() + kLookAround;
+  ResolveOrphans();
   if (meeting_->Epoch() != epoch_) {
     out = FollowLocked();
   } else {
@@ -449,6 +489,8 @@ Status Writer::CheckDue(bool force) {
       out = RotateLocked(reason, false);
     }
   }
+  if (out) WriteOrphans();
+  orphans_.clear();
   meeting_->Unlock();
   return out;
 }
@@ -460,17 +502,20 @@ Status Writer::Put(std::string_view lines) {
       const size_t size = end == std::string_view::npos ? lines.size() : end + 1;
       dropped_.Count(lines.substr(0, size));
       lines.remove_prefix(size);
+      spool_->DoneUpTo(lines.data());
       continue;
     }
     if (!dropped_.MayTry() || !FinishTorn()) {
       dropped_.Count(lines);
       NoteDropped();
+      spool_->DoneUpTo(lines.data() + lines.size());
       return kDone;
     }
     if (!file_.valid()) {
       if (auto opened = OpenOrFail(); !opened) {
         if (!Drops(opened.error().sys)) return opened;
         Shed(lines, 0, opened.error().sys);
+        spool_->DoneUpTo(lines.data() + lines.size());
         return kDone;
       }
     }
@@ -480,11 +525,15 @@ Status Writer::Put(std::string_view lines) {
       mid_line_ = end == std::string_view::npos;
       const uint64_t before = meeting_->Bytes(epoch_);
       meeting_->SetBytes(epoch_, before + size);
-      if (auto written = WriteFully(lines.substr(0, size)); !written) return written;
+      continuing_ = true;
+      auto written = WriteFully(lines.substr(0, size));
+      continuing_ = false;
+      if (!written) return written;
       lines.remove_prefix(size);
+      spool_->DoneUpTo(lines.data());
       continue;
     }
-    if (meeting_->Epoch() != epoch_ && !Blocked()) {
+    if ((meeting_->Epoch() != epoch_ || LookDue()) && !Blocked()) {
       if (auto checked = CheckDue(false); !checked) return checked;
     }
     if (settings_.seconds > 0 && GetNow().adjusted >= segment_.interval_end && !Blocked()) {
@@ -509,29 +558,41 @@ Status Writer::Put(std::string_view lines) {
     mid_line_ = chunk.back() != '\n';
     if (auto written = WriteFully(chunk); !written) return written;
     lines.remove_prefix(size);
+    spool_->DoneUpTo(lines.data());
   }
   return kDone;
 }
 
 Status Writer::WriteFully(std::string_view data) {
+  const struct TurnEnds {
+    Writer& writer;
+    ~TurnEnds() {
+      if (writer.torn_.empty()) writer.EndTurn();  // nobody else should write behind half a line
+    }
+  } turn_ends{*this};
   size_t done = 0;
+  bool announced = false;
   off_t end_of_ours = -1;  // after a short write: where it ended
   auto pause = 20ms;
   bool complained = false;
   size_t moved = 0;  // start + 1 of the line that was moved to a new file last
   while (done < data.size()) {
+    if (!announced) Announce(*spool_, data.substr(done), Locked::kNo);
+    announced = true;
     if (end_of_ours >= 0 && data[done - 1] != '\n') {
       // A line of ours is cut. If somebody has appended since, its rest would land behind a stranger's line: begin
       // again.
       struct stat status {};
       if (::fstat(file_.get(), &status) == 0 && S_ISREG(status.st_mode) && status.st_size != end_of_ours &&
-          ::write(file_.get(), "\n", 1) == 1) {
+          (!EndsInMidLine(FullPath(segment_.path), status.st_size) || ::write(file_.get(), "\n", 1) == 1)) {
         const size_t newline = data.rfind('\n', done - 1);
         done = newline == std::string_view::npos ? 0 : newline + 1;
         end_of_ours = -1;
       }
     }
-    const ssize_t n = ::write(file_.get(), data.data() + done, data.size() - done);
+    KillPoint("announced");
+    const ssize_t n = ::write(file_.get(), data.data() + done, KillLength("torn", data.size() - done));
+    KillPoint("torn");
     if (n > 0) {
       done += static_cast<size_t>(n);
       if (done < data.size()) end_of_ours = ::lseek(file_.get(), 0, SEEK_CUR);
@@ -545,6 +606,9 @@ Status Writer::WriteFully(std::string_view data) {
       const size_t begin = newline == std::string_view::npos ? 0 : newline + 1;
       const uint64_t before = epoch_;
       if (begin + 1 > moved) {  // once for a line: one that is longer than the limit fits nowhere
+        spool_->DoneUpTo(data.data() + begin);
+        announced = false;
+        EndTurn();
         if (auto checked = CheckDue(true); !checked) return checked;
       }
       if (epoch_ != before) {
@@ -563,13 +627,21 @@ Status Writer::WriteFully(std::string_view data) {
       say_("rotatelogs: cannot write to " + FullPath(segment_.path) + " (" + Strerror(sys) +
            "): waiting, nothing is lost");
     }
+    if (done == 0 || data[done - 1] == '\n') {  // within a line of ours nobody else may write
+      spool_->DoneUpTo(data.data() + done);
+      announced = false;
+      EndTurn();
+    }
     if (!Wait(pause)) {
-      return Error{ErrorKind::kIo, sys,
-                   "rotatelogs: stopped while " + FullPath(segment_.path) +
-                       " could not be written: " + std::to_string(data.size() - done) + " bytes lost"};
+      return Error{
+          ErrorKind::kIo, sys,
+          "rotatelogs: stopped while " + FullPath(segment_.path) +
+              " could not be written: " + std::to_string(data.size() - done) +
+              (spool_->name().empty() ? " bytes lost" : " bytes wait in " + place_.Path() + " for the next writer")};
     }
     pause = std::min<std::chrono::milliseconds>(pause * 2, 1s);
   }
+  KillPoint("written");
   if (complained) say_("rotatelogs: writing to " + FullPath(segment_.path) + " again");
   line_open_ = !data.empty() && data.back() != '\n';
   if (dropped_.active()) {
@@ -594,7 +666,7 @@ Status Writer::Idle() {
   if (!meeting_ && settings_.create_empty && settings_.seconds > 0) return Open();
   if (!meeting_ || mid_line_) return kDone;
   if (!file_.valid()) return kDone;
-  if (meeting_->Epoch() != epoch_) return CheckDue(false);
+  if (meeting_->Epoch() != epoch_ || ((Shared() || rests_wait_) && LookDue())) return CheckDue(false);
   if (settings_.seconds == 0 || GetNow().adjusted < segment_.interval_end) return kDone;
   if (settings_.create_empty) return CheckDue(false);
   if (settings_.truncate || settings_.ring > 0) return kDone;
@@ -613,7 +685,7 @@ Status Writer::Idle() {
 int Writer::IdleTimeout() const {
   if (!meeting_) return -1;
   if (!file_.valid()) return -1;
-  int64_t wait = Shared() || dropped_.active() ? 1000 : 60000;
+  int64_t wait = Shared() || dropped_.active() ? 1000 : rests_wait_ ? 10000 : 60000;
   if (settings_.seconds > 0 && (settings_.create_empty || (!settings_.truncate && settings_.ring == 0))) {
     const int64_t left = (segment_.interval_end - GetNow().adjusted) * 1000;
     // Up to a second late: the clock is read in whole seconds. With -c, early wake-ups would only cost time.
@@ -629,11 +701,15 @@ void Writer::Forked() {
 }
 
 void Writer::Close() {
-  if (!FinishTorn()) dropped_.Count(std::string_view(torn_).substr(torn_done_));
+  if (!FinishTorn()) {
+    dropped_.Count(std::string_view(torn_).substr(torn_done_));
+    EndTurn();
+  }
   dropped_.Ended();
   if (!meeting_) return;
   const bool locked = meeting_->Lock(kLockPatience);
   file_.Reset();
+  if (spool_->Waiting().empty()) spool_->Remove(meeting_->Directory());
   meeting_->Leave();
   if (locked) meeting_->Unlock();
 }

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "os/clock.h"
 #include "os/error.h"
@@ -11,16 +12,23 @@
 #include "rotatelogs/dropped.h"
 #include "rotatelogs/policy.h"
 #include "rotatelogs/rendezvous.h"
+#include "rotatelogs/spool.h"
 
 namespace rotatelogs {
 
 /// Puts lines into the current segment of a target and rotates it, together with all other writers of that target.
 ///
 /// Promise  a line handed to Put() is appended whole, by one write(2), to exactly one file, after all earlier lines of
-/// this
-///          writer; a rotation never falls into a line. Nothing that was written is truncated, except by -t, by -T and
-///          by the ring, where that is what they are for; and a writer that starts never empties a file that another
-///          fills.
+///          this writer; a rotation never falls into a line. Nothing that was written is truncated, except by -t, by -T
+///          and by the ring, where that is what they are for; and a writer that starts never empties a file that
+///          another fills.
+/// Kill     what was read waits in the spool (Input()) until it is in a file. The next writer that looks (a successor
+/// on
+///          the same pipe, or any other of the target) finds out how far a killed one came, completes a line that is
+///          torn, and writes the whole lines that are missing, once. An unfinished line goes to the successor; when
+///          none has come after 10 s it is written with a newline.
+/// Turns    one writer of a target writes at a time, by a word in shared memory: so a torn line is the last of its
+///          file until somebody completes it. A writer that keeps its turn for a second (it was stopped) is passed by.
 /// Full     a disk that is full (or any other failing write) is waited for, with back-off: Put() blocks. With
 ///          OnFull::kDrop a full disk, a spent quota, a file size limit and a failing medium discard whole lines
 ///          instead. A line that was cut by a short write is finished later, never cut back: the file may have grown.
@@ -31,8 +39,19 @@ class Writer {
   using Say = std::function<void(std::string_view line)>;  ///< a line for stderr, without newline
   using Stopped = std::function<bool()>;                   ///< true: give up waiting (somebody wants us to end)
 
-  Writer(const Settings& settings, os::Clock& clock, Say say, Stopped stopped);
+  /// @param input  the pipe that is read; zeros: nobody else can read on where we end
+  Writer(const Settings& settings, os::Clock& clock, InputId input, Say say, Stopped stopped);
   ~Writer();
+
+  /// Meets the other writers and makes the spool, before the first byte is read; no effect later. Errors as Open().
+  os::Status Join();
+  bool Joined() const { return meeting_ != nullptr; }
+
+  /// At start: if writers were killed and nobody has taken over yet, does so. Makes nothing otherwise.
+  void TakeOver();
+
+  /// Where input is to be read into, once joined. Lines for Put() must lie in it. Valid until the next call.
+  Spool& Input();
 
   /// Meets the other writers and opens the current segment (-f); no effect when one is open. A full disk is waited for,
   /// or with OnFull::kDrop left to the first Put().
@@ -41,7 +60,10 @@ class Writer {
 
   /// Writes whole lines. The last one may lack its newline: a piece of a line that is too long, or the end of the
   /// input.
-  /// @return an error only where Open() has one, or when `stopped` ended a wait: the rest of `lines` is lost then
+  /// @param lines  the beginning of Input().Waiting()
+  /// @return an error only where Open() has one, or when `stopped` ended a wait: the rest waits in the spool, if that
+  /// is a
+  ///         file, for the next writer of this target
   os::Status Put(std::string_view lines);
 
   /// To be called while no input arrives: follows the rotations of others; rotates an interval that is over with -c,
@@ -65,12 +87,13 @@ class Writer {
     int64_t adjusted;
     int64_t offset;        ///< of `adjusted` from Unix time, seconds
     int64_t shown_offset;  ///< what %z shows
-    std::string zone;
   };
   Now GetNow() const;
   bool Drops(int sys) const;
+  std::string Zone() const;
   os::Status Meet();
   os::Status OpenOrFail();
+  os::Status MeetAgain();
   os::Status TryOpen();
   os::Status OpenLocked();
   int64_t NewestOfRing() const;
@@ -85,8 +108,23 @@ class Writer {
   void Shed(std::string_view data, size_t done, int sys);
   bool FinishTorn();
   void NoteDropped();
+
+  // takeover.cc
+  enum class Locked { kNo, kYes };  ///< whether the caller holds the lock of the rendezvous
+  os::Status MakeSpool();
+  bool Continue();
+  void Announce(Spool& spool, std::string_view bytes, Locked locked);
+  void TakeTurn(Locked locked);
+  bool FreeTurn(uint64_t holder, Locked locked);
+  void EndTurn();
+  uint64_t NextTurn();
+  void ResolveOrphans();
+  void Resolve(Spool& spool);
+  void WriteOrphans();
+  bool WriteOut(Spool& spool);
   bool Wait(std::chrono::milliseconds span);
   void CloseFile();
+  bool LookDue() const { return clock_.SteadyNow() >= look_at_; }
   std::string FullPath(const std::string& path) const { return place_.directory + path; }
   bool Blocked() const;
 
@@ -101,14 +139,37 @@ class Writer {
   uint64_t epoch_ = 0;
   os::Clock::Steady blocked_until_{};
   std::string last_complaint_;
+  const InputId input_;
+  std::unique_ptr<Spool> spool_;
+  std::vector<std::unique_ptr<Spool>> orphans_;  ///< resolved; only while the lock is held
+  uint32_t id_ = 0;
+  uint32_t turns_ = 0;
+  uint64_t turn_ = 0;          ///< what we put there; 0: it is not ours
+  uint64_t ignored_turn_ = 0;  ///< of a writer that does not end it
+  bool check_end_ = false;     ///< the file may end in a piece of somebody's line
+  bool continued_ = false;     ///< we began with the spool of a predecessor
+  bool renew_spool_ = false;   ///< its directory has gone
+  bool rests_wait_ = false;    ///< an unfinished line of a killed writer waits for its successor
+  os::Clock::Steady look_at_{};
+
+  bool continuing_ = false;
   bool mid_line_ = false;
   bool parked_ = false;
   Dropped dropped_;
   std::string torn_;  ///< OnFull::kDrop: a line of which only the first `torn_done_` bytes are in our file
   size_t torn_done_ = 0;
   int64_t torn_end_ = -1;   ///< size of the file after them; -1: cannot be said
+  bool unmet_ = false;      ///< OnFull::kDrop: `meeting_` is a stand-in
   bool line_open_ = false;  ///< the last byte we wrote was no newline
   os::Clock::Steady note_again_{};
 };
+
+/// Sealed files have lost their write permission (processlogs): never append to one, root could.
+bool IsSealed(const std::string& path);
+/// The last byte of a file of `size` bytes is no newline.
+bool EndsInMidLine(const std::string& path, int64_t size);
+/// Opens for appending; retries EINTR. errno is left for the caller: EAGAIN is a FIFO that nobody reads, which must not
+/// be waited for under the lock.
+os::Fd OpenAppend(const std::string& path, int flags);
 
 }  // namespace rotatelogs

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <thread>
+#include <tuple>
 
 #include "os/file.h"
 
@@ -28,16 +29,16 @@ TempDir::~TempDir() {
   fs::remove_all(path_, ignored);
 }
 
-namespace {
 std::pair<os::Fd, os::Fd> Pipe() {
   int ends[2] = {-1, -1};
   EXPECT_EQ(::pipe2(ends, O_CLOEXEC), 0);
   return {os::Fd(ends[0]), os::Fd(ends[1])};
 }
-}  // namespace
 
 Child Start(const StartOptions& options) {
-  auto [in_read, in_write] = Pipe();
+  os::Fd in_read;
+  os::Fd in_write;
+  if (options.input < 0) std::tie(in_read, in_write) = Pipe();
   auto [out_read, out_write] = Pipe();
   auto [err_read, err_write] = Pipe();
   os::SpawnOptions spawn;
@@ -45,7 +46,7 @@ Child Start(const StartOptions& options) {
   spawn.arguments = options.argv;
   spawn.environment = os::Environment();
   for (const auto& entry : options.environment) spawn.environment.push_back(entry);
-  spawn.descriptors = {{in_read.get(), 0}, {out_write.get(), 1}, {err_write.get(), 2}};
+  spawn.descriptors = {{options.input < 0 ? in_read.get() : options.input, 0}, {out_write.get(), 1}, {err_write.get(), 2}};
   spawn.directory = options.directory;
   spawn.limits = options.limits;
   if (options.nonblocking_input) ::fcntl(in_read.get(), F_SETFL, O_NONBLOCK);

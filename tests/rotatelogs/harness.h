@@ -40,9 +40,13 @@ struct StartOptions {
   std::filesystem::path directory;
   std::vector<std::string> environment;  ///< added to ours
   std::optional<uid_t> uid;
+  int input = -1;                                   ///< its stdin, a loan; -1: a pipe of its own, Child::in
   bool nonblocking_input = false;                   ///< O_NONBLOCK on its end of the pipe
   std::vector<std::pair<int, rlimit>> limits = {};  ///< {RLIMIT_x, value}
 };
+
+/// {read end, write end}, for programs that are started on one pipe one after the other.
+std::pair<os::Fd, os::Fd> Pipe();
 
 Child Start(const StartOptions& options);
 

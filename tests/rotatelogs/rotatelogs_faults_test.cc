@@ -58,7 +58,7 @@ std::string AllLines(const fs::path& directory) {
   return out;
 }
 
-/// A disk of 1 MiB in a mount namespace of this process, which nobody else sees and which goes with it.
+/// A disk of 16 MiB in a mount namespace of this process, which nobody else sees and which goes with it.
 class SmallDisk : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -66,7 +66,7 @@ class SmallDisk : public ::testing::Test {
     fs::create_directory(disk_);
     if (::geteuid() != 0) GTEST_SKIP() << "needs root to mount a small tmpfs";
     if (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
-        ::mount("tmpfs", disk_.c_str(), "tmpfs", 0, "size=1m") != 0) {
+        ::mount("tmpfs", disk_.c_str(), "tmpfs", 0, "size=16m") != 0) {
       GTEST_SKIP() << "cannot mount in a private namespace here: " << std::strerror(errno);
     }
   }
@@ -143,6 +143,65 @@ TEST_F(SmallDisk, WithDropWholeLinesAreDiscardedAndTheirCountIsRight) {
   for (const auto& line : sent) bytes += line.size() + 1;
   EXPECT_EQ(std::stoul(found[2]), bytes - stored.size());
   EXPECT_EQ(Lines(said).size(), 2U) << "said when it begins and when it ends: " << said;
+}
+
+TEST_F(SmallDisk, WithDropSeveralWritersTearNoLineOfEachOtherAndEachCountsItsOwn) {
+  constexpr int kWriters = 3;
+  std::vector<Child> writers;
+  for (int w = 0; w < kWriters; ++w) {
+    writers.push_back(Start({Command({"--on-full=drop", "-v", "-f", "-n", "2", "log", "100M"}), disk_, {}, {}}));
+    harness::ReadUntil(writers.back().err, "Opening file");
+  }
+  Fill(300000);
+  std::set<std::string> sent;
+  const auto send = [&](int w, int from, int to) {
+    std::string text;
+    for (int i = from; i < to; ++i) {
+      const std::string line =
+          "w" + std::to_string(w) + " " + std::to_string(i) + std::string(70 + i % 50, '.') + " end";
+      sent.insert(line);
+      text += line + "\n";
+      if (text.size() > 3000 || i + 1 == to) {
+        Write(writers[static_cast<size_t>(w)].in, text);
+        text.clear();
+      }
+    }
+  };
+  for (int i = 0; i < 4000; i += 100) {
+    for (int w = 0; w < kWriters; ++w) send(w, i, i + 100);
+  }
+  std::vector<std::string> said;
+  for (Child& writer : writers) said.push_back(harness::ReadUntil(writer.err, "lines are dropped"));
+  Free();
+  for (int w = 0; w < kWriters; ++w) {
+    int next = 4000;
+    EXPECT_TRUE(Eventually([&] {
+      send(w, next, next + 1);
+      ++next;
+      return Files(disk_)["log"].find("\nw" + std::to_string(w) + " " + std::to_string(next - 1) + ".") !=
+             std::string::npos;
+    }));
+  }
+  size_t dropped = 0;
+  for (size_t w = 0; w < kWriters; ++w) {
+    writers[w].in.Reset();
+    said[w] += harness::ReadToEnd(writers[w].err);
+    EXPECT_EQ(Wait(writers[w]), 0);
+    std::smatch found;
+    ASSERT_TRUE(std::regex_search(said[w], found, std::regex("rotatelogs: ([0-9]+) lines \\([0-9]+ bytes\\) were")));
+    dropped += std::stoul(found[1]);
+  }
+  std::set<std::string> kept;
+  for (const auto& line : Lines(Files(disk_)["log"])) {
+    if (sent.count(line) == 1) {
+      EXPECT_TRUE(kept.insert(line).second) << "twice: " << line;
+      continue;
+    }
+    // The first piece of a line that was written again because another writer came in between.
+    const auto whole = sent.lower_bound(line);
+    EXPECT_TRUE(whole != sent.end() && whole->starts_with(line)) << "damaged: " << line;
+  }
+  EXPECT_EQ(dropped, sent.size() - kept.size());
 }
 
 TEST_F(SmallDisk, ThatIsFullFromTheStartIsWaitedForOrDropsEverything) {

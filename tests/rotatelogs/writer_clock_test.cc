@@ -25,7 +25,7 @@ struct HourlyLog {
   }
   void Begin() {
     writer = std::make_unique<Writer>(
-        settings, clock, [this](std::string_view line) { said += line; }, [] { return false; });
+        settings, clock, InputId{}, [this](std::string_view line) { said += line; }, [] { return false; });
   }
   void Put(std::string_view line) {
     if (!writer) Begin();
