@@ -103,6 +103,10 @@ void ByMapping(pid_t pid, uint64_t device, uint64_t inode, Holders& found) {
   }
 }
 
+int64_t Nanoseconds(const timespec& time) {
+  return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+}
+
 std::vector<Holder> Scan(const std::function<void(pid_t, Holders&)>& look) {
   auto processes = os::ListDirectory("/proc");
   if (!processes) return {};
@@ -124,29 +128,32 @@ std::vector<Holder> Scan(const std::function<void(pid_t, Holders&)>& look) {
     holder.pid = pid;
     holder.program = program.value();
     // Not the time of its directory in /proc, which is that of the first look at it.
-    holder.since = wall.tv_sec - boot.tv_sec + static_cast<int64_t>(id.value().start_time) / ::sysconf(_SC_CLK_TCK);
+    const int64_t ticks = ::sysconf(_SC_CLK_TCK);
+    const auto started = static_cast<int64_t>(id.value().start_time) * (1'000'000'000 / ticks);
+    holder.since = (Nanoseconds(wall) - Nanoseconds(boot) + started) / 1'000'000'000;
     out.push_back(holder);
   }
   return out;
 }
 
-/// "process 12 (a), process 13 (b)": those that `count`; empty: none.
+/// "process 12 (a), process 13 (b) have", of those that `count`; empty: none.
 std::string Name(const std::vector<Holder>& holders, const std::function<bool(const Holder&)>& count) {
   std::string out;
+  int named = 0;
   for (const Holder& holder : holders) {
     if (!count(holder)) continue;
-    out += (out.empty() ? "process " : ", process ") + std::to_string(holder.pid) + " (" + holder.program + ")";
+    out += (++named > 1 ? ", process " : "process ") + std::to_string(holder.pid) + " (" + holder.program + ")";
   }
-  return out;
+  return out.empty() ? out : out + (named > 1 ? " have" : " has");
 }
 
 /// The kernel knows of a writer; /proc tells its name, if it does.
 std::string SomebodyWrites(uint64_t device, uint64_t inode) {
   const auto holders = HoldersOf(device, inode);
   std::string who = Name(holders, [](const Holder& holder) { return holder.writes; });
-  if (!who.empty()) return who + " has it open for writing";
+  if (!who.empty()) return who + " it open for writing";
   who = Name(holders, [](const Holder& holder) { return holder.maps; });
-  if (!who.empty()) return who + " has it mapped from a descriptor for writing";
+  if (!who.empty()) return who + " it mapped from a descriptor for writing";
   if (::geteuid() != 0) return "a process of another user has it open for writing: root can see which";
   return "a process that /proc does not show has it open for writing: look outside this container (pid namespace)";
 }
@@ -224,7 +231,7 @@ Seal TrySeal(const fs::path& segment, const os::Fd& fd, std::chrono::seconds min
         who = Name(HoldersOf(status.st_dev, status.st_ino), [](const Holder& holder) { return holder.writes; });
       }
       if (!who.empty()) {
-        out.reason = who + " has it open for writing";
+        out.reason = who + " it open for writing";
       } else if (min_age.count() <= 0) {
         out.reason = kernel.why + ": no writer was observed, which is enough with --min-age only";
       } else {

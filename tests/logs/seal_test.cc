@@ -204,7 +204,7 @@ TEST_F(Sealed, ALogOfNginxIsOpenAfterMvNamesEveryProcessAndIsSealedAfterUsr1InSp
   const Outcome why = Why(moved);
   EXPECT_TRUE(Says(why, Writes(nginx.pid(), "nginx"))) << why.All();
   for (const pid_t worker : nginx.Workers()) EXPECT_TRUE(Says(why, Writes(worker, "nginx"))) << why.All();
-  ExpectOpenUntil(moved, "(nginx) has it open for writing", [&] {
+  ExpectOpenUntil(moved, "(nginx) have it open for writing", [&] {
     // Workers open the new file when they hear of it, whatever they are doing.
     ASSERT_NO_FATAL_FAILURE(nginx.Signal(SIGUSR1));
     EXPECT_TRUE(Eventually([&] { return !Says(Why(moved), "writes: "); }));
