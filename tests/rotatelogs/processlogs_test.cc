@@ -216,35 +216,6 @@ TEST_F(Processlogs, TwoRunsAtOnceDoEachSegmentOnce) {
   EXPECT_EQ(Output().size(), names.size());
 }
 
-#ifdef BATON_FAULTS
-class KilledAt : public Processlogs, public ::testing::WithParamInterface<const char*> {};
-
-TEST_P(KilledAt, TheNextRunFinishesWithoutLossOrDoubleOutput) {
-  Segment("a", "1\n2\n");
-  Segment("b", "1\n");
-  const std::string step = GetParam();
-  const auto died = Process({"--compress", "zstd"}, kCount, {"PROCESSLOGS_FAULT=" + step});
-  ASSERT_EQ(died.status, 1000 + SIGKILL) << died.err;
-  for (const auto& [name, content] : Output()) EXPECT_TRUE(content == "2\n" || content == "1\n") << name;
-  const auto next = Process({"--compress", "zstd"}, kCount);
-  EXPECT_EQ(next.status, 0) << next.err;
-  EXPECT_EQ(Output(), (std::map<std::string, std::string>{{"a.out", "2\n"}, {"b.out", "1\n"}}));
-  EXPECT_TRUE(fs::exists(dir_.path() / "logs" / "a.zst"));
-  EXPECT_TRUE(fs::exists(dir_.path() / "logs" / "b.zst"));
-  EXPECT_FALSE(fs::exists(dir_.path() / "logs" / "a"));
-  EXPECT_FALSE(fs::exists(dir_.path() / "logs" / "b"));
-  for (const auto& entry : fs::directory_iterator(dir_.path() / "out")) {
-    EXPECT_FALSE(entry.path().filename().string().starts_with(".")) << "left behind: " << entry.path();
-  }
-  if (step != "running" && step != "ran") {
-    EXPECT_EQ(Runs().size(), 2U) << "a command whose output is complete never runs again";
-  }
-}
-INSTANTIATE_TEST_SUITE_P(EachStep, KilledAt,
-                         ::testing::Values("locked", "claimed", "running", "ran", "committing", "renamed", "copied",
-                                           "archived", "removed"));
-#endif
-
 std::string UsageOf(std::vector<std::string> words) {
   words.insert(words.begin(), "processlogs");
   const auto parsed = rotatelogs::ParseProcesslogs(words);
@@ -252,17 +223,44 @@ std::string UsageOf(std::vector<std::string> words) {
   return error ? error->message : "(accepted)";
 }
 
+TEST(ProcesslogsCommandLine, SizesAreInPowersOf1024) {
+  const auto parsed = rotatelogs::ParseProcesslogs(
+      {"processlogs", "run", "--ledger", "l", "--keep-bytes", "3G", "--keep-age", "2", "--keep-count", "7", "x"});
+  const auto* run = std::get_if<rotatelogs::RunOptions>(&parsed);
+  ASSERT_NE(run, nullptr);
+  EXPECT_EQ(run->keep.bytes, int64_t{3} << 30);
+  EXPECT_EQ(run->keep.seconds, 2 * 86400);
+  EXPECT_EQ(run->keep.count, 7);
+}
+
 TEST(ProcesslogsCommandLine, BadInputIsOneClearLine) {
-  EXPECT_EQ(UsageOf({}), "a verb is missing: run, status, why or retry");
-  EXPECT_EQ(UsageOf({"go"}), "no such verb: go (run, status, why, retry)");
+  EXPECT_EQ(UsageOf({}), "a verb is missing: run, status, why, retry or verify");
+  EXPECT_EQ(UsageOf({"go"}), "no such verb: go (run, status, why, retry, verify)");
   EXPECT_EQ(UsageOf({"run", "x", "--", "true"}), "run: --ledger is missing");
   EXPECT_EQ(UsageOf({"run", "--ledger", "l", "--", "true"}), "run: no PATTERN is given");
-  EXPECT_EQ(UsageOf({"run", "--ledger", "l", "x"}), "run: -- and a command are missing (`-- true` to do nothing)");
+  EXPECT_EQ(UsageOf({"run", "--ledger", "l", "x"}),
+            "run: -- and a command are missing (only --compress and --keep-... do without)");
+  EXPECT_EQ(UsageOf({"run", "--ledger", "l", "x", "--"}), "run: no command follows --");
+  EXPECT_EQ(UsageOf({"run", "--ledger", "l", "--keep-age", "30", "x"}), "(accepted)");
+  EXPECT_EQ(UsageOf({"run", "--ledger", "l", "--compress", "gzip", "x"}), "(accepted)");
   EXPECT_EQ(UsageOf({"run", "--ledger", "l", "--compress", "rar", "x", "--", "true"}),
             "run: --compress takes zstd, gzip or none");
   EXPECT_EQ(UsageOf({"run", "--ledger", "l", "--attempts", "0", "x", "--", "true"}),
             "run: --attempts takes a number, 1 or more");
-  EXPECT_NE(UsageOf({"run", "--ledger", "l", "--jobs", "2", "x", "--", "true"}), "(accepted)");
+  for (const char* jobs : {"0", "257"}) {
+    EXPECT_EQ(UsageOf({"run", "--ledger", "l", "--jobs", jobs, "x", "--", "true"}),
+              "run: --jobs takes a number, 1 to 256");
+  }
+  EXPECT_EQ(UsageOf({"run", "--ledger", "l", "--keep-count", "0", "x"}),
+            "run: --keep-count takes a number of segments, 1 or more");
+  EXPECT_EQ(UsageOf({"run", "--ledger", "l", "--keep-age", "0", "x"}), "run: --keep-age takes days, 1 or more");
+  for (const char* size : {"", "0", "-1", "1X", "1KB", "99999999999T", "K"}) {
+    EXPECT_EQ(UsageOf({"run", "--ledger", "l", "--keep-bytes", size, "x"}),
+              "run: --keep-bytes takes a size, 1 or more, as 500M (units K, M, G, T)")
+        << size;
+  }
+  EXPECT_EQ(UsageOf({"verify"}), "verify: --ledger is missing");
+  EXPECT_EQ(UsageOf({"verify", "--ledger", "l", "x"}), "verify: takes no operand");
   EXPECT_EQ(UsageOf({"run", "--ledger", "l", "x", "y", "--", "cmd", "--json"}), "(accepted)");
 }
 
