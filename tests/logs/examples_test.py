@@ -189,6 +189,23 @@ class Cron(Example):
         self.run_cron("* * * * *")
 
 
+class Readme(Example):
+    def test_the_worked_example_does_what_it_says(self):
+        block = re.search(r"examples_test.py runs the next block -->\n```\n(.*?)```", read(TOP + "/README.md"), re.S).group(1)
+        os.makedirs(f"{self.root}/top/build/release")
+        os.symlink(BIN, f"{self.root}/top/build/release/bin")
+        done = subprocess.run(["bash", "-c", block], cwd=f"{self.root}/top", env={**os.environ, "TMPDIR": self.root},
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE)
+        self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
+        self.assertIn("(rotatelogs) logs to it", done.stdout)
+        self.assertNotIn("open ", done.stdout.split("logs:")[0].rsplit("not sealed:", 1)[1])
+        reports = glob.glob(f"{self.root}/tmp.*/reports/*.html")
+        self.assertGreaterEqual(len(reports), 2)
+        hits = [int(re.search(r'"total_requests": *([0-9]+)', read(report)).group(1)) for report in reports]
+        self.assertEqual(sum(hits), 2000)
+        self.assertEqual(len(glob.glob(f"{self.root}/tmp.*/logs/*.zst")), len(reports))
+
+
 class Logrotate(Example):
     def test_what_logrotate_renames_is_compressed_when_the_last_old_request_is_done(self):
         root = f"{self.root}/baton"
