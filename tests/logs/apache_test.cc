@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <iostream>
@@ -37,7 +38,12 @@ class StockApache : public logs::Site {
   /// Apache opens its logs twice when it starts; the first log programs get TERM before they have anything to log.
   void Start(Apache& apache) {
     apache.Start();
-    ReapLoggers();
+    EXPECT_TRUE(Eventually([this] {
+      ReapLoggers();
+      const auto all = logs::EveryProcess();  // those of the server that runs are its children, not ours
+      return std::none_of(all.begin(), all.end(),
+                          [](const auto& one) { return one.name == "rotatelogs" && one.parent == ::getpid(); });
+    }));
   }
 
   /// Access log through `program`, and the same lines directly: written after them, so what is there was also logged.
