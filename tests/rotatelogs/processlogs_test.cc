@@ -4,67 +4,22 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <fstream>
+#include <cctype>
 #include <set>
+#include <sstream>
 
-#include "os/file.h"
-#include "rotatelogs/ledger.h"
 #include "rotatelogs/processlogs_options.h"
-#include "tests/rotatelogs/harness.h"
+#include "tests/rotatelogs/processlogs_fixture.h"
 
 namespace {
 
 using harness::Child;
 using harness::Execute;
 using harness::Files;
-using harness::Lines;
-using harness::Outcome;
+using harness::Processlogs;
 using harness::Start;
-using harness::TempDir;
 using harness::Wait;
 namespace fs = std::filesystem;
-
-/// A directory with segments, an output directory and a ledger.
-class Processlogs : public ::testing::Test {
- protected:
-  void Segment(const std::string& name, const std::string& content) {
-    fs::create_directories(dir_.path() / "logs");
-    std::ofstream(dir_.path() / "logs" / name) << content;
-  }
-
-  harness::StartOptions Command(std::vector<std::string> options, std::vector<std::string> command,
-                                std::vector<std::string> environment = {}) {
-    std::vector<std::string> argv = {PROCESSLOGS, "run", "--ledger", "ledger", "--out", "out"};
-    argv.insert(argv.end(), options.begin(), options.end());
-    argv.push_back("logs/*");
-    argv.push_back("--");
-    argv.insert(argv.end(), command.begin(), command.end());
-    return {argv, dir_.path(), std::move(environment), {}};
-  }
-
-  Outcome Process(std::vector<std::string> options, std::vector<std::string> command,
-                  std::vector<std::string> environment = {}) {
-    return Execute(Command(std::move(options), std::move(command), std::move(environment)));
-  }
-
-  std::map<std::string, std::string> Output() {
-    std::map<std::string, std::string> out;
-    for (const auto& [name, content] : Files(dir_.path() / "out")) {
-      if (name[0] != '.') out[name] = content;
-    }
-    return out;
-  }
-
-  /// Lines that the command left of its runs: one per run and segment.
-  std::multiset<std::string> Runs() {
-    auto text = os::ReadFile(dir_.path() / "runs");
-    const auto lines = Lines(text ? text.value() : "");
-    return {lines.begin(), lines.end()};
-  }
-
-  const std::vector<std::string> kCount = {"sh", "-c", "echo $(basename $SEGMENT) >> runs; wc -l"};
-  TempDir dir_;
-};
 
 TEST_F(Processlogs, RunsTheCommandOnceForEachSegmentAndNotAgain) {
   Segment("a.1", "1\n2\n3\n");
@@ -179,6 +134,162 @@ TEST_F(Processlogs, AFailureIsRetriedLaterAndQuarantinedAfterNAttempts) {
   EXPECT_EQ(Execute({{PROCESSLOGS, "retry", "--ledger", "ledger", "logs/a"}, dir_.path(), {}, {}}).status, 0);
   EXPECT_EQ(Process({}, kCount).status, 0);
   EXPECT_EQ(Output()["a.out"], "1\n");
+}
+
+TEST_F(Processlogs, TheBackOffDoublesWithEachFailureAndIsNotTheSameForAll) {
+  for (int i = 0; i < 8; ++i) Segment("a." + std::to_string(i), "1\n");
+  const std::vector<std::string> failing = {"sh", "-c", "exit 3"};
+  int64_t base = 60;
+  for (int attempt = 1; attempt <= 4; ++attempt, base *= 2) {
+    EXPECT_EQ(Process({}, failing).status, 1);
+    auto ledger = rotatelogs::Ledger::Open(dir_.path() / "ledger", rotatelogs::Ledger::Mode::kWrite);
+    ASSERT_TRUE(ledger) << ledger.error().Text();
+    auto records = ledger.value()->All();
+    ASSERT_TRUE(records);
+    ASSERT_EQ(records.value().size(), 8U);
+    std::set<int64_t> waits;
+    for (auto& record : records.value()) {
+      EXPECT_EQ(record.state, rotatelogs::State::kRetry);
+      EXPECT_EQ(record.attempts, attempt);
+      const int64_t wait = record.next_at - record.updated;
+      EXPECT_GE(wait, base - 1);
+      EXPECT_LE(wait, base + base / 10 + 1);
+      waits.insert(wait);
+      record.next_at = 0;  // due at once
+      ASSERT_TRUE(ledger.value()->Put({&record}));
+    }
+    if (attempt >= 3) {
+      EXPECT_GT(waits.size(), 1U) << "they all come back in the same second";
+    }
+  }
+}
+
+TEST_F(Processlogs, ExitStatus65IsFinal) {
+  Segment("a", "1\n");
+  const auto run = Process({}, {"sh", "-c", "echo not a log >&2; exit 65"});
+  EXPECT_EQ(run.status, 1);
+  EXPECT_NE(run.out.find("quarantined"), std::string::npos) << run.out;
+  EXPECT_NE(Ask("why", {"logs/a"}).out.find("not a log"), std::string::npos);
+}
+
+TEST_F(Processlogs, AReusedInodeDoesNotInheritWhatWasDoneWithItsPredecessor) {
+  Segment("a", "old\n");
+  EXPECT_EQ(Process({}, kCount).status, 0);
+  struct stat before {};
+  ASSERT_EQ(::stat((dir_.path() / "logs" / "a").c_str(), &before), 0);
+  fs::remove(dir_.path() / "logs" / "a");
+  struct stat after {};
+  for (int i = 0; i < 200 && after.st_ino != before.st_ino; ++i) {
+    fs::remove(dir_.path() / "logs" / "a");
+    Segment("a", "new\nnew\n");
+    ASSERT_EQ(::stat((dir_.path() / "logs" / "a").c_str(), &after), 0);
+  }
+  if (after.st_ino != before.st_ino) GTEST_SKIP() << "this file system did not reuse the inode";
+  EXPECT_EQ(Process({}, kCount).status, 0);
+  EXPECT_EQ(Runs().size(), 2U);
+}
+
+TEST_F(Processlogs, ASegmentThatIsNotFinishedIsOpenInTheLedgerAndStatusSaysWhy) {
+  Segment("a", "1\n");
+  Child writer = Start({{"/bin/sh", "-c", "exec cat >> logs/a"}, dir_.path(), {}, {}});
+  const std::string id = IdOf("a");
+  ASSERT_TRUE(Eventually([&] {
+    EXPECT_EQ(Process({}, kCount).status, 0);
+    return RecordOf(id).words.find("has it open for writing") != std::string::npos;
+  }));
+  EXPECT_EQ(RecordOf(id).state, rotatelogs::State::kOpen);
+  const auto status = Ask("status");
+  EXPECT_NE(status.out.find("open " + (dir_.path() / "logs" / "a").string()), std::string::npos) << status.out;
+  EXPECT_NE(status.out.find("(cat) has it open for writing"), std::string::npos) << status.out;
+  writer.in.Reset();
+  EXPECT_EQ(Wait(writer), 0);
+}
+
+TEST_F(Processlogs, JobsRunSideBySideAndNeverMoreThanAsked) {
+  for (int i = 0; i < 9; ++i) Segment("a." + std::to_string(i), "1\n");
+  fs::create_directory(dir_.path() / "running");
+  // Each waits until three have been there at once, and counts who is there with it.
+  const std::string script =
+      "name=$(basename $SEGMENT); : > running/$name; n=$(ls running | wc -l); echo $n >> counts; "
+      "[ $n -ge 3 ] && : > met; i=0; while [ ! -e met ] && [ $i -lt 1000 ]; do i=$((i+1)); sleep 0.01; done; "
+      "rm running/$name; [ -e met ]";
+  const auto run = Process({"--jobs", "3"}, {"sh", "-c", script});
+  EXPECT_EQ(run.status, 0) << run.out << run.err;
+  auto counts = os::ReadFile(dir_.path() / "counts");
+  ASSERT_TRUE(counts);
+  for (const std::string& count : harness::Lines(counts.value())) EXPECT_LE(std::stoi(count), 3);
+}
+
+TEST_F(Processlogs, TheOldestSegmentsComeFirst) {
+  for (int i = 0; i < 6; ++i) Segment("a." + std::to_string(i), "1\n", 100 + 10 * i);
+  EXPECT_EQ(Process({}, kCount).status, 0);
+  auto runs = os::ReadFile(dir_.path() / "runs");
+  ASSERT_TRUE(runs);
+  EXPECT_EQ(runs.value(), "a.5\na.4\na.3\na.2\na.1\na.0\n");
+}
+
+TEST_F(Processlogs, WithoutACommandWhatIsNewIsLeftAloneAndWhatIsDoneIsCompressed) {
+  Segment("a", "1\n");
+  EXPECT_EQ(Process({}, kCount).status, 0);
+  Segment("b", "1\n");
+  const auto run = Process({"--compress", "gzip"}, {});
+  EXPECT_EQ(run.status, 0) << run.err;
+  EXPECT_EQ(Names(), (std::set<std::string>{"a.gz", "b"}));
+  EXPECT_EQ(Process({}, kCount).status, 0);
+  EXPECT_EQ(Runs(), (std::multiset<std::string>{"a", "b"}));
+}
+
+TEST_F(Processlogs, JsonIsNothingButObjectsAlsoWhenSomethingFails) {
+  Segment("a", "1\n");
+  Segment("b", "1\n");
+  const auto run = Process({"--json"}, {"sh", "-c", "echo oops >&2; [ $(basename $SEGMENT) = a ]"});
+  EXPECT_EQ(run.status, 1);
+  EXPECT_EQ(run.err, "");
+  const auto lines = harness::Lines(run.out);
+  ASSERT_EQ(lines.size(), 3U) << run.out;
+  for (const std::string& line : lines) {
+    EXPECT_TRUE(line.starts_with("{\"event\":\"") && line.ends_with("}")) << line;
+  }
+  EXPECT_NE(run.out.find("{\"event\":\"failed\""), std::string::npos) << run.out;
+  EXPECT_TRUE(lines.back().starts_with("{\"event\":\"summary\"")) << run.out;
+}
+
+TEST_F(Processlogs, ASettledSegmentCostsOneStatxAndNoOtherSystemCall) {
+  with_out_ = false;
+  const auto calls = [this](std::map<std::string, int64_t>& counted) {
+    auto command = Command({"--jobs", "8"}, {"true"});
+    command.argv.insert(command.argv.begin(), {"/usr/bin/strace", "-f", "-c", "-o", "calls"});
+    command.environment = {"ASAN_OPTIONS=detect_leaks=0"};  // which needs ptrace for itself
+    const auto run = Execute(command);
+    ASSERT_EQ(run.status, 0) << run.err;
+    auto table = os::ReadFile(dir_.path() / "calls");
+    ASSERT_TRUE(table);
+    for (const std::string& line : harness::Lines(table.value())) {
+      std::istringstream words(line);
+      std::vector<std::string> fields;
+      for (std::string field; words >> field;) fields.push_back(field);
+      if (fields.size() < 5 || !std::isdigit(static_cast<unsigned char>(fields[0][0]))) continue;
+      counted[fields.back()] += std::stoll(fields[3]);
+    }
+  };
+  if (::access("/usr/bin/strace", X_OK) != 0) GTEST_SKIP() << "strace is not installed";
+  const auto fill = [this](int from, int to) {
+    for (int i = from; i < to; ++i) Segment("access." + std::to_string(100000 + i), "1\n");
+    ASSERT_EQ(Execute(Command({"--jobs", "8"}, {"true"})).status, 0);
+  };
+  std::map<std::string, int64_t> few;
+  std::map<std::string, int64_t> many;
+  fill(0, 30);
+  calls(few);
+  fill(30, 130);
+  calls(many);
+  EXPECT_EQ(many["statx"] - few["statx"], 100);
+  EXPECT_EQ(many["openat"], few["openat"]);
+  int64_t other = 0;
+  for (const auto& [name, count] : many) {
+    if (name != "statx" && name != "total") other += count - few[name];
+  }
+  EXPECT_LT(other, 40) << "the directory and the ledger's index are read in blocks";
 }
 
 TEST_F(Processlogs, ACommandThatRunsTooLongIsEndedWithItsChildren) {
