@@ -79,8 +79,10 @@ int ShowWhy(const fs::path& path, const fs::path& segment, os::Clock& clock, con
     }
   }
   for (const Holder& holder : HoldersOf(status.st_dev, status.st_ino)) {
-    say(std::string(holder.writes ? "writes: " : "reads: ") + "process " + std::to_string(holder.pid) + " (" +
-        holder.program + "), running since " + When(holder.since));
+    say(std::string(holder.writes ? "writes: "
+                    : holder.maps ? "maps: "
+                                  : "reads: ") +
+        "process " + std::to_string(holder.pid) + " (" + holder.program + "), running since " + When(holder.since));
   }
   ::signal(SIGIO, SIG_IGN);
   const Seal seal = TrySeal(segment, fd.value(), 0s, clock, false);

@@ -389,7 +389,7 @@ void Job::SyncOutput() {
         record_.words.clear();
         record_.output_id = IdentityOf(output_.get());
         record_.output_sha256 = read.value().sha256;
-        record_.output = (run_.out / (fs::path(path_).filename().string() + ".out")).string();
+        record_.output = (run_.out / (fs::path(path_).filename().string() + run_.options.suffix)).string();
         output_.Reset();
         Save(Stage::kCommitting);
       });
@@ -402,10 +402,11 @@ void Job::RenameOutput() {
   if (IdentityAt(record_.output) != record_.output_id &&
       ::renameat2(AT_FDCWD, record_.temporary.c_str(), AT_FDCWD, record_.output.c_str(), RENAME_NOREPLACE) != 0) {
     const int sys = errno;
-    const std::string theirs = "." + id_.substr(0, 8) + ".out";
+    const std::string theirs = "." + id_.substr(0, 8) + run_.options.suffix;
     if (sys == EEXIST && !record_.output.ends_with(theirs)) {
       // Another segment of the same name came first (a ring, two directories): never replace its output.
-      record_.output = record_.output.substr(0, record_.output.size() - 4) + theirs;
+      const fs::path name = fs::path(path_).filename().string() + theirs;
+      record_.output = (fs::path(record_.output).parent_path() / name).string();
       return Save(Stage::kCommitting);
     }
     const std::string why = os::SysError(sys, "rename " + record_.temporary + " to " + record_.output).Text();

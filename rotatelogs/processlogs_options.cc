@@ -11,9 +11,9 @@ namespace rotatelogs {
 namespace {
 
 constexpr const char* kSynopsis =
-    "Usage: processlogs run --ledger FILE [--out DIR] [--jobs N] [--min-age S] [--attempts N] [--timeout S]\n"
-    "                       [--compress zstd|gzip|none] [--keep-count N] [--keep-age DAYS] [--keep-bytes SIZE]\n"
-    "                       [--dry-run] [--json] PATTERN... [-- COMMAND [ARG...]]\n"
+    "Usage: processlogs run --ledger FILE [--out DIR [--suffix END]] [--jobs N] [--min-age S] [--attempts N]\n"
+    "                       [--timeout S] [--compress zstd|gzip|none] [--keep-count N] [--keep-age DAYS]\n"
+    "                       [--keep-bytes SIZE] [--dry-run] [--json] PATTERN... [-- COMMAND [ARG...]]\n"
     "       processlogs status --ledger FILE [--json]\n"
     "       processlogs why [--ledger FILE] SEGMENT\n"
     "       processlogs retry --ledger FILE SEGMENT...\n"
@@ -39,6 +39,13 @@ Command ParseRun(const cxxopts::ParseResult& given, std::vector<std::string> pat
   if (given.count("ledger") == 0) return UsageError{"run: --ledger is missing"};
   out.ledger = given["ledger"].as<std::string>();
   if (given.count("out")) out.out = given["out"].as<std::string>();
+  if (given.count("suffix")) {
+    out.suffix = given["suffix"].as<std::string>();
+    if (out.out.empty()) return UsageError{"run: --suffix is for the names of outputs: --out is missing"};
+    if (out.suffix.empty() || out.suffix.size() > 32 || out.suffix.find('/') != std::string::npos) {
+      return UsageError{"run: --suffix takes the end of a file name, as .html"};
+    }
+  }
   const int64_t min_age = given["min-age"].as<int64_t>();
   const int64_t timeout = given["timeout"].as<int64_t>();
   constexpr int64_t kYears = int64_t{100} * 366 * 86400;
@@ -103,6 +110,7 @@ Command ParseProcesslogs(const std::vector<std::string>& arguments) {
   add("ledger", "", cxxopts::value<std::string>());
   if (verb == "run") {
     add("out", "", cxxopts::value<std::string>());
+    add("suffix", "", cxxopts::value<std::string>());
     add("min-age", "", cxxopts::value<int64_t>()->default_value("0"));
     add("attempts", "", cxxopts::value<int64_t>()->default_value("5"));
     add("timeout", "", cxxopts::value<int64_t>()->default_value("0"));

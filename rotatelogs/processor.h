@@ -17,8 +17,9 @@ namespace rotatelogs {
 /// What `processlogs run` is asked to do.
 struct RunOptions {
   std::filesystem::path ledger;
-  std::filesystem::path out;  ///< empty: the command writes to our stdout
-  int64_t jobs = 1;           ///< segments that are worked on at once, 1 to kMaxJobs
+  std::filesystem::path out;    ///< empty: the command writes to our stdout
+  std::string suffix = ".out";  ///< of the names of outputs
+  int64_t jobs = 1;             ///< segments that are worked on at once, 1 to kMaxJobs
   std::chrono::seconds min_age{0};
   int64_t attempts = 5;
   std::chrono::seconds timeout{0};  ///< 0: none

@@ -133,6 +133,19 @@ struct Rendezvous::Shared {
   std::atomic<uint64_t> turn;
 };
 
+bool IsLocalFileSystem(int fd) {
+  struct statfs system {};
+  if (::fstatfs(fd, &system) != 0) return true;
+  const auto type = static_cast<unsigned long>(system.f_type);
+  // NFS, SMB/CIFS (three of them), FUSE, 9P, AFS, Ceph, Lustre, GFS2, OCFS2, VirtualBox
+  for (const unsigned long remote :
+       {0x6969UL, 0x517BUL, 0xFF534D42UL, 0xFE534D42UL, 0x65735546UL, 0x01021997UL, 0x5346414FUL, 0x00C36400UL,
+        0x0BD00BD0UL, 0x01161970UL, 0x7461636FUL, 0x786F4256UL}) {
+    if (type == remote) return false;
+  }
+  return true;
+}
+
 Result<std::unique_ptr<Rendezvous>> Rendezvous::Join(const MeetingPlace& place) {
   static_assert(std::atomic<uint64_t>::is_always_lock_free, "shared between processes");
   const std::string path = place.Path();
@@ -150,15 +163,7 @@ Result<std::unique_ptr<Rendezvous>> Rendezvous::Join(const MeetingPlace& place) 
   }
   if (!directory) return directory.error();
   out->directory_ = std::move(directory).value();
-  struct statfs system {};
-  if (::fstatfs(out->directory_.get(), &system) == 0) {
-    const auto type = static_cast<unsigned long>(system.f_type);
-    // NFS, SMB/CIFS (three of them), FUSE, 9P, AFS, Ceph, Lustre
-    for (const unsigned long remote : {0x6969UL, 0x517BUL, 0xFF534D42UL, 0xFE534D42UL, 0x65735546UL, 0x01021997UL,
-                                       0x5346414FUL, 0x00C36400UL, 0x0BD00BD0UL}) {
-      if (type == remote) out->local_ = false;
-    }
-  }
+  out->local_ = IsLocalFileSystem(out->directory_.get());
   auto lock = OpenAt(out->directory_, "lock", O_RDWR | O_CREAT, path);
   if (!lock) return lock.error();
   out->lock_ = std::move(lock).value();

@@ -120,6 +120,10 @@ class Rendezvous {
 /// Whether a writer was killed and left bytes that nobody has taken over yet. Makes nothing. Blocks at most a second.
 bool HasOrphans(const MeetingPlace& place);
 
+/// False for network, cluster and user-space file systems: files there have writers that this kernel never sees
+/// (another machine, the program behind FUSE). True when the kernel does not say what it is.
+bool IsLocalFileSystem(int fd);
+
 /// What a process that does not log sees of a rendezvous: for sealing and for `status`.
 struct LeaseView {
   os::ProcessId writer;

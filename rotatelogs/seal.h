@@ -15,29 +15,32 @@
 
 namespace rotatelogs {
 
-/// A process that has a file open.
+/// A process that has a file open, by a descriptor or only by a mapping.
 struct Holder {
   pid_t pid = 0;
   std::string program;
-  bool writes = false;
+  bool writes = false;  ///< a descriptor is open for writing, or a shared mapping is writable
+  bool maps = false;
   int64_t since = 0;  ///< Unix time its process began
 };
 
-/// Everyone who has the file open, from /proc; as root all, else only our own processes.
+/// Everyone who has the file open, from /proc: as root all of this pid namespace, else only our own processes. What
+/// only a thread with a descriptor table of its own, a socket's queue or an io_uring holds is not in /proc.
 std::vector<Holder> HoldersOf(uint64_t device, uint64_t inode);
 
 /// Whether nobody can write to a segment any more.
 struct Seal {
   bool sealed = false;
-  bool certain = false;  ///< the kernel said so; false: only nobody was seen (a file system without leases)
-  std::string reason;    ///< why not sealed: a clause such as "process 12 (rotatelogs) logs to it"
+  bool certain =
+      false;           ///< the kernel said so; false: only nobody was seen (no leases there, a network, FUSE, not ours)
+  std::string reason;  ///< why not sealed: a clause such as "process 12 (rotatelogs) logs to it"
 };
 
 /// Asks for a seal. Nothing is changed, except that with `mark` a segment that rotatelogs wrote loses its write
 /// permission, so that no writer takes it up again (writers look; even root's). Sealed is: not what a rendezvous calls
 /// current, no living lease names it, flock(LOCK_EX) and F_SETLEASE(F_RDLCK) succeed. The lease is given back at once:
 /// an opener would wait for it otherwise.
-/// @param min_age  of the last change; required to be positive where leases do not work
+/// @param min_age  of the last change; required to be positive where the kernel cannot say
 Seal TrySeal(const std::filesystem::path& segment, const os::Fd& fd, std::chrono::seconds min_age,
              const os::Clock& clock, bool mark);
 

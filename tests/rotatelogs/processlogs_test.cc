@@ -31,6 +31,20 @@ TEST_F(Processlogs, RunsTheCommandOnceForEachSegmentAndNotAgain) {
   EXPECT_EQ(Runs(), (std::multiset<std::string>{"a.1", "a.2"}));
 }
 
+TEST_F(Processlogs, OutputsEndAsAskedAlsoThatOfASecondSegmentOfTheSameName) {
+  Segment("a", "1\n");
+  EXPECT_EQ(Process({"--suffix", ".count.txt"}, kCount).status, 0);
+  fs::rename(dir_.path() / "logs" / "a", dir_.path() / "logs" / "b");
+  Segment("a", "1\n2\n");
+  EXPECT_EQ(Process({"--suffix", ".count.txt"}, kCount).status, 0);
+  const auto output = Output();
+  ASSERT_EQ(output.size(), 2U);
+  EXPECT_EQ(output.at("a.count.txt"), "1\n");
+  for (const auto& [name, content] : output) {
+    EXPECT_TRUE(name.starts_with("a.") && name.ends_with(".count.txt")) << name;
+  }
+}
+
 TEST_F(Processlogs, TellsTheCommandWhatItGets) {
   Segment("a.1", "x\ny\nlast");
   const auto run =
@@ -362,6 +376,10 @@ TEST(ProcesslogsCommandLine, BadInputIsOneClearLine) {
     EXPECT_EQ(UsageOf({"run", "--ledger", "l", "--jobs", jobs, "x", "--", "true"}),
               "run: --jobs takes a number, 1 to 256");
   }
+  EXPECT_EQ(UsageOf({"run", "--ledger", "l", "--suffix", ".html", "x", "--", "true"}),
+            "run: --suffix is for the names of outputs: --out is missing");
+  EXPECT_EQ(UsageOf({"run", "--ledger", "l", "--out", "o", "--suffix", "/x", "x", "--", "true"}),
+            "run: --suffix takes the end of a file name, as .html");
   EXPECT_EQ(UsageOf({"run", "--ledger", "l", "--keep-count", "0", "x"}),
             "run: --keep-count takes a number of segments, 1 or more");
   EXPECT_EQ(UsageOf({"run", "--ledger", "l", "--keep-age", "0", "x"}), "run: --keep-age takes days, 1 or more");
