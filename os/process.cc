@@ -4,6 +4,7 @@
 #include <grp.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -172,6 +173,7 @@ struct Prepared {
   std::vector<char*> envp;
   char listen_pid[32] = "LISTEN_PID=";
   std::vector<int> spare;  // room for the temporary numbers
+  pid_t parent = 0;
 };
 
 void FormatPid(char* out, pid_t pid) {
@@ -240,6 +242,10 @@ int BecomeProgram(const SpawnOptions& options, Prepared& prepared, int& report) 
     if (::setresgid(*options.gid, *options.gid, *options.gid) != 0) return errno;
   }
   if (options.uid && ::setresuid(*options.uid, *options.uid, *options.uid) != 0) return errno;
+  if (options.parent_death_signal != 0) {  // after the change of user, which clears it
+    if (::prctl(PR_SET_PDEATHSIG, options.parent_death_signal) != 0) return errno;
+    if (::getppid() != prepared.parent) return ESRCH;  // it ended before we asked to be told
+  }
   if (options.set_listen_pid) FormatPid(prepared.listen_pid + sizeof "LISTEN_PID=" - 1, ::getpid());
   for (int number = 1; number < NSIG; ++number) ::signal(number, SIG_DFL);
   sigset_t none;
@@ -262,6 +268,7 @@ Result<ProcessHandle> Spawn(const SpawnOptions& options) {
   if (options.set_listen_pid) prepared.envp.push_back(prepared.listen_pid);
   prepared.envp.push_back(nullptr);
   prepared.spare.resize(options.descriptors.size());
+  prepared.parent = ::getpid();
 
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) {

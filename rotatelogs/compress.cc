@@ -57,10 +57,12 @@ class Digest {
 };
 
 /// Hands the file to `take` block by block, and whether the block is the last (an empty one at the end of the file).
-Status ForEachBlock(const os::Fd& fd, const std::function<Status(std::string_view, bool)>& take) {
+Status ForEachBlock(const os::Fd& fd, const std::stop_token& stop,
+                    const std::function<Status(std::string_view, bool)>& take) {
   std::vector<char> buffer(kBlock);
   off_t at = 0;
   for (;;) {
+    if (stop.stop_requested()) return Error{ErrorKind::kBusy, 0, "interrupted"};
     const ssize_t n = ::pread(fd.get(), buffer.data(), buffer.size(), at);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) {
@@ -77,14 +79,14 @@ Error Broken(const char* what) {
   return Error{ErrorKind::kIo, 0, what};
 }
 
-Status Deflate(const os::Fd& from, const os::Fd& to) {
+Status Deflate(const os::Fd& from, const os::Fd& to, const std::stop_token& stop) {
   z_stream stream{};
   if (deflateInit2(&stream, Z_DEFAULT_COMPRESSION, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK) {
     return Broken("start gzip");
   }
   std::unique_ptr<z_stream, decltype(&deflateEnd)> owner(&stream, deflateEnd);
   std::vector<char> out(kBlock);
-  return ForEachBlock(from, [&](std::string_view block, bool last) -> Status {
+  return ForEachBlock(from, stop, [&](std::string_view block, bool last) -> Status {
     stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(block.data()));
     stream.avail_in = static_cast<uInt>(block.size());
     do {
@@ -97,12 +99,12 @@ Status Deflate(const os::Fd& from, const os::Fd& to) {
   });
 }
 
-Status Zstd(const os::Fd& from, const os::Fd& to) {
+Status Zstd(const os::Fd& from, const os::Fd& to, const std::stop_token& stop) {
   std::unique_ptr<ZSTD_CCtx, decltype(&ZSTD_freeCCtx)> context(ZSTD_createCCtx(), ZSTD_freeCCtx);
   if (!context) return Broken("start zstd");
   ZSTD_CCtx_setParameter(context.get(), ZSTD_c_checksumFlag, 1);
   std::vector<char> out(kBlock);
-  return ForEachBlock(from, [&](std::string_view block, bool last) -> Status {
+  return ForEachBlock(from, stop, [&](std::string_view block, bool last) -> Status {
     ZSTD_inBuffer in{block.data(), block.size(), 0};
     for (;;) {
       ZSTD_outBuffer target{out.data(), out.size(), 0};
@@ -116,9 +118,9 @@ Status Zstd(const os::Fd& from, const os::Fd& to) {
 
 }  // namespace
 
-Result<Content> ReadContent(const os::Fd& fd) {
+Result<Content> ReadContent(const os::Fd& fd, const std::stop_token& stop) {
   Digest digest;
-  auto read = ForEachBlock(fd, [&](std::string_view block, bool) -> Status {
+  auto read = ForEachBlock(fd, stop, [&](std::string_view block, bool) -> Status {
     digest.Add(block);
     return kDone;
   });
@@ -130,8 +132,13 @@ std::string CompressionSuffix(Compression kind) {
   return kind == Compression::kZstd ? ".zst" : ".gz";
 }
 
-Status CompressTo(Compression kind, const os::Fd& from, const os::Fd& to) {
-  auto done = kind == Compression::kZstd ? Zstd(from, to) : Deflate(from, to);
+Compression CompressionOf(const std::string& path) {
+  if (path.ends_with(".zst")) return Compression::kZstd;
+  return path.ends_with(".gz") ? Compression::kGzip : Compression::kNone;
+}
+
+Status CompressTo(Compression kind, const os::Fd& from, const os::Fd& to, const std::stop_token& stop) {
+  auto done = kind == Compression::kZstd ? Zstd(from, to, stop) : Deflate(from, to, stop);
   if (!done) return done;
   if (::fsync(to.get()) != 0) {
     const int sys = errno;
@@ -140,7 +147,7 @@ Status CompressTo(Compression kind, const os::Fd& from, const os::Fd& to) {
   return kDone;
 }
 
-Result<Content> ReadCompressed(Compression kind, const os::Fd& fd) {
+Result<Content> ReadCompressed(Compression kind, const os::Fd& fd, const std::stop_token& stop) {
   Digest digest;
   std::vector<char> out(kBlock);
   bool ended = false;
@@ -148,7 +155,7 @@ Result<Content> ReadCompressed(Compression kind, const os::Fd& fd) {
   if (kind == Compression::kZstd) {
     std::unique_ptr<ZSTD_DCtx, decltype(&ZSTD_freeDCtx)> context(ZSTD_createDCtx(), ZSTD_freeDCtx);
     if (!context) return Broken("start zstd");
-    read = ForEachBlock(fd, [&](std::string_view block, bool) -> Status {
+    read = ForEachBlock(fd, stop, [&](std::string_view block, bool) -> Status {
       ZSTD_inBuffer in{block.data(), block.size(), 0};
       while (in.pos < in.size) {
         ZSTD_outBuffer target{out.data(), out.size(), 0};
@@ -163,7 +170,7 @@ Result<Content> ReadCompressed(Compression kind, const os::Fd& fd) {
     z_stream stream{};
     if (inflateInit2(&stream, 15 + 16) != Z_OK) return Broken("start gzip");
     std::unique_ptr<z_stream, decltype(&inflateEnd)> owner(&stream, inflateEnd);
-    read = ForEachBlock(fd, [&](std::string_view block, bool) -> Status {
+    read = ForEachBlock(fd, stop, [&](std::string_view block, bool) -> Status {
       stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(block.data()));
       stream.avail_in = static_cast<uInt>(block.size());
       while (stream.avail_in > 0 && !ended) {

@@ -9,11 +9,11 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <ctime>
 #include <set>
 
 #include "os/file.h"
 #include "rotatelogs/names.h"
-#include "rotatelogs/report.h"
 #include "rotatelogs/seal.h"
 
 namespace rotatelogs {
@@ -93,6 +93,14 @@ SegmentStatus Examine(const std::string& path, const std::vector<std::filesystem
   out.certain = seal.certain;
   out.reason = seal.reason;
   return out;
+}
+
+std::string LocalTime(int64_t unix_time) {
+  const time_t at = unix_time;
+  tm fields{};
+  ::localtime_r(&at, &fields);
+  char text[64];
+  return std::string(text, ::strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &fields));
 }
 
 std::string Amount(uint64_t count, const char* what) {
@@ -207,7 +215,7 @@ std::string AsText(const TargetStatus& status) {
     auto program = os::ProgramName(writer.writer.pid);
     out += "  writer " + std::to_string(writer.writer.pid) + " (" + (program ? program.value() : "?") +
            ") started by " + std::to_string(writer.parent) + (writer.server.empty() ? "" : " (" + writer.server + ")") +
-           ", since " + When(writer.since);
+           ", since " + LocalTime(writer.since);
     if (writer.draining) out += ", drains the rest of its input";
     if (writer.segment.empty()) out += ", holds no file";
     if (writer.dropped_lines > 0) {
@@ -221,7 +229,7 @@ std::string AsText(const TargetStatus& status) {
   for (const SegmentStatus& segment : status.segments) {
     out += std::string(segment.current ? "  current " : "  segment ") + segment.path + ", " +
            Amount(segment.bytes, "byte") + ", " +
-           (segment.created != 0 ? "since " + When(segment.created) : "last write " + When(segment.modified));
+           (segment.created != 0 ? "since " + LocalTime(segment.created) : "last write " + LocalTime(segment.modified));
     if (!segment.sealed) {
       out += ", cannot be told whether it is sealed: " + segment.reason;
     } else if (!*segment.sealed) {

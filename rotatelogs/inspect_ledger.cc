@@ -1,14 +1,8 @@
 #include "rotatelogs/inspect_ledger.h"
 
-#include <Poco/JSON/Object.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
-
-#include <algorithm>
-#include <map>
-#include <sstream>
-#include <tuple>
 
 #include "os/file.h"
 #include "rotatelogs/identity.h"
@@ -36,45 +30,31 @@ int LedgerError(const Error& error, const Say& complain) {
 int ShowStatus(const fs::path& path, bool json, const Say& say, const Say& complain) {
   auto ledger = Ledger::Open(path, Ledger::Mode::kReadOnly);
   if (!ledger) return LedgerError(ledger.error(), complain);
-  auto all = ledger.value()->All();
-  if (!all) return LedgerError(all.error(), complain);
-  std::map<std::string, int64_t> counts;
-  std::vector<const Record*> rows;
-  for (const auto& [id, record] : all.value()) {
-    ++counts[record.state];
-    rows.push_back(&record);
-  }
-  std::sort(rows.begin(), rows.end(), [](const Record* a, const Record* b) {
-    return std::tie(a->updated, a->path) < std::tie(b->updated, b->path);
-  });
-  for (const Record* row : rows) {
+  auto rows = ledger.value()->All();
+  if (!rows) return LedgerError(rows.error(), complain);
+  for (const Record& row : rows.value()) {
     if (json) {
-      Poco::JSON::Object::Ptr object = new Poco::JSON::Object(Poco::JSON_PRESERVE_KEY_ORDER);
-      object->set("segment", row->path);
-      object->set("id", row->id);
-      object->set("state", row->state);
-      object->set("attempts", row->attempts);
-      object->set("next_at", row->next_at);
-      object->set("updated", row->updated);
-      object->set("bytes", row->bytes);
-      object->set("lines", row->lines);
-      object->set("sha256", row->sha256);
-      object->set("output", row->output);
-      object->set("words", row->words);
-      std::ostringstream text;
-      object->stringify(text);
-      say(text.str());
-    } else if (row->state != "done" && row->state != "compressed") {
-      say(row->state + " " + row->path + ": attempt " + std::to_string(row->attempts) + " at " + When(row->updated) +
-          (row->state == "retry" ? ", next at " + When(row->next_at) : "") +
-          (row->words.empty() ? "" : ": " + OneLine(row->words)));
+      say(RecordJson(row));
+      continue;
     }
+    if (IsSettled(row.state) && row.state != State::kQuarantined) continue;
+    std::string line = std::string(StateName(row.state)) + " " + row.path;
+    if (row.state == State::kOpen || row.state == State::kSealed) {
+      line += ": seen at " + When(row.updated);
+    } else {
+      line += ": attempt " + std::to_string(row.attempts) + " at " + When(row.updated);
+    }
+    if (row.state == State::kRetry) line += ", next at " + When(row.next_at);
+    say(line + (row.words.empty() ? "" : ": " + OneLine(row.words)));
   }
-  if (!json) {
-    std::string line;
-    for (const auto& [state, count] : counts) line += (line.empty() ? "" : ", ") + std::to_string(count) + " " + state;
-    say(line.empty() ? "no segments yet" : line);
+  if (json) return 0;
+  auto counts = ledger.value()->Counts();
+  if (!counts) return LedgerError(counts.error(), complain);
+  std::string line;
+  for (const auto& [state, count] : counts.value()) {
+    line += (line.empty() ? "" : ", ") + std::to_string(count) + " " + state;
   }
+  say(line.empty() ? "no segments yet" : line);
   return 0;
 }
 
@@ -123,15 +103,14 @@ int ShowWhy(const fs::path& path, const fs::path& segment, os::Clock& clock, con
     return 0;
   }
   const Record& row = record.value();
-  say("ledger: " + row.state + ", attempt " + std::to_string(row.attempts) + " at " + When(row.updated) +
-      (row.state == "retry" ? ", next at " + When(row.next_at) : ""));
+  say("ledger: " + std::string(StateName(row.state)) + ", attempt " + std::to_string(row.attempts) + " at " +
+      When(row.updated) + (row.state == State::kRetry ? ", next at " + When(row.next_at) : ""));
   if (!row.words.empty()) say("last words: " + row.words);
   return 0;
 }
 
 int Retry(const fs::path& path, const std::vector<std::string>& segments, const Say& say, const Say& complain) {
-  auto ledger = Ledger::Open(path, Ledger::Mode::kReadOnly);
-  if (ledger) ledger = Ledger::Open(path, Ledger::Mode::kCreate);
+  auto ledger = Ledger::Open(path, Ledger::Mode::kWrite);
   if (!ledger) return LedgerError(ledger.error(), complain);
   int out = 0;
   for (const std::string& segment : segments) {
@@ -143,16 +122,16 @@ int Retry(const fs::path& path, const std::vector<std::string>& segments, const 
     }
     auto record = ledger.value()->Find(IdentityOf(fd.value().get()));
     if (!record && record.error().kind != ErrorKind::kNotFound) return LedgerError(record.error(), complain);
-    if (!record || (record.value().state != "quarantined" && record.value().state != "retry")) {
+    if (!record || (record.value().state != State::kQuarantined && record.value().state != State::kRetry)) {
       complain("processlogs: " + segment + ": neither quarantined nor waiting for a retry");
       out = 1;
       continue;
     }
     Record row = std::move(record).value();
-    row.state = "retry";
+    row.state = State::kRetry;
     row.attempts = 0;
     row.next_at = 0;
-    if (auto saved = ledger.value()->Put(row); !saved) return LedgerError(saved.error(), complain);
+    if (auto saved = ledger.value()->Put({&row}); !saved) return LedgerError(saved.error(), complain);
     say("will be tried again: " + segment);
   }
   return out;

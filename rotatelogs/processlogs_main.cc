@@ -1,3 +1,6 @@
+#include <signal.h>
+#include <unistd.h>
+
 #include <cstdio>
 #include <string>
 #include <string_view>
@@ -7,6 +10,8 @@
 #include "os/clock.h"
 #include "rotatelogs/inspect_ledger.h"
 #include "rotatelogs/processlogs_options.h"
+#include "rotatelogs/processor.h"
+#include "rotatelogs/verify.h"
 
 namespace {
 
@@ -19,10 +24,28 @@ void Complain(std::string_view line) {
   std::fprintf(stderr, "%.*s\n", static_cast<int>(line.size()), line.data());
 }
 
+/// Where the progress line goes. None where the commands themselves write to the terminal.
+int Terminal(const rotatelogs::RunOptions& options) {
+  if (options.json || options.dry_run) return -1;
+  const bool out = ::isatty(STDOUT_FILENO);
+  if (out && options.out.empty() && !options.command.empty()) return -1;
+  if (::isatty(STDERR_FILENO)) return STDERR_FILENO;
+  return out ? STDOUT_FILENO : -1;
+}
+
 struct Runner {
   os::SystemClock clock;
   int operator()(const rotatelogs::RunOptions& options) {
-    return rotatelogs::RunProcesslogs(options, clock, Say, Complain);
+    const auto outcome = rotatelogs::RunProcesslogs(options, clock, Terminal(options), Say, Complain);
+    if (outcome.signal != 0) {  // the caller shall see what ended us
+      ::signal(outcome.signal, SIG_DFL);
+      sigset_t one;
+      ::sigemptyset(&one);
+      ::sigaddset(&one, outcome.signal);
+      ::raise(outcome.signal);
+      ::sigprocmask(SIG_UNBLOCK, &one, nullptr);
+    }
+    return outcome.status;
   }
   int operator()(const rotatelogs::StatusCommand& command) {
     return rotatelogs::ShowStatus(command.ledger, command.json, Say, Complain);
@@ -32,6 +55,9 @@ struct Runner {
   }
   int operator()(const rotatelogs::RetryCommand& command) {
     return rotatelogs::Retry(command.ledger, command.segments, Say, Complain);
+  }
+  int operator()(const rotatelogs::VerifyCommand& command) {
+    return rotatelogs::Verify(command.ledger, command.json, Say, Complain);
   }
   int operator()(const rotatelogs::HelpCommand& command) {
     std::fputs(command.text.c_str(), stdout);

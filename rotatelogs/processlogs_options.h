@@ -21,13 +21,18 @@ struct RetryCommand {
   std::filesystem::path ledger;
   std::vector<std::string> segments;
 };
+struct VerifyCommand {
+  std::filesystem::path ledger;
+  bool json = false;
+};
 struct HelpCommand {
   std::string text;
 };
 struct UsageError {
   std::string message;  ///< one line
 };
-using Command = std::variant<RunOptions, StatusCommand, WhyCommand, RetryCommand, HelpCommand, UsageError>;
+using Command =
+    std::variant<RunOptions, StatusCommand, WhyCommand, RetryCommand, VerifyCommand, HelpCommand, UsageError>;
 
 /// Reads the command line of processlogs. What follows the first "--" is the command of `run`, untouched.
 Command ParseProcesslogs(const std::vector<std::string>& arguments);

@@ -29,6 +29,8 @@ fs::path Absolute(const fs::path& path) {
   return failed ? path : out.lexically_normal();
 }
 
+constexpr int kLevels = 6;  // of parent directories that may hold the rendezvous
+
 enum class LeaseAnswer { kNobodyWrites, kSomebodyWrites, kCannotSay };
 
 LeaseAnswer AskKernel(const os::Fd& fd) {
@@ -44,7 +46,7 @@ LeaseAnswer AskKernel(const os::Fd& fd) {
 std::vector<fs::path> MeetingPlacesNear(const fs::path& segment) {
   std::vector<fs::path> out;
   int levels = 0;
-  for (fs::path at = Absolute(segment).parent_path(); levels < 6; at = at.parent_path(), ++levels) {
+  for (fs::path at = Absolute(segment).parent_path(); levels < kLevels; at = at.parent_path(), ++levels) {
     auto names = os::ListDirectory(at);
     if (names) {
       for (const std::string& name : names.value()) {
@@ -96,6 +98,26 @@ std::vector<Holder> HoldersOf(uint64_t device, uint64_t inode) {
     out.push_back(holder);
   }
   return out;
+}
+
+const std::vector<fs::path>& MeetingPlaces::Near(const fs::path& segment) {
+  const fs::path directory = Absolute(segment).parent_path();
+  std::vector<int64_t> changed;
+  int levels = 0;
+  for (fs::path at = directory; levels < kLevels; at = at.parent_path(), ++levels) {
+    struct stat status {};
+    const bool there = ::stat(at.c_str(), &status) == 0;
+    changed.push_back(there ? int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec : 0);
+    if (at == at.root_path() || at.empty()) break;
+  }
+  Listing& listing = listings_[directory];
+  const auto now = clock_.SteadyNow();
+  if (listing.changed.empty() || (listing.changed != changed && now - listing.listed >= 100ms)) {
+    listing.places = MeetingPlacesNear(segment);
+    listing.changed = std::move(changed);  // read before the listing: a change during it is seen the next time
+    listing.listed = now;
+  }
+  return listing.places;
 }
 
 Seal TrySeal(const fs::path& segment, const os::Fd& fd, std::chrono::seconds min_age, const os::Clock& clock,

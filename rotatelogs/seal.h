@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -40,13 +41,30 @@ struct Seal {
 Seal TrySeal(const std::filesystem::path& segment, const os::Fd& fd, std::chrono::seconds min_age,
              const os::Clock& clock, bool mark);
 
-/// The same, where it is known which rendezvous directories can be that of the segment.
+/// The same when the rendezvous near the segment are known: see MeetingPlaces.
 Seal TrySeal(const std::vector<std::filesystem::path>& places, const os::Fd& fd, std::chrono::seconds min_age,
              const os::Clock& clock, bool mark);
 
 /// Every rendezvous that could be that of `segment`: beside it, and beside its parents (a target may hold conversions
 /// in its directories).
 std::vector<std::filesystem::path> MeetingPlacesNear(const std::filesystem::path& segment);
+
+/// MeetingPlacesNear() for many segments: a directory is listed again only when it has changed, and then at most every
+/// 100 ms (who fills it with copies would otherwise list it for each). One thread.
+class MeetingPlaces {
+ public:
+  explicit MeetingPlaces(const os::Clock& clock) : clock_(clock) {}
+  const std::vector<std::filesystem::path>& Near(const std::filesystem::path& segment);
+
+ private:
+  struct Listing {
+    std::vector<std::filesystem::path> places;
+    std::vector<int64_t> changed;  ///< modification times of the directory and its parents
+    os::Clock::Steady listed;
+  };
+  const os::Clock& clock_;
+  std::map<std::filesystem::path, Listing> listings_;  // by directory
+};
 
 /// "process 12 (rotatelogs)"
 std::string Describe(const os::ProcessId& id);

@@ -4,67 +4,22 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <fstream>
+#include <cctype>
 #include <set>
+#include <sstream>
 
-#include "os/file.h"
-#include "rotatelogs/ledger.h"
 #include "rotatelogs/processlogs_options.h"
-#include "tests/rotatelogs/harness.h"
+#include "tests/rotatelogs/processlogs_fixture.h"
 
 namespace {
 
 using harness::Child;
 using harness::Execute;
 using harness::Files;
-using harness::Lines;
-using harness::Outcome;
+using harness::Processlogs;
 using harness::Start;
-using harness::TempDir;
 using harness::Wait;
 namespace fs = std::filesystem;
-
-/// A directory with segments, an output directory and a ledger.
-class Processlogs : public ::testing::Test {
- protected:
-  void Segment(const std::string& name, const std::string& content) {
-    fs::create_directories(dir_.path() / "logs");
-    std::ofstream(dir_.path() / "logs" / name) << content;
-  }
-
-  harness::StartOptions Command(std::vector<std::string> options, std::vector<std::string> command,
-                                std::vector<std::string> environment = {}) {
-    std::vector<std::string> argv = {PROCESSLOGS, "run", "--ledger", "ledger", "--out", "out"};
-    argv.insert(argv.end(), options.begin(), options.end());
-    argv.push_back("logs/*");
-    argv.push_back("--");
-    argv.insert(argv.end(), command.begin(), command.end());
-    return {argv, dir_.path(), std::move(environment), {}};
-  }
-
-  Outcome Process(std::vector<std::string> options, std::vector<std::string> command,
-                  std::vector<std::string> environment = {}) {
-    return Execute(Command(std::move(options), std::move(command), std::move(environment)));
-  }
-
-  std::map<std::string, std::string> Output() {
-    std::map<std::string, std::string> out;
-    for (const auto& [name, content] : Files(dir_.path() / "out")) {
-      if (name[0] != '.') out[name] = content;
-    }
-    return out;
-  }
-
-  /// Lines that the command left of its runs: one per run and segment.
-  std::multiset<std::string> Runs() {
-    auto text = os::ReadFile(dir_.path() / "runs");
-    const auto lines = Lines(text ? text.value() : "");
-    return {lines.begin(), lines.end()};
-  }
-
-  const std::vector<std::string> kCount = {"sh", "-c", "echo $(basename $SEGMENT) >> runs; wc -l"};
-  TempDir dir_;
-};
 
 TEST_F(Processlogs, RunsTheCommandOnceForEachSegmentAndNotAgain) {
   Segment("a.1", "1\n2\n3\n");
@@ -167,6 +122,162 @@ TEST_F(Processlogs, AFailureIsRetriedLaterAndQuarantinedAfterNAttempts) {
   EXPECT_EQ(Output()["a.out"], "1\n");
 }
 
+TEST_F(Processlogs, TheBackOffDoublesWithEachFailureAndIsNotTheSameForAll) {
+  for (int i = 0; i < 8; ++i) Segment("a." + std::to_string(i), "1\n");
+  const std::vector<std::string> failing = {"sh", "-c", "exit 3"};
+  int64_t base = 60;
+  for (int attempt = 1; attempt <= 4; ++attempt, base *= 2) {
+    EXPECT_EQ(Process({}, failing).status, 1);
+    auto ledger = rotatelogs::Ledger::Open(dir_.path() / "ledger", rotatelogs::Ledger::Mode::kWrite);
+    ASSERT_TRUE(ledger) << ledger.error().Text();
+    auto records = ledger.value()->All();
+    ASSERT_TRUE(records);
+    ASSERT_EQ(records.value().size(), 8U);
+    std::set<int64_t> waits;
+    for (auto& record : records.value()) {
+      EXPECT_EQ(record.state, rotatelogs::State::kRetry);
+      EXPECT_EQ(record.attempts, attempt);
+      const int64_t wait = record.next_at - record.updated;
+      EXPECT_GE(wait, base - 1);
+      EXPECT_LE(wait, base + base / 10 + 1);
+      waits.insert(wait);
+      record.next_at = 0;  // due at once
+      ASSERT_TRUE(ledger.value()->Put({&record}));
+    }
+    if (attempt >= 3) {
+      EXPECT_GT(waits.size(), 1U) << "they all come back in the same second";
+    }
+  }
+}
+
+TEST_F(Processlogs, ExitStatus65IsFinal) {
+  Segment("a", "1\n");
+  const auto run = Process({}, {"sh", "-c", "echo not a log >&2; exit 65"});
+  EXPECT_EQ(run.status, 1);
+  EXPECT_NE(run.out.find("quarantined"), std::string::npos) << run.out;
+  EXPECT_NE(Ask("why", {"logs/a"}).out.find("not a log"), std::string::npos);
+}
+
+TEST_F(Processlogs, AReusedInodeDoesNotInheritWhatWasDoneWithItsPredecessor) {
+  Segment("a", "old\n");
+  EXPECT_EQ(Process({}, kCount).status, 0);
+  struct stat before {};
+  ASSERT_EQ(::stat((dir_.path() / "logs" / "a").c_str(), &before), 0);
+  fs::remove(dir_.path() / "logs" / "a");
+  struct stat after {};
+  for (int i = 0; i < 200 && after.st_ino != before.st_ino; ++i) {
+    fs::remove(dir_.path() / "logs" / "a");
+    Segment("a", "new\nnew\n");
+    ASSERT_EQ(::stat((dir_.path() / "logs" / "a").c_str(), &after), 0);
+  }
+  if (after.st_ino != before.st_ino) GTEST_SKIP() << "this file system did not reuse the inode";
+  EXPECT_EQ(Process({}, kCount).status, 0);
+  EXPECT_EQ(Runs().size(), 2U);
+}
+
+TEST_F(Processlogs, ASegmentThatIsNotFinishedIsOpenInTheLedgerAndStatusSaysWhy) {
+  Segment("a", "1\n");
+  Child writer = Start({{"/bin/sh", "-c", "exec cat >> logs/a"}, dir_.path(), {}, {}});
+  const std::string id = IdOf("a");
+  ASSERT_TRUE(Eventually([&] {
+    EXPECT_EQ(Process({}, kCount).status, 0);
+    return RecordOf(id).words.find("has it open for writing") != std::string::npos;
+  }));
+  EXPECT_EQ(RecordOf(id).state, rotatelogs::State::kOpen);
+  const auto status = Ask("status");
+  EXPECT_NE(status.out.find("open " + (dir_.path() / "logs" / "a").string()), std::string::npos) << status.out;
+  EXPECT_NE(status.out.find("(cat) has it open for writing"), std::string::npos) << status.out;
+  writer.in.Reset();
+  EXPECT_EQ(Wait(writer), 0);
+}
+
+TEST_F(Processlogs, JobsRunSideBySideAndNeverMoreThanAsked) {
+  for (int i = 0; i < 9; ++i) Segment("a." + std::to_string(i), "1\n");
+  fs::create_directory(dir_.path() / "running");
+  // Each waits until three have been there at once, and counts who is there with it.
+  const std::string script =
+      "name=$(basename $SEGMENT); : > running/$name; n=$(ls running | wc -l); echo $n >> counts; "
+      "[ $n -ge 3 ] && : > met; i=0; while [ ! -e met ] && [ $i -lt 1000 ]; do i=$((i+1)); sleep 0.01; done; "
+      "rm running/$name; [ -e met ]";
+  const auto run = Process({"--jobs", "3"}, {"sh", "-c", script});
+  EXPECT_EQ(run.status, 0) << run.out << run.err;
+  auto counts = os::ReadFile(dir_.path() / "counts");
+  ASSERT_TRUE(counts);
+  for (const std::string& count : harness::Lines(counts.value())) EXPECT_LE(std::stoi(count), 3);
+}
+
+TEST_F(Processlogs, TheOldestSegmentsComeFirst) {
+  for (int i = 0; i < 6; ++i) Segment("a." + std::to_string(i), "1\n", 100 + 10 * i);
+  EXPECT_EQ(Process({}, kCount).status, 0);
+  auto runs = os::ReadFile(dir_.path() / "runs");
+  ASSERT_TRUE(runs);
+  EXPECT_EQ(runs.value(), "a.5\na.4\na.3\na.2\na.1\na.0\n");
+}
+
+TEST_F(Processlogs, WithoutACommandWhatIsNewIsLeftAloneAndWhatIsDoneIsCompressed) {
+  Segment("a", "1\n");
+  EXPECT_EQ(Process({}, kCount).status, 0);
+  Segment("b", "1\n");
+  const auto run = Process({"--compress", "gzip"}, {});
+  EXPECT_EQ(run.status, 0) << run.err;
+  EXPECT_EQ(Names(), (std::set<std::string>{"a.gz", "b"}));
+  EXPECT_EQ(Process({}, kCount).status, 0);
+  EXPECT_EQ(Runs(), (std::multiset<std::string>{"a", "b"}));
+}
+
+TEST_F(Processlogs, JsonIsNothingButObjectsAlsoWhenSomethingFails) {
+  Segment("a", "1\n");
+  Segment("b", "1\n");
+  const auto run = Process({"--json"}, {"sh", "-c", "echo oops >&2; [ $(basename $SEGMENT) = a ]"});
+  EXPECT_EQ(run.status, 1);
+  EXPECT_EQ(run.err, "");
+  const auto lines = harness::Lines(run.out);
+  ASSERT_EQ(lines.size(), 3U) << run.out;
+  for (const std::string& line : lines) {
+    EXPECT_TRUE(line.starts_with("{\"event\":\"") && line.ends_with("}")) << line;
+  }
+  EXPECT_NE(run.out.find("{\"event\":\"failed\""), std::string::npos) << run.out;
+  EXPECT_TRUE(lines.back().starts_with("{\"event\":\"summary\"")) << run.out;
+}
+
+TEST_F(Processlogs, ASettledSegmentCostsOneStatxAndNoOtherSystemCall) {
+  with_out_ = false;
+  const auto calls = [this](std::map<std::string, int64_t>& counted) {
+    auto command = Command({"--jobs", "8"}, {"true"});
+    command.argv.insert(command.argv.begin(), {"/usr/bin/strace", "-f", "-c", "-o", "calls"});
+    command.environment = {"ASAN_OPTIONS=detect_leaks=0"};  // which needs ptrace for itself
+    const auto run = Execute(command);
+    ASSERT_EQ(run.status, 0) << run.err;
+    auto table = os::ReadFile(dir_.path() / "calls");
+    ASSERT_TRUE(table);
+    for (const std::string& line : harness::Lines(table.value())) {
+      std::istringstream words(line);
+      std::vector<std::string> fields;
+      for (std::string field; words >> field;) fields.push_back(field);
+      if (fields.size() < 5 || !std::isdigit(static_cast<unsigned char>(fields[0][0]))) continue;
+      counted[fields.back()] += std::stoll(fields[3]);
+    }
+  };
+  if (::access("/usr/bin/strace", X_OK) != 0) GTEST_SKIP() << "strace is not installed";
+  const auto fill = [this](int from, int to) {
+    for (int i = from; i < to; ++i) Segment("access." + std::to_string(100000 + i), "1\n");
+    ASSERT_EQ(Execute(Command({"--jobs", "8"}, {"true"})).status, 0);
+  };
+  std::map<std::string, int64_t> few;
+  std::map<std::string, int64_t> many;
+  fill(0, 30);
+  calls(few);
+  fill(30, 130);
+  calls(many);
+  EXPECT_EQ(many["statx"] - few["statx"], 100);
+  EXPECT_EQ(many["openat"], few["openat"]);
+  int64_t other = 0;
+  for (const auto& [name, count] : many) {
+    if (name != "statx" && name != "total") other += count - few[name];
+  }
+  EXPECT_LT(other, 40) << "the directory and the ledger's index are read in blocks";
+}
+
 TEST_F(Processlogs, ACommandThatRunsTooLongIsEndedWithItsChildren) {
   Segment("a", "1\n");
   const auto run = Process({"--timeout", "1", "--attempts", "1"}, {"sh", "-c", "sleep 600; true"});
@@ -216,35 +327,6 @@ TEST_F(Processlogs, TwoRunsAtOnceDoEachSegmentOnce) {
   EXPECT_EQ(Output().size(), names.size());
 }
 
-#ifdef BATON_FAULTS
-class KilledAt : public Processlogs, public ::testing::WithParamInterface<const char*> {};
-
-TEST_P(KilledAt, TheNextRunFinishesWithoutLossOrDoubleOutput) {
-  Segment("a", "1\n2\n");
-  Segment("b", "1\n");
-  const std::string step = GetParam();
-  const auto died = Process({"--compress", "zstd"}, kCount, {"PROCESSLOGS_FAULT=" + step});
-  ASSERT_EQ(died.status, 1000 + SIGKILL) << died.err;
-  for (const auto& [name, content] : Output()) EXPECT_TRUE(content == "2\n" || content == "1\n") << name;
-  const auto next = Process({"--compress", "zstd"}, kCount);
-  EXPECT_EQ(next.status, 0) << next.err;
-  EXPECT_EQ(Output(), (std::map<std::string, std::string>{{"a.out", "2\n"}, {"b.out", "1\n"}}));
-  EXPECT_TRUE(fs::exists(dir_.path() / "logs" / "a.zst"));
-  EXPECT_TRUE(fs::exists(dir_.path() / "logs" / "b.zst"));
-  EXPECT_FALSE(fs::exists(dir_.path() / "logs" / "a"));
-  EXPECT_FALSE(fs::exists(dir_.path() / "logs" / "b"));
-  for (const auto& entry : fs::directory_iterator(dir_.path() / "out")) {
-    EXPECT_FALSE(entry.path().filename().string().starts_with(".")) << "left behind: " << entry.path();
-  }
-  if (step != "running" && step != "ran") {
-    EXPECT_EQ(Runs().size(), 2U) << "a command whose output is complete never runs again";
-  }
-}
-INSTANTIATE_TEST_SUITE_P(EachStep, KilledAt,
-                         ::testing::Values("locked", "claimed", "running", "ran", "committing", "renamed", "copied",
-                                           "archived", "removed"));
-#endif
-
 std::string UsageOf(std::vector<std::string> words) {
   words.insert(words.begin(), "processlogs");
   const auto parsed = rotatelogs::ParseProcesslogs(words);
@@ -252,17 +334,44 @@ std::string UsageOf(std::vector<std::string> words) {
   return error ? error->message : "(accepted)";
 }
 
+TEST(ProcesslogsCommandLine, SizesAreInPowersOf1024) {
+  const auto parsed = rotatelogs::ParseProcesslogs(
+      {"processlogs", "run", "--ledger", "l", "--keep-bytes", "3G", "--keep-age", "2", "--keep-count", "7", "x"});
+  const auto* run = std::get_if<rotatelogs::RunOptions>(&parsed);
+  ASSERT_NE(run, nullptr);
+  EXPECT_EQ(run->keep.bytes, int64_t{3} << 30);
+  EXPECT_EQ(run->keep.seconds, 2 * 86400);
+  EXPECT_EQ(run->keep.count, 7);
+}
+
 TEST(ProcesslogsCommandLine, BadInputIsOneClearLine) {
-  EXPECT_EQ(UsageOf({}), "a verb is missing: run, status, why or retry");
-  EXPECT_EQ(UsageOf({"go"}), "no such verb: go (run, status, why, retry)");
+  EXPECT_EQ(UsageOf({}), "a verb is missing: run, status, why, retry or verify");
+  EXPECT_EQ(UsageOf({"go"}), "no such verb: go (run, status, why, retry, verify)");
   EXPECT_EQ(UsageOf({"run", "x", "--", "true"}), "run: --ledger is missing");
   EXPECT_EQ(UsageOf({"run", "--ledger", "l", "--", "true"}), "run: no PATTERN is given");
-  EXPECT_EQ(UsageOf({"run", "--ledger", "l", "x"}), "run: -- and a command are missing (`-- true` to do nothing)");
+  EXPECT_EQ(UsageOf({"run", "--ledger", "l", "x"}),
+            "run: -- and a command are missing (only --compress and --keep-... do without)");
+  EXPECT_EQ(UsageOf({"run", "--ledger", "l", "x", "--"}), "run: no command follows --");
+  EXPECT_EQ(UsageOf({"run", "--ledger", "l", "--keep-age", "30", "x"}), "(accepted)");
+  EXPECT_EQ(UsageOf({"run", "--ledger", "l", "--compress", "gzip", "x"}), "(accepted)");
   EXPECT_EQ(UsageOf({"run", "--ledger", "l", "--compress", "rar", "x", "--", "true"}),
             "run: --compress takes zstd, gzip or none");
   EXPECT_EQ(UsageOf({"run", "--ledger", "l", "--attempts", "0", "x", "--", "true"}),
             "run: --attempts takes a number, 1 or more");
-  EXPECT_NE(UsageOf({"run", "--ledger", "l", "--jobs", "2", "x", "--", "true"}), "(accepted)");
+  for (const char* jobs : {"0", "257"}) {
+    EXPECT_EQ(UsageOf({"run", "--ledger", "l", "--jobs", jobs, "x", "--", "true"}),
+              "run: --jobs takes a number, 1 to 256");
+  }
+  EXPECT_EQ(UsageOf({"run", "--ledger", "l", "--keep-count", "0", "x"}),
+            "run: --keep-count takes a number of segments, 1 or more");
+  EXPECT_EQ(UsageOf({"run", "--ledger", "l", "--keep-age", "0", "x"}), "run: --keep-age takes days, 1 or more");
+  for (const char* size : {"", "0", "-1", "1X", "1KB", "99999999999T", "K"}) {
+    EXPECT_EQ(UsageOf({"run", "--ledger", "l", "--keep-bytes", size, "x"}),
+              "run: --keep-bytes takes a size, 1 or more, as 500M (units K, M, G, T)")
+        << size;
+  }
+  EXPECT_EQ(UsageOf({"verify"}), "verify: --ledger is missing");
+  EXPECT_EQ(UsageOf({"verify", "--ledger", "l", "x"}), "verify: takes no operand");
   EXPECT_EQ(UsageOf({"run", "--ledger", "l", "x", "y", "--", "cmd", "--json"}), "(accepted)");
 }
 
