@@ -105,6 +105,7 @@ class Program {
 
  private:
   static constexpr ssize_t kNotNow = -2;
+  static constexpr size_t kMuch = size_t{64} << 10;
 
   /// Who reads from the same pipe continues our lines; from the same file it would read them again.
   static InputId ReadIdentity() {
@@ -119,12 +120,17 @@ class Program {
     if (!writer_.Joined() && flags != 0) return kNotNow;
     if (!writer_.Joined()) return ReadFirst();
     if (flags != 0 && !can_ask_) return kNotNow;
-    char* room = writer_.Input().Room();
-    iovec target{room, Spool::kReadBytes};
-    const ssize_t n = flags != 0 ? ::preadv2(g_input, &target, 1, -1, flags) : ::read(g_input, room, Spool::kReadBytes);
+    // Much at a time: when the pipe tells how much there is, the spool need not be wiped for it.
+    int pending = 0;
+    const bool much = much_ && ::ioctl(g_input, FIONREAD, &pending) == 0 && pending >= static_cast<int>(kMuch);
+    const size_t expected = much ? std::min(static_cast<size_t>(pending), Spool::kReadBytes) : 0;
+    char* room = writer_.Input().Room(expected);
+    iovec target{room, expected > 0 ? expected : Spool::kReadBytes};
+    const ssize_t n = flags != 0 ? ::preadv2(g_input, &target, 1, -1, flags) : ::read(g_input, room, target.iov_len);
     const int sys = errno;
     KillPoint("read");
     writer_.Input().Filled(n > 0 ? static_cast<size_t>(n) : 0);
+    much_ = n >= static_cast<ssize_t>(kMuch);
     if (n >= 0) return n;
     if (flags != 0 && sys != EAGAIN && sys != EINTR) can_ask_ = false;
     if (flags != 0 || sys == EINTR) return kNotNow;
@@ -285,6 +291,7 @@ class Program {
   Pacing pacing_;
   uint64_t split_ = 0;
   bool can_ask_ = true;    ///< whether reads can be told not to wait
+  bool much_ = false;      ///< the last read brought kMuch or more
   bool failed_ = false;    ///< the reason has been said
   bool had_rest_ = false;  ///< what waited before the last read has been searched for a newline
   bool told_ = false;

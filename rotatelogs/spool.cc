@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cassert>
 #include <cerrno>
 #include <cstring>
@@ -23,6 +24,7 @@ namespace {
 
 constexpr char kMagic[8] = {'b', 'a', 't', 'o', 'n', 's', 'p', '1'};
 constexpr size_t kHeaderBytes = 8192;
+constexpr size_t kMark = 16;  // that many zeros at the end of a read's room say that it has not happened
 
 /// begin, end and "a read is in progress" in one word, so that they change together.
 constexpr uint64_t Pack(size_t begin, size_t end, bool reading) {
@@ -47,6 +49,7 @@ struct Spool::Header {
   std::atomic<uint64_t> intent_from;
   std::atomic<uint64_t> intent_size;
   std::atomic<uint64_t> intent_length;  ///< last written: 0 = no announcement
+  std::atomic<uint64_t> expected;       ///< length of the read in progress; 0: not known
   uint64_t segment_device;
   uint64_t segment_inode;
   char segment[4096];
@@ -131,11 +134,15 @@ Result<std::unique_ptr<Spool>> Spool::TakeOver(const os::Fd& directory, const st
     if (word == 0) last -= 8;
   }
   while (last > end && spool.data_[last - 1] == '\0') --last;
-  if (reading) {
+  const size_t expected = header.expected.load();
+  if (reading && expected == 0) {
     end = last;
-  } else {
-    spool.Zero(end, last);  // it was killed while it tidied up; the next read needs zeros
+  } else if (reading && end + expected <= kCapacity) {
+    const std::string_view mark(spool.data_ + end + expected - std::min(kMark, expected), std::min(kMark, expected));
+    if (mark.find_first_not_of('\0') != std::string_view::npos) end += expected;
   }
+  if (last > end) spool.Zero(end, last);
+  spool.clean_ = end;
   spool.SetRange(spool.Begin(), end, false);
   return out;
 }
@@ -204,7 +211,7 @@ void Spool::Zero(size_t from, size_t to) {
   std::memset(data_ + from, 0, to - from);
 }
 
-char* Spool::Room() {
+char* Spool::Room(size_t expected) {
   const size_t begin = Begin();
   const size_t end = End();
   const size_t size = end - begin;
@@ -212,24 +219,31 @@ char* Spool::Room() {
   // It never overlaps itself there: beyond kMaxLineBytes the rest is written, so `begin` is further than `size`.
   if (begin > 0 && size <= begin && (size <= kReadBytes / 4 || kCapacity - end < kReadBytes)) {
     std::memcpy(data_, data_ + begin, size);
-    Zero(size, begin);
     SetRange(0, size, false);
     KillPoint("compacted");
-    Zero(begin, end);
   }
   assert(kCapacity - End() >= kReadBytes);
+  if (expected == 0) {
+    if (clean_ > End()) Zero(End(), clean_);
+    clean_ = End();
+  } else {
+    Zero(End() + expected - std::min(kMark, expected), End() + expected);
+  }
+  header_->expected.store(expected, std::memory_order_release);
   SetRange(Begin(), End(), true);
   return data_ + End();
 }
 
 void Spool::Filled(size_t count) {
   SetRange(Begin(), End() + count, false);
+  clean_ = std::max(clean_, End());
 }
 
 void Spool::Append(std::string_view bytes) {
   assert(kCapacity - End() >= bytes.size());
   bytes.copy(data_ + End(), bytes.size());
   SetRange(Begin(), End() + bytes.size(), false);
+  clean_ = std::max(clean_, End());
 }
 
 void Spool::SetSegment(const std::string& path, uint64_t device, uint64_t inode) {

@@ -34,9 +34,10 @@ struct Intent {
 /// Where a writer keeps what it has read and not yet written: a file in the rendezvous, mapped shared, into which
 /// read(2) puts the bytes. They outlive the process, and cost no system call.
 ///
-/// Layout   a header page, then bytes [begin, end) that wait; what lies behind `end` is zero before each read, so that
-///          after a kill inside read(2) the last byte that is not zero tells how far it came. (So a kill there can lose
-///          NUL bytes at the end of an unfinished line. Whole lines end in a newline.)
+/// Layout   a header, then bytes [begin, end) that wait. After a kill inside read(2) nobody knows how much it brought:
+///          before a read of unknown length everything behind `end` is made zero, so that the last byte that is not
+///          tells; before a large one, whose length the pipe has told, only the last bytes are. (So a kill there can
+///          lose NUL bytes at the end of an unfinished line. Whole lines end in a newline.)
 /// Crash    every change is one store: at any instruction the file says which bytes wait, and which write of them was
 ///          announced and not yet confirmed (Pending()). Not for power failures: spools of another boot are not
 ///          believed.
@@ -86,8 +87,9 @@ class Spool {
 
   std::string_view Waiting() const;  ///< [begin, end)
 
-  /// Room for a read of kReadBytes, zeroed. Filled() must follow; views from Waiting() end here.
-  char* Room();
+  /// Room for a read. Filled() must follow; views from Waiting() end here.
+  /// @param expected  the read will bring exactly so much, at most kReadBytes; 0: not known, up to kReadBytes
+  char* Room(size_t expected = 0);
   void Filled(size_t count);  ///< how much came; 0: nothing
 
   void Append(std::string_view bytes);  ///< behind the waiting bytes; at most kReadBytes between two calls of Room()
@@ -119,6 +121,7 @@ class Spool {
 
   os::Fd file_;
   std::string name_;
+  size_t clean_ = 0;  ///< from here on the data are zero
   Header* header_ = nullptr;
   char* data_ = nullptr;
 };
