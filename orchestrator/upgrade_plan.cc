@@ -43,6 +43,7 @@ Outcome Upgrade::Plan() {
   }
   lock_.emplace(std::move(lock).value());
   lock_->Say("planned");
+  RemoveStaleCutLists(config_.runtime_dir, clock_);
   const std::string id =
       std::to_string(::getpid()) + "." + std::to_string(static_cast<int64_t>(UnixSeconds(clock_) * 1000));
   auto journal = Journal::Open(lock_->directory(), id, clock_);

@@ -11,6 +11,7 @@
 #include "handover/listen_fds.h"
 #include "handover/readiness.h"
 #include "orchestrator/context.h"
+#include "orchestrator/departure.h"
 #include "orchestrator/drivers/httpd.h"
 #include "orchestrator/journal.h"
 #include "orchestrator/newcomer.h"
@@ -108,6 +109,7 @@ class Upgrade {
   bool old_gone_told_ = false;
   bool newcomer_gone_ = false;
   bool cut_ = false;
+  Cuts cuts_;
   std::string cut_text_;
 };
 

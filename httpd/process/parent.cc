@@ -17,6 +17,8 @@
 #include <cstring>
 #include <filesystem>
 
+#include "handover/cut_list.h"
+#include "handover/instance_files.h"
 #include "handover/readiness.h"
 #include "httpd/process/runtime_files.h"
 #include "os/file.h"
@@ -800,7 +802,7 @@ void Parent::Promote() {
           if (generation->number != number) continue;
           Log(Level::kNotice, "GracefulRestartTimeout (" + std::to_string(limit) + " s) reached: generation " +
                                   std::to_string(number) + " is ended, its requests in progress are cut");
-          for (ChildProcess& child : generation->children) TellChild(child, Message("stop"));
+          for (ChildProcess& child : generation->children) TellChild(child, std::move(Message("stop").Add("CUT", "1")));
         }
       });
     }
@@ -931,6 +933,12 @@ void Parent::BeginDrain() {
       Log(Level::kNotice, "GracefulShutdownTimeout (" + std::to_string(drain_timeout_s_) +
                               " s) reached: " + std::to_string(totals.busy) + " requests in progress on " +
                               std::to_string(totals.connections) + " connections are cut");
+      at_deadline_ = true;
+      if (cut_list_wanted_) {
+        auto list = os::Open(handover::CutPath(runtime_dir_, own_pid_), O_WRONLY | O_APPEND | O_CREAT, 0600);
+        if (!list) Log(Level::kError, "what is cut cannot be listed: " + list.error().Text());
+        if (list) cut_list_ = std::move(list).value();
+      }
       Fire(Event::kDeadline);
     });
   }
@@ -942,19 +950,52 @@ void Parent::EndChildren(const std::string& why) {
   loop_->Cancel(deadline_);
   for (Generation* generation : Generations()) {
     generation->listeners.clear();
-    for (ChildProcess& child : generation->children) {
-      child.leaving = true;
-      TellChild(child, Message("stop"));
-    }
+    StopChildren(*generation);
   }
   if (auto removed = os::RemovePidFile(pid_file_, own_pid_); !removed) Log(Level::kError, removed.error().Text());
   deadline_ = loop_->At(clock_.SteadyNow() + kStopPatience, [this] { Fire(Event::kDeadline); });
   CheckGone();
 }
 
+void Parent::StopChildren(Generation& generation) {
+  for (ChildProcess& child : generation.children) {
+    Message stop("stop");
+    if (at_deadline_) stop.Add("CUT", "1");
+    if (cut_list_.valid()) stop.descriptors.emplace_back(::fcntl(cut_list_.get(), F_DUPFD_CLOEXEC, 3));
+    child.leaving = true;
+    TellChild(child, stop);
+  }
+}
+
+void Parent::TellCutsOf(const ChildProcess& child) {
+  const auto now =
+      static_cast<uint64_t>(std::chrono::duration_cast<milliseconds>(clock_.SteadyNow().time_since_epoch()).count());
+  const auto text_in = [](const char* text, size_t size) { return std::string(text, ::strnlen(text, size)); };
+  for (const size_t slot : child.slots) {
+    const net::LoopSlot& loop = board_->loop(slot);
+    uint32_t shown = 0;
+    for (const net::WorkerSlot& worker : loop.worker) {
+      if (worker.state.load() != 'W') continue;
+      ++shown;
+      handover::CutRequest request;
+      request.client = text_in(worker.client, sizeof worker.client);
+      request.request = text_in(worker.request, sizeof worker.request);
+      request.age_ms = now - std::min(now, worker.started_ms.load());
+      Log(Level::kWarn, "cut at the deadline: " + handover::CutText(request));
+      if (!cut_list_.valid()) continue;
+      if (auto written = os::WriteAll(cut_list_, handover::FormatCut(request)); !written) {
+        Log(Level::kError, "cut list: " + written.error().Text());
+      }
+    }
+    const uint32_t busy = loop.counters.busy.load();
+    if (busy > shown) Log(Level::kWarn, "cut at the deadline: " + std::to_string(busy - shown) + " more requests");
+  }
+}
+
 void Parent::KillChildren() {
   for (Generation* generation : Generations()) {
     for (ChildProcess& child : generation->children) {
+      if (at_deadline_) TellCutsOf(child);
       Log(Level::kError,
           "AH00046: child process " + std::to_string(child.pid) + " still did not exit, sending a SIGKILL");
       ::kill(child.pid, SIGKILL);
@@ -1173,6 +1214,7 @@ Message Parent::HandleVerb(Control& control, Message& message, bool& answer_late
     if (message.descriptors.size() > 1) return handover::Refusal("drain takes one descriptor at most");
     drain_timeout_s_ =
         static_cast<int>(message.GetNumber("TIMEOUT").value_or(current_->loaded->config.graceful_shutdown_timeout_s));
+    cut_list_wanted_ = message.GetNumber("CUT_LIST").value_or(0) != 0;
     if (!message.descriptors.empty()) {
       successor_ = std::move(message.descriptors.front());
       Log(Level::kNotice, "handing over: idle connections go to the successor, requests in progress finish here");

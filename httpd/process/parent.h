@@ -109,6 +109,10 @@ class Parent {
   void BeginDrain();
   void EndChildren(const std::string& why);
   void KillChildren();
+  /// "stop" for every child of a generation; at a deadline what it cuts is told.
+  void StopChildren(Generation& generation);
+  /// The requests that the scoreboard shows for a child that does not answer, for error log and cut list.
+  void TellCutsOf(const ChildProcess& child);
   void FinishExit();
   void AnnounceReady();
   void WatchLauncher();
@@ -159,6 +163,9 @@ class Parent {
   std::unique_ptr<log::LogSet> replace_logs_;
   uint32_t next_generation_ = 0;
   int drain_timeout_s_ = 0;
+  bool cut_list_wanted_ = false;  ///< who told us to drain wants to read what is cut
+  bool at_deadline_ = false;      ///< children are ended because the drain took too long
+  os::Fd cut_list_;               ///< open from the deadline on, when it is wanted
   std::string runtime_dir_;
   std::string pid_file_;
   std::string command_line_;

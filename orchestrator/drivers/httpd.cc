@@ -226,9 +226,10 @@ os::Result<os::Fd> Control::Adopt() {
   return std::move(answer.value().descriptors.front());
 }
 
-os::Status Control::Drain(int timeout, const os::Fd& intake) {
+os::Status Control::Drain(int timeout, const os::Fd& intake, CutList list) {
   Message request("drain");
   request.Add("TIMEOUT", std::to_string(timeout));
+  if (list == CutList::kWrite) request.Add("CUT_LIST", "1");
   if (intake.valid()) {
     const int copy = ::fcntl(intake.get(), F_DUPFD_CLOEXEC, 3);
     if (copy < 0) return os::SysError(errno, "copy a descriptor");

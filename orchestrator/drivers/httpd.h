@@ -114,9 +114,11 @@ class Control {
   os::Result<std::vector<handover::Listener>> Listeners();
   os::Status Accept(bool on);  ///< returns when every child does (or has stopped); 15 s
   os::Result<os::Fd> Adopt();  ///< the sending end of its intake for idle connections
+  /// kWrite: what is cut at the deadline is listed in handover::CutPath(), to be fetched when the instance has gone.
+  enum class CutList { kNone, kWrite };
   /// Told to leave. @param timeout seconds, 0 = no limit  @param intake of the successor; may be invalid (nothing is
   /// passed)
-  os::Status Drain(int timeout, const os::Fd& intake);
+  os::Status Drain(int timeout, const os::Fd& intake, CutList list = CutList::kNone);
   /// Tells an instance that drains already where to pass connections from now on: its successor is itself replaced.
   os::Status Redirect(const os::Fd& intake);
   os::Result<Status> AskStatus(int milliseconds = 5000);
