@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -39,6 +40,9 @@ namespace {
 constexpr milliseconds kStopPatience(2000);  // between "stop" and SIGKILL
 constexpr seconds kProgramPatience(10);      // for log programs to read to the end of their pipes
 constexpr milliseconds kRespawnPause(1000);
+constexpr size_t kMaxControls = 64;     // nobody honest has that many
+constexpr seconds kSilencePatience(5);  // for the first message of a control connection
+constexpr long long kMaxTimeout = 86400LL * 365;
 
 int OnlineCores() {
   cpu_set_t set;
@@ -95,6 +99,17 @@ int MostChildren(const config::ServerConfig& c) {
   const int first = FirstChildren(c);
   if (c.min_spare_threads <= 0) return first;
   return std::min(c.server_limit, std::max(first, c.max_request_workers / std::max(1, c.threads_per_child)));
+}
+
+/// What an instance hands out as `adopt`: one end of a pair of SOCK_SEQPACKET.
+bool IsIntake(const os::Fd& fd) {
+  int type = 0;
+  int domain = 0;
+  socklen_t length = sizeof type;
+  if (::getsockopt(fd.get(), SOL_SOCKET, SO_TYPE, &type, &length) != 0) return false;
+  length = sizeof domain;
+  if (::getsockopt(fd.get(), SOL_SOCKET, SO_DOMAIN, &domain, &length) != 0) return false;
+  return type == SOCK_SEQPACKET && domain == AF_UNIX;
 }
 
 void RaiseDescriptorLimit() {
@@ -497,6 +512,10 @@ void Parent::Tick() {
   if (exiting_) return;
   loop_->At(clock_.SteadyNow() + seconds(1), [this] { Tick(); });
   if (leftovers_) leftovers_ = !RemoveLeftovers(runtime_dir_, clock_);
+  DropSilentControls();
+  if (const uint64_t more = control_troubles_.TakeSuppressed(clock_.SteadyNow()); more > 0) {
+    Log(Level::kWarn, "control connections: " + std::to_string(more) + " more refusals were not logged one by one");
+  }
   for (Generation* generation : Generations()) {
     for (log::LogProgram& program : generation->logs->programs()) {
       if (program.process.valid() || clock_.SteadyNow() - program.started < kRespawnPause) continue;
@@ -1072,22 +1091,54 @@ int Parent::Run() {
 
 // ---------------------------------------------------------------------------------------------------- control
 
+void Parent::TellTrouble(const std::string& text) {
+  if (control_troubles_.Admit(clock_.SteadyNow())) Log(Level::kWarn, "control connection: " + text);
+}
+
+void Parent::Refuse(const os::Fd& fd, const std::string& reason) {
+  for (int i = 0; i < 16 && handover::Receive(fd); ++i) {
+  }
+  if (handover::Send(fd, handover::Refusal(reason))) return;  // who does not read it sees the end
+}
+
 void Parent::OnControlConnection() {
   os::Fd fd(::accept4(control_listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-  if (!fd.valid()) return;
-  auto peer = os::GetPeerCredentials(fd);
-  if (!peer || (peer.value().uid != 0 && peer.value().uid != ::geteuid())) {
-    Log(Level::kWarn, "control connection refused: user " +
-                          (peer ? std::to_string(peer.value().uid) : std::string("unknown")) +
-                          " is neither root nor ours");
-    auto sent = handover::Send(fd, handover::Refusal("only root and the user of the server may control it"));
-    if (!sent) return;
+  if (!fd.valid()) {
+    if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM) return;
+    TellTrouble("accept: " + std::string(std::strerror(errno)) + "; who connects waits");
+    loop_->Unwatch(control_listener_);
+    loop_->At(clock_.SteadyNow() + milliseconds(100), [this] {
+      if (exiting_) return;
+      auto again = loop_->Watch(control_listener_, EPOLLIN, [this](uint32_t) { OnControlConnection(); });
+      if (!again) Log(Level::kError, again.error().Text());
+    });
     return;
   }
-  if (controls_.size() >= 64) return;  // closing says so; nobody honest has that many
+  auto peer = os::GetPeerCredentials(fd);
+  if (!peer || (peer.value().uid != 0 && peer.value().uid != ::geteuid())) {
+    TellTrouble("refused: process " + (peer ? std::to_string(peer.value().pid) : "?") + " of user " +
+                (peer ? std::to_string(peer.value().uid) : "?") + " is neither root's nor ours");
+    Refuse(fd, "only root and the user of the server may control it");
+    return;
+  }
+  if (controls_.size() >= kMaxControls) {
+    const auto silent =
+        std::find_if(controls_.begin(), controls_.end(), [](const Control& control) { return !control.spoke; });
+    const std::string reason = std::to_string(kMaxControls) + " control connections are open already";
+    if (silent == controls_.end()) {
+      TellTrouble("refused: process " + std::to_string(peer.value().pid) + ": " + reason);
+      Refuse(fd, reason);
+      return;
+    }
+    TellTrouble("process " + std::to_string(silent->peer) + " had said nothing and makes room: " + reason);
+    Refuse(silent->fd, reason);
+    DropControl(*silent);
+  }
   controls_.push_back(Control{});
   Control& control = controls_.back();
   control.fd = std::move(fd);
+  control.peer = peer.value().pid;
+  control.since = clock_.SteadyNow();
   const int number = control.fd.get();
   auto watched = loop_->Watch(control.fd, EPOLLIN, [this, number](uint32_t) {
     for (Control& c : controls_) {
@@ -1107,23 +1158,41 @@ void Parent::DropControl(Control& control) {
   if (owner) LeaveStandby();
 }
 
+void Parent::DropSilentControls() {
+  for (auto control = controls_.begin(); control != controls_.end();) {
+    Control& one = *control++;
+    if (one.spoke || clock_.SteadyNow() - one.since < kSilencePatience) continue;
+    const std::string reason = "nothing was said within " + std::to_string(kSilencePatience.count()) + " s";
+    TellTrouble("process " + std::to_string(one.peer) + " is refused: " + reason);
+    Refuse(one.fd, reason);
+    DropControl(one);
+  }
+}
+
 void Parent::OnControlMessage(Control& control) {
+  const std::string peer = "process " + std::to_string(control.peer);
   auto message = handover::Receive(control.fd);
   if (!message) {
     if (message.error().kind == os::ErrorKind::kBusy) return;
     if (message.error().kind == os::ErrorKind::kInvalid) {
-      Log(Level::kWarn, "control connection: " + message.error().what);
+      TellTrouble(peer + " is refused: " + message.error().what);
       if (handover::Send(control.fd, handover::Refusal(message.error().what))) return;
     }
     DropControl(control);
     return;
   }
+  control.spoke = true;
   bool later = false;
   std::function<void()> afterwards;
-  const Message answer = HandleVerb(control, message.value(), later, afterwards);
+  Message answer = handover::Refusal("\"" + message.value().verb.substr(0, 40) + "\" takes no descriptors");
+  if (message.value().descriptors.empty() || message.value().verb == "drain") {
+    answer = HandleVerb(control, message.value(), later, afterwards);
+  }
   if (!later) {
+    if (answer.verb == "refused") TellTrouble(peer + " is refused: " + std::string(answer.Get("REASON").value_or("")));
     if (auto sent = handover::Send(control.fd, answer); !sent) {
-      Log(Level::kWarn, "control connection: " + sent.error().Text());
+      TellTrouble(peer + " does not take its answers (" + sent.error().Text() + "): closed");
+      DropControl(control);
     }
   }
   if (afterwards) afterwards();
@@ -1203,6 +1272,12 @@ Message Parent::HandleVerb(Control& control, Message& message, bool& answer_late
     return answer;
   }
   if (verb == "drain") {
+    if (message.descriptors.size() > 1) return handover::Refusal("drain takes one descriptor at most");
+    if (!message.descriptors.empty() && !IsIntake(message.descriptors.front())) {
+      return handover::Refusal("the descriptor that came with drain is no successor's intake");
+    }
+    const auto timeout = message.Get("TIMEOUT") ? message.GetNumber("TIMEOUT").value_or(-1) : 0;
+    if (timeout < 0 || timeout > kMaxTimeout) return handover::Refusal("drain needs TIMEOUT=seconds, 0 = no limit");
     if (state_ == State::kDraining && message.descriptors.size() == 1) {
       // Our successor is itself being replaced: what is still passed on goes to its successor.
       successor_ = std::move(message.descriptors.front());
@@ -1211,7 +1286,6 @@ Message Parent::HandleVerb(Control& control, Message& message, bool& answer_late
       return Message("ok");
     }
     if (!alive) return refuse_state();
-    if (message.descriptors.size() > 1) return handover::Refusal("drain takes one descriptor at most");
     drain_timeout_s_ =
         static_cast<int>(message.GetNumber("TIMEOUT").value_or(current_->loaded->config.graceful_shutdown_timeout_s));
     cut_list_wanted_ = message.GetNumber("CUT_LIST").value_or(0) != 0;

@@ -13,6 +13,8 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -163,6 +165,13 @@ os::Result<Control> Control::Connect(const std::filesystem::path& runtime_dir, p
   if (peer.value().pid != pid) {
     return Error{ErrorKind::kInvalid, 0,
                  handover::ControlPath(runtime_dir, pid) + " belongs to process " + std::to_string(peer.value().pid)};
+  }
+  struct stat directory {};
+  const uid_t uid = peer.value().uid;
+  if (uid != 0 && uid != ::geteuid() && (::stat(runtime_dir.c_str(), &directory) != 0 || directory.st_uid != uid)) {
+    return Error{ErrorKind::kInvalid, 0,
+                 handover::ControlPath(runtime_dir, pid) + " belongs to user " + std::to_string(uid) +
+                     ", who is neither root, nor you, nor the owner of the directory"};
   }
   return Control(std::move(socket).value());
 }

@@ -104,7 +104,8 @@ class Control {
   Control() = default;
 
   /// @return kNotFound: no such socket; kIo: nobody listens there any more; kDenied: it belongs to another user;
-  ///         kInvalid: the process behind it is not `pid`
+  ///         kInvalid: the process behind it is not `pid`, or runs as a user who is neither root, nor ours, nor the
+  ///         owner of the directory
   static os::Result<Control> Connect(const std::filesystem::path& runtime_dir, pid_t pid);
 
   enum class Ownership { kNone, kOwner };
