@@ -58,6 +58,7 @@ class Upgrade {
   Outcome FindPrograms();
   std::string CheckDraining() const;
   std::string CheckHeadroom() const;
+  Outcome CheckSharedState();  ///< what `orchestrator check` finds dangerous, unless accepted
   Outcome PrepareListeners();
 
   // parts of the others

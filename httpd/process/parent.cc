@@ -927,7 +927,13 @@ void Parent::BeginDrain() {
   if (!successor_.valid()) Log(Level::kNotice, "AH00492: caught SIGWINCH, shutting down gracefully");
   // The service stops only when the instance that serves does: one that was replaced leaves without a word.
   if (state_before_ == State::kServing && !successor_.valid()) {
-    auto told = handover::Notify("STOPPING=1\nSTATUS=Finishing requests in progress...\n");
+    std::string text = "STOPPING=1\nSTATUS=Finishing requests in progress...\n";
+    // Our deadline is the configuration's word; with none, the service manager's own limit stands.
+    const auto needed = seconds(drain_timeout_s_) + kStopPatience + kProgramPatience + seconds(1);
+    if (drain_timeout_s_ > 0) {
+      text += "EXTEND_TIMEOUT_USEC=" + std::to_string(std::chrono::microseconds(needed).count()) + "\n";
+    }
+    auto told = handover::Notify(text);
     if (!told) Log(Level::kWarn, told.error().Text());
   }
   if (pending_) {

@@ -59,6 +59,10 @@ os::Result<Output> Checked(const Program& program, const char* flag, std::chrono
   return output;
 }
 
+Place PlaceOf(const Poco::JSON::Object& entry) {
+  return {entry.optValue<std::string>("file", ""), entry.optValue<int>("line", 0)};
+}
+
 State ParseState(std::string_view text) {
   for (const State state : {State::kStandby, State::kServing, State::kPaused, State::kDraining}) {
     if (StateName(state) == text) return state;
@@ -116,9 +120,22 @@ os::Result<RunConfig> ParseRunConfig(std::string_view json) {
     if (const auto logs = root->getArray("logs")) {
       for (unsigned i = 0; i < logs->size(); ++i) {
         const auto entry = logs->getObject(i);
-        config.logs.push_back({entry->optValue<std::string>("kind", ""),
-                               entry->optValue<std::string>("text", ""),
-                               {entry->optValue<std::string>("file", ""), entry->optValue<int>("line", 0)}});
+        config.logs.push_back(
+            {entry->optValue<std::string>("kind", ""), entry->optValue<std::string>("text", ""), PlaceOf(*entry), {}});
+        if (const auto words = entry->getArray("arguments")) {
+          for (unsigned word = 0; word < words->size(); ++word) {
+            config.logs.back().arguments.push_back(words->getElement<std::string>(word));
+          }
+        }
+      }
+    }
+    if (const auto place = root->getObject("pid_file_where")) config.pid_file_place = PlaceOf(*place);
+    if (const auto shared = root->getArray("shared")) {
+      for (unsigned i = 0; i < shared->size(); ++i) {
+        const auto entry = shared->getObject(i);
+        config.shared.push_back(
+            {entry->getValue<std::string>("id"), entry->optValue<std::string>("severity", "danger") != "notice",
+             entry->optValue<std::string>("text", ""), entry->optValue<std::string>("advice", ""), PlaceOf(*entry)});
       }
     }
   } catch (const Poco::Exception& failed) {

@@ -46,6 +46,15 @@ struct LogLine {
   std::string kind;  ///< "file", "program", "shell"
   std::string text;
   Place place;
+  std::vector<std::string> arguments;  ///< of "program": the words of its command line
+};
+/// Something that two instances would share, by the server's own word.
+struct SharedLine {
+  std::string id;
+  bool dangerous = false;
+  std::string text;
+  std::string advice;
+  Place place;
 };
 
 /// The effective configuration, as `--run-config` prints it.
@@ -59,6 +68,8 @@ struct RunConfig {
   int graceful_shutdown_timeout = 0;  ///< seconds; 0 = no limit
   std::vector<ListenLine> listen;
   std::vector<LogLine> logs;
+  Place pid_file_place;
+  std::vector<SharedLine> shared;
 };
 
 /// @return kInvalid: not JSON, or something that is needed is missing
