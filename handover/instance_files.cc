@@ -12,6 +12,7 @@ constexpr std::string_view kPrefix = "httpd.";
 constexpr std::string_view kControl = ".control";
 constexpr std::string_view kPrivate = ".http";
 constexpr std::string_view kLock = ".lock";
+constexpr std::string_view kCut = ".cut";
 
 std::string PathOf(const std::string& runtime_dir, pid_t pid, std::string_view suffix) {
   std::string path = runtime_dir + "/";
@@ -41,12 +42,20 @@ std::string LockPath(const std::string& runtime_dir, pid_t pid) {
   return PathOf(runtime_dir, pid, kLock);
 }
 
+std::string CutPath(const std::string& runtime_dir, pid_t pid) {
+  return PathOf(runtime_dir, pid, kCut);
+}
+
 pid_t PidOfControl(std::string_view name) {
   return PidIn(name, kControl);
 }
 
 pid_t PidOfLock(std::string_view name) {
   return PidIn(name, kLock);
+}
+
+pid_t PidOfCut(std::string_view name) {
+  return PidIn(name, kCut);
 }
 
 void RemoveInstanceFiles(const std::string& runtime_dir, pid_t pid) {

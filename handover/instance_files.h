@@ -12,13 +12,15 @@ namespace handover {
 std::string ControlPath(const std::string& runtime_dir, pid_t pid);  ///< httpd.<pid>.control
 std::string PrivatePath(const std::string& runtime_dir, pid_t pid);  ///< httpd.<pid>.http
 std::string LockPath(const std::string& runtime_dir, pid_t pid);     ///< httpd.<pid>.lock
-/// Pid in the name of a control socket or of a lock file; 0 when it is another name.
+std::string CutPath(const std::string& runtime_dir, pid_t pid);      ///< httpd.<pid>.cut: see cut_list.h
+/// Pid in the name of a control socket, of a lock file, of a cut list; 0 when it is another name.
 pid_t PidOfControl(std::string_view name);
 pid_t PidOfLock(std::string_view name);
+pid_t PidOfCut(std::string_view name);
 
 /// Removes the files of one instance; those that are not there are no error. Only for the instance itself, and for who
 /// knows that all its processes are dead. Nothing else is touched: the directory may be one of logs, where a name that
-/// ends in a number is somebody's rotated log.
+/// ends in a number is somebody's rotated log. The cut list is not among them: it outlives its instance, for who asked.
 void RemoveInstanceFiles(const std::string& runtime_dir, pid_t pid);
 
 }  // namespace handover

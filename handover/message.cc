@@ -122,7 +122,9 @@ os::Status Send(const os::Fd& socket, const Message& message) {
 
 os::Result<Message> Receive(const os::Fd& socket) {
   auto packet = os::ReceivePacket(socket);
-  if (!packet && packet.error().sys == ECONNRESET) {  // it closed without having read what we sent
+  // The reset is told before what the other end sent last: the reason of a refusal, perhaps.
+  if (!packet && packet.error().sys == ECONNRESET) packet = os::ReceivePacket(socket);
+  if (!packet && packet.error().sys == ECONNRESET) {
     return Error{ErrorKind::kNotFound, ECONNRESET, "the other end has closed the connection"};
   }
   if (!packet) return packet.error();

@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <map>
 
 #include "handover/instance_files.h"
+#include "orchestrator/departure.h"
 #include "orchestrator/drivers/httpd.h"
 #include "orchestrator/run_lock.h"
 #include "orchestrator/run_program.h"
@@ -153,6 +155,7 @@ int RunStop(const Options& options, Report& report, os::Clock& clock) {
   auto lock = RunLock::Acquire(site.config.runtime_dir, "stop", clock);
   if (!lock) return LockedOut(report, lock.error());
   lock.value().Say("stopping");
+  RemoveStaleCutLists(site.config.runtime_dir, clock);
   const int timeout = options.graceful_shutdown_timeout.value_or(site.config.graceful_shutdown_timeout);
 
   std::vector<httpd::Instance> instances;
@@ -179,54 +182,45 @@ int RunStop(const Options& options, Report& report, os::Clock& clock) {
   std::stable_partition(instances.begin(), instances.end(),
                         [](const auto& i) { return i.hello.state == httpd::State::kServing; });
   int64_t cut = 0;
+  bool killed = false;
+  std::vector<handover::CutRequest> requests;
   const auto began = clock.SteadyNow();
+  std::map<pid_t, httpd::Status> before;  // should one not answer any more
   for (httpd::Instance& instance : instances) {
+    if (auto status = instance.control.AskStatus(1000); status) before[instance.id.pid] = status.value();
     os::Status told = os::kDone;
     if (!options.graceful) {
       told = instance.control.Stop();
     } else if (instance.hello.state != httpd::State::kDraining) {
-      told = instance.control.Drain(timeout, os::Fd());
+      told = instance.control.Drain(timeout, os::Fd(), httpd::Control::CutList::kWrite);
     }
     if (!told && !instance.process.HasEnded()) {
       told = instance.process.Signal(options.graceful ? SIGWINCH : SIGTERM);
       if (!told && !instance.process.HasEnded()) return Fail(report, told.error().Text());
     }
   }
+  if (options.graceful && timeout == 0) report.Note("no time limit: this waits until the last request is done");
   for (httpd::Instance& instance : instances) {
     if (!options.graceful) {
       if (!AwaitEnd(instance, kTermMs, report)) handover::RemoveInstanceFiles(site.config.runtime_dir, instance.id.pid);
       continue;
     }
-    int64_t busy = 0;
-    const auto deadline = began + seconds(timeout);
-    auto next_line = clock.SteadyNow() + seconds(1);
-    while (!instance.process.WaitForEnd(50)) {
-      const auto now = clock.SteadyNow();
-      if (timeout != 0 && now >= deadline + seconds(2)) {
-        if (!AwaitEnd(instance, 0, report)) handover::RemoveInstanceFiles(site.config.runtime_dir, instance.id.pid);
-        break;
-      }
-      auto status = instance.control.AskStatus(200);
-      if (!status) continue;
-      if (timeout == 0 || now < deadline) busy = status.value().busy;
-      if (now < next_line) continue;
-      next_line = now + seconds(1);
-      auto more = Ordered();
-      more.set("pid", instance.id.pid);
-      more.set("connections", status.value().connections);
-      more.set("busy", status.value().busy);
-      more.set("oldest_ms", status.value().oldest_ms);
-      report.Progress("process " + std::to_string(instance.id.pid) + ": " +
-                          CountOf(status.value().connections, "connection") + ", " +
-                          CountOf(status.value().busy, "request") + " left",
-                      more);
-    }
-    if (timeout != 0 && clock.SteadyNow() >= deadline - milliseconds(50)) cut += busy;
+    Departure departure(instance, instance.control, site.config.runtime_dir, timeout, began, report, clock);
+    if (before.contains(instance.id.pid)) departure.Remember(before[instance.id.pid]);
+    while (!instance.process.WaitForEnd(static_cast<int>(departure.Pause().count()))) departure.Look();
+    Cuts cuts = departure.Finish();
+    cut += cuts.count;
+    killed = killed || cuts.killed;
+    requests.insert(requests.end(), cuts.requests.begin(), cuts.requests.end());
   }
   if (cut > 0) {
+    auto more = Ordered();
+    more.set("cut", cut);
+    more.set("cut_requests", CutsJson(requests));
     report.Result("done", kExitCut,
-                  "stopped; " + std::to_string(cut) + (cut == 1 ? " request was" : " requests were") +
-                      " cut at the deadline of " + std::to_string(timeout) + " s");
+                  "stopped; " + CountOf(cut, "request") + (cut == 1 ? " was" : " were") + " cut at the deadline of " +
+                      std::to_string(timeout) + " s" + (killed ? ", and a process had to be killed" : ""),
+                  more);
     return kExitCut;
   }
   report.Result("done", kExitDone, "stopped");

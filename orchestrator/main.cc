@@ -2,6 +2,7 @@
 
 #include <cstdio>
 
+#include "orchestrator/check.h"
 #include "orchestrator/commands.h"
 #include "orchestrator/options.h"
 #include "orchestrator/report.h"
@@ -29,6 +30,8 @@ int main(int argc, char** argv) {
       return orchestrator::RunUpgrade(options, report, clock);
     case orchestrator::Command::kStatus:
       return orchestrator::RunStatus(options, report, clock);
+    case orchestrator::Command::kCheck:
+      return orchestrator::RunCheck(options, report, clock);
     case orchestrator::Command::kVersion:
       std::puts("orchestrator " BATON_VERSION);
       return orchestrator::kExitDone;

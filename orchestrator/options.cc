@@ -22,6 +22,7 @@ constexpr std::array kCommands = std::to_array<CommandRow>({
     {"stop", Command::kStop},
     {"upgrade", Command::kUpgrade},
     {"status", Command::kStatus},
+    {"check", Command::kCheck},
 });
 
 using Text = std::string;
@@ -44,6 +45,7 @@ void AddOptions(Command command, cxxopts::Options& options) {
     add("bake", "", cxxopts::value<Text>());
     add("max-draining", "", cxxopts::value<Text>());
     add("detach", "");
+    add("accept-shared", "", cxxopts::value<Texts>());
   }
 }
 
@@ -107,6 +109,13 @@ os::Result<Options> Convert(Command command, const cxxopts::ParseResult& parsed)
       out.max_draining = value.value();
     }
     out.detach = flag("detach");
+    if (flag("accept-shared")) out.accept_shared = parsed["accept-shared"].as<Texts>();
+    for (const Text& word : out.accept_shared) {
+      if (word.empty() || word.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") != Text::npos) {
+        return Usage("--accept-shared: \"" + word +
+                     "\" is no name of a finding: orchestrator check tells them, or all");
+      }
+    }
     if (out.probes.empty()) out.probes.push_back(DefaultProbe());
   }
   return out;
@@ -116,7 +125,7 @@ os::Result<Options> Convert(Command command, const cxxopts::ParseResult& parsed)
 
 os::Result<Options> ParseOptions(const std::vector<std::string>& arguments) {
   Options out;
-  if (arguments.size() < 2) return Usage("a command is missing: start, stop, upgrade or status");
+  if (arguments.size() < 2) return Usage("a command is missing: start, stop, upgrade, status or check");
   const std::string& first = arguments[1];
   if (first == "--help" || first == "-h") return out;
   if (first == "--version") {
@@ -127,7 +136,7 @@ os::Result<Options> ParseOptions(const std::vector<std::string>& arguments) {
   if (row == kCommands.end()) {
     const bool option = first.starts_with('-');
     return Usage("\"" + first + "\" is " + (option ? "given before the command" : "no command") +
-                 ": start, stop, upgrade or status comes first");
+                 ": start, stop, upgrade, status or check comes first");
   }
   cxxopts::Options options("orchestrator");
   AddOptions(row->command, options);
@@ -159,7 +168,9 @@ upgrade                           replace the running instance by a new one whil
                                   (GracefulShutdownTimeout)
   --max-draining N                refuse to start while N older instances still drain (10)
   --detach                        return once the old instance has been told to leave
+  --accept-shared WHAT            go on although both would share WHAT (a name that check tells, or all); repeatable
 status                            instances of this configuration
+check                             what two instances of this configuration would share, and what to do about it
 
   --binary PATH                   server to start or to ask (upgrade: the running one's path; otherwise the httpd
                                   beside this program)

@@ -10,7 +10,7 @@
 
 namespace orchestrator {
 
-enum class Command { kStart, kStop, kUpgrade, kStatus, kHelp, kVersion };
+enum class Command { kStart, kStop, kUpgrade, kStatus, kCheck, kHelp, kVersion };
 
 /// What the command line asks for. Options that a command does not have are refused, not ignored.
 struct Options {
@@ -27,6 +27,7 @@ struct Options {
   std::chrono::milliseconds bake{10000};
   int max_draining = 10;
   bool detach = false;
+  std::vector<std::string> accept_shared;  ///< ids of `check`'s findings, or "all"
   // upgrade, stop --graceful
   std::optional<int> graceful_shutdown_timeout;  ///< seconds, 0 = no limit; nothing: GracefulShutdownTimeout
   // stop

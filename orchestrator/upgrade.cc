@@ -164,6 +164,10 @@ int Upgrade::End(std::string_view status, int exit_status, const std::string& re
   if (old_.id.pid != 0) more.set("old_pid", old_.id.pid);
   if (newcomer_) more.set("new_pid", newcomer_->pid());
   if (committed_ && options_.detach) more.set("detached", true);
+  if (cut_) {
+    more.set("cut", cuts_.count);
+    more.set("cut_requests", CutsJson(cuts_.requests));
+  }
   report_.Result(status, exit_status, reason, more);
   return exit_status;
 }

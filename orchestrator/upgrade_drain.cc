@@ -2,22 +2,10 @@
 
 #include <signal.h>
 
-#include <algorithm>
-
-#include "handover/instance_files.h"
-
 namespace orchestrator {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
-
-namespace {
-
-constexpr milliseconds kForEver{int64_t{86400} * 1000 * 365 * 100};
-constexpr milliseconds kTermAfter{2000};  // after the old instance's own deadline
-constexpr milliseconds kKillAfter{5000};  // after TERM
-
-}  // namespace
 
 // ---- draining, done ------------------------------------------------------------------------------------------------
 
@@ -35,7 +23,9 @@ Outcome Upgrade::Drain() {
   if (auto status = old_.control.AskStatus(1000); status) last_status_ = status.value();
   auto intake = newcomer_control_.Adopt();
   if (!intake) return {Event::kFailed, "the new instance takes no connections over: " + intake.error().Text()};
-  if (auto told = old_.control.Drain(timeout, intake.value()); !told) {
+  // Who does not wait for the end cannot fetch the list.
+  const auto list = options_.detach ? httpd::Control::CutList::kNone : httpd::Control::CutList::kWrite;
+  if (auto told = old_.control.Drain(timeout, intake.value(), list); !told) {
     if (old_.process.HasEnded()) {
       old_gone_ = true;
     } else if (told.error().kind != os::ErrorKind::kTimeout) {
@@ -79,58 +69,17 @@ void Upgrade::RedirectDrainers(const os::Fd& intake) {
 
 Outcome Upgrade::AwaitOldGone() {
   const int timeout = options_.graceful_shutdown_timeout.value_or(config_.graceful_shutdown_timeout);
-  const auto deadline = drain_began_ + (timeout == 0 ? kForEver : milliseconds(seconds(timeout)));
-  bool term_sent = false;
-  bool kill_sent = false;
-  auto next_line = clock_.SteadyNow() + seconds(1);
-  while (!old_gone_) {
-    // Near the deadline the instance is asked more often: what it had then is what is cut.
-    const auto to_deadline = deadline - clock_.SteadyNow();
-    const bool near = to_deadline < milliseconds(1500) && to_deadline > milliseconds(-500);
-    Await(near ? milliseconds(50) : milliseconds(250), [this] { return old_gone_; });
+  Departure departure(old_, old_.control, config_.runtime_dir, timeout, drain_began_, report_, clock_);
+  if (last_status_) departure.Remember(*last_status_);
+  for (;;) {
+    Await(departure.Pause(), [this] { return old_gone_; });
     if (old_gone_) break;
-    const auto now = clock_.SteadyNow();
-    if (auto status = old_.control.AskStatus(200); status && status.value().connections >= 0) {
-      if (now < deadline) last_status_ = status.value();
-      if (now >= next_line) {
-        next_line = now + seconds(1);
-        auto more = Ordered();
-        more.set("pid", old_.id.pid);
-        more.set("connections", status.value().connections);
-        more.set("busy", status.value().busy);
-        more.set("oldest_ms", status.value().oldest_ms);
-        std::string left = timeout == 0 ? "no limit"
-                                        : "deadline in " + Seconds(seconds(std::max<int64_t>(
-                                                               0, std::chrono::ceil<seconds>(deadline - now).count())));
-        report_.Progress(CountOf(status.value().connections, "connection") + ", " +
-                             CountOf(status.value().busy, "request") + " left in process " +
-                             std::to_string(old_.id.pid) + ", oldest " + std::to_string(status.value().oldest_ms) +
-                             " ms; " + left,
-                         more);
-      }
-    }
-    if (!term_sent && now >= deadline + kTermAfter) {
-      term_sent = true;
-      report_.Note("process " + std::to_string(old_.id.pid) + " is still there after its deadline: TERM");
-      if (!old_.process.Signal(SIGTERM)) old_gone_ = old_.process.HasEnded();
-    }
-    if (!kill_sent && now >= deadline + kTermAfter + kKillAfter) {
-      kill_sent = true;
-      report_.Note("process " + std::to_string(old_.id.pid) + " ignores TERM: KILL");
-      if (!old_.process.Signal(SIGKILL)) old_gone_ = old_.process.HasEnded();
-    }
+    departure.Look();
   }
-  const bool at_deadline = timeout != 0 && clock_.SteadyNow() >= deadline - milliseconds(50);
-  const int64_t busy = last_status_ ? last_status_->busy : 0;
-  handover::RemoveInstanceFiles(config_.runtime_dir, old_.id.pid);  // it did so itself, unless it was killed
-  if (at_deadline && (busy > 0 || (kill_sent && !last_status_))) {
+  cuts_ = departure.Finish();
+  if (cuts_.count > 0 || cuts_.killed) {
     cut_ = true;
-    cut_text_ = CountOf(busy, "request") + " of process " + std::to_string(old_.id.pid) + " " +
-                (busy == 1 ? "was" : "were") + " cut at the deadline of " + Seconds(seconds(timeout)) +
-                (kill_sent   ? ", and it had to be killed"
-                 : term_sent ? ", and it needed a TERM"
-                             : "") +
-                "; the new instance serves";
+    cut_text_ = cuts_.Text(old_.id.pid, timeout) + "; the new instance serves";
   }
   return {Event::kSucceeded, "process " + std::to_string(old_.id.pid) + " has gone"};
 }

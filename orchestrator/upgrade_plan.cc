@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstdlib>
 
+#include "orchestrator/check.h"
 #include "orchestrator/listeners.h"
 #include "orchestrator/site.h"
 #include "os/file.h"
@@ -43,6 +44,7 @@ Outcome Upgrade::Plan() {
   }
   lock_.emplace(std::move(lock).value());
   lock_->Say("planned");
+  RemoveStaleCutLists(config_.runtime_dir, clock_);
   const std::string id =
       std::to_string(::getpid()) + "." + std::to_string(static_cast<int64_t>(UnixSeconds(clock_) * 1000));
   auto journal = Journal::Open(lock_->directory(), id, clock_);
@@ -68,6 +70,7 @@ Outcome Upgrade::Plan() {
   if (auto checked = httpd::CheckConfig(program_); !checked) {
     return {Event::kRefused, "the configuration is not usable: " + checked.error().Text()};
   }
+  if (Outcome shared = CheckSharedState(); shared.event != Event::kSucceeded) return shared;
   if (std::string too_many = CheckDraining(); !too_many.empty()) return {Event::kRefused, too_many};
   if (Outcome prepared = PrepareListeners(); prepared.event != Event::kSucceeded) return prepared;
   if (std::string tight = CheckHeadroom(); !tight.empty()) return {Event::kRefused, tight};
@@ -167,6 +170,36 @@ std::string Upgrade::CheckHeadroom() const {
     }
   }
   return "";
+}
+
+Outcome Upgrade::CheckSharedState() {
+  Surroundings around;
+  around.server_root = config_.server_root;
+  around.uid = context_.uid.value_or(::geteuid());
+  around.gid = context_.gid.value_or(::getegid());
+  around.groups = context_.groups;
+  auto list = httpd::ListInstances(config_.runtime_dir);
+  if (!list) return {Event::kRefused, list.error().Text()};
+  around.instances = std::move(list).value();
+  const std::vector<Finding> findings = FindShared(config_, around);
+  for (const std::string& word : options_.accept_shared) {
+    const auto accepts = [&](const Finding& finding) {
+      return finding.severity == Finding::Severity::kDanger && (word == "all" || word == finding.id);
+    };
+    if (std::none_of(findings.begin(), findings.end(), accepts)) {
+      report_.Note("--accept-shared " + word + " is not needed: nothing of that name is dangerous here");
+    }
+  }
+  const std::vector<Finding> dangers = Unaccepted(findings, options_.accept_shared);
+  if (dangers.empty()) return {};
+  std::string names;
+  for (const Finding& finding : dangers) {
+    TellFinding(finding, report_);
+    const std::string where = finding.Where();
+    names += (names.empty() ? "" : ", ") + finding.id + (where.empty() ? "" : " (" + where + ")");
+  }
+  return {Event::kRefused, "two instances would share what they damage: " + names +
+                               "; orchestrator check says what to do, --accept-shared NAME goes on all the same"};
 }
 
 Outcome Upgrade::PrepareListeners() {

@@ -11,6 +11,7 @@
 #include "handover/listen_fds.h"
 #include "handover/readiness.h"
 #include "orchestrator/context.h"
+#include "orchestrator/departure.h"
 #include "orchestrator/drivers/httpd.h"
 #include "orchestrator/journal.h"
 #include "orchestrator/newcomer.h"
@@ -57,6 +58,7 @@ class Upgrade {
   Outcome FindPrograms();
   std::string CheckDraining() const;
   std::string CheckHeadroom() const;
+  Outcome CheckSharedState();  ///< what `orchestrator check` finds dangerous, unless accepted
   Outcome PrepareListeners();
 
   // parts of the others
@@ -108,6 +110,7 @@ class Upgrade {
   bool old_gone_told_ = false;
   bool newcomer_gone_ = false;
   bool cut_ = false;
+  Cuts cuts_;
   std::string cut_text_;
 };
 

@@ -3,10 +3,18 @@
 #include <variant>
 #include <vector>
 
+#include "handover/log_writer_mark.h"
 #include "os/clock.h"
 #include "rotatelogs/inspect.h"
 #include "rotatelogs/policy.h"
 #include "rotatelogs/program.h"
+
+namespace {
+
+/// Nobody reads it but `orchestrator check`, in the file.
+[[gnu::used]] constexpr const char* kMark = handover::kLogWriterMark.data();
+
+}  // namespace
 
 int main(int argc, char** argv) {
   const std::vector<std::string> arguments(argv, argv + argc);

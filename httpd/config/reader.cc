@@ -5,6 +5,7 @@
 
 #include "httpd/config/builder.h"
 #include "httpd/config/lexer.h"
+#include "httpd/config/shared_state.h"
 
 namespace httpd::config {
 namespace {
@@ -73,7 +74,9 @@ Complaint Builder::ApplyOne(const Node& node, Scope& scope) {
     if (auto complaint = CheckArity(*directive, words)) return complaint;
   }
   if (!scope.section) scope.draft.said.insert(directive->name);
-  return directive->apply(*this, scope, node, words);
+  auto complaint = directive->apply(*this, scope, node, words);
+  if (!complaint) NoteSharedState(*directive, words, node.where, config_);
+  return complaint;
 }
 
 bool Builder::Failed(const std::vector<Node>& nodes, Scope& scope) {

@@ -152,6 +152,15 @@ struct Host {
   SourceLine where;
 };
 
+/// Something that two instances of this configuration would share: see shared_state.h.
+struct SharedState {
+  std::string id;  ///< stable word
+  bool dangerous = false;
+  std::string text;
+  std::string advice;  ///< what to do
+  SourceLine where;
+};
+
 /// The effective configuration of one server: plain values, complete, checked. Made by ReadConfiguration().
 struct ServerConfig {
   std::string server_root;
@@ -186,6 +195,7 @@ struct ServerConfig {
   std::vector<std::string> defines;                            ///< -D and Define names, in order
   std::map<std::string, std::string> define_values;            ///< of those that `Define NAME VALUE` gave one
   std::vector<std::string> loaded_modules;                     ///< as named by LoadModule: "status_module"
+  std::vector<SharedState> shared_state;
   std::vector<std::string> warnings;  ///< full sentences with file and line, to be printed once
   Host main;
   std::vector<Host> virtual_hosts;

@@ -140,6 +140,8 @@ struct EventLoop::Connection {
   bool was_shared = false;  ///< came from another process, which may hold its descriptor a moment longer
   std::string pending;      ///< read, not yet worked on
   std::string out;          ///< to be sent before anything else
+  uint64_t out_sent = 0;    ///< bytes that went out before `out` got stuck
+  std::string out_line;     ///< request line of the last answer in a stuck `out`
   std::unique_ptr<Upload> upload;
   std::unique_ptr<Transfer> transfer;
   char address[INET6_ADDRSTRLEN] = "";
@@ -427,6 +429,8 @@ void EventLoop::Destroy(Connection* c) {
     if (c->pending.capacity() > 4096) c->pending.shrink_to_fit();
     c->pending.clear();
     c->out.clear();
+    c->out_sent = 0;
+    c->out_line.clear();
     c->upload.reset();
     c->transfer.reset();
     free_.push_back(c);
@@ -566,6 +570,8 @@ void EventLoop::Process(Connection* c, const char* data, size_t length) {
   size_t at = 0;
   out_.clear();
   bool answered = false;
+  std::string upload_line;
+  std::string_view last_line;  // of the last request answered here; lives in `data` or `upload_line`
   while (!c->close_after) {
     if (c->upload) {
       Upload& upload = *c->upload;
@@ -589,6 +595,8 @@ void EventLoop::Process(Connection* c, const char* data, size_t length) {
       const std::unique_ptr<Upload> complete = std::move(c->upload);
       SetState(c, kReading);
       answered = true;
+      upload_line = complete->head.line;
+      last_line = upload_line;
       if (!Answer(c, complete->head, complete->head_text, complete->bytes_in)) {
         c->pending.assign(data + at, length - at);
         return;
@@ -619,6 +627,7 @@ void EventLoop::Process(Connection* c, const char* data, size_t length) {
     }
     BeginWork(c, head_);
     answered = true;
+    last_line = head_.line;
     if (!Answer(c, head_, head_text, head_text.size())) {
       c->pending.assign(data + at, length - at);
       return;
@@ -630,6 +639,7 @@ void EventLoop::Process(Connection* c, const char* data, size_t length) {
         return;
       }
       if (flushed == Io::kBlocked) {
+        c->out_line = last_line;
         c->pending.assign(data + at, length - at);
         return;
       }
@@ -640,6 +650,7 @@ void EventLoop::Process(Connection* c, const char* data, size_t length) {
       Destroy(c);
       return;
     case Io::kBlocked:
+      c->out_line = last_line;
       c->pending.assign(data + at, length - at);
       return;
     case Io::kDone:
@@ -791,6 +802,7 @@ EventLoop::Io EventLoop::FlushOut(Connection* c, bool more) {
         return Io::kGone;
       }
       data.erase(0, done);
+      c->out_sent += done;
       if (&data == &out_) c->out.swap(out_);
       out_.clear();
       SetState(c, kWriting);
@@ -801,6 +813,7 @@ EventLoop::Io EventLoop::FlushOut(Connection* c, bool more) {
     done += static_cast<size_t>(n);
   }
   data.clear();
+  c->out_sent = 0;
   return Io::kDone;
 }
 
@@ -1079,6 +1092,55 @@ void EventLoop::Drain(const DrainPlan& plan) {
     }
   }
   FlushPassing();
+}
+
+std::optional<handover::CutRequest> EventLoop::InProgress(const Connection* c) const {
+  if (c->is_private || c->state == kIdle || c->state == kLingering) return std::nullopt;
+  handover::CutRequest out;
+  out.client = c->address;
+  if (c->client_port != 0)
+    out.client = (out.client.find(':') == std::string::npos ? out.client : "[" + out.client + "]") + ":" +
+                 std::to_string(c->client_port);
+  out.age_ms = (SteadyNs() - c->work_started_ns) / 1000000;
+  if (c->transfer) {
+    const Transfer& t = *c->transfer;
+    uint64_t all = t.response_head.size();
+    for (const Response::Part& part : t.response.parts) all += part.text.size() + part.length;
+    const uint64_t done = t.response_head.size() + t.cursor.body_sent;
+    out.phase = handover::CutRequest::Phase::kAnswering;
+    out.bytes_sent = done - std::min<uint64_t>(done, c->out.size());
+    out.bytes_left = all - *out.bytes_sent;
+    out.request = t.head.line;
+  } else if (c->state == kWriting) {
+    out.phase = handover::CutRequest::Phase::kAnswering;
+    out.bytes_sent = c->out_sent;
+    out.bytes_left = c->out.size();
+    out.request = c->out_line;
+  } else if (c->upload) {
+    out.phase = handover::CutRequest::Phase::kReceiving;
+    out.bytes_sent = 0;
+    out.request = c->upload->head.line;
+  } else {
+    if (c->pending.empty()) return std::nullopt;
+    out.phase = handover::CutRequest::Phase::kReceiving;
+    out.bytes_sent = 0;
+    out.request = c->pending.substr(0, c->pending.find_first_of("\r\n"));
+    const uint64_t began_ms = c->deadline_ms - static_cast<uint64_t>(c->timeout_ms);
+    out.age_ms = now_ms_ - std::min(now_ms_, began_ms);
+  }
+  return out;
+}
+
+void EventLoop::CutAndStop(const std::function<void(const handover::CutRequest&)>& tell) {
+  for (size_t i = connections_.size(); i > 0; --i) {
+    Connection* c = connections_[i - 1];
+    const auto request = InProgress(c);
+    if (!request) continue;
+    tell(*request);
+    if (c->transfer) FinishTransfer(c, true);
+    Destroy(c);
+  }
+  StopNow();
 }
 
 bool EventLoop::Finished() {

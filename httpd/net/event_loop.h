@@ -4,9 +4,11 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "handover/cut_list.h"
 #include "handover/passing.h"
 #include "httpd/net/exchange.h"
 #include "httpd/net/scoreboard.h"
@@ -69,6 +71,10 @@ class EventLoop {
   void Drain(const DrainPlan& plan);
   void StopNow() { stop_ = true; }
 
+  /// As StopNow(), and tells of every request that ends unfinished; answers that were begun are logged as aborted.
+  /// Connections between two requests are not among them, nor those of the private socket.
+  void CutAndStop(const std::function<void(const handover::CutRequest&)>& tell);
+
  private:
   struct Connection;
   struct Upload;
@@ -109,6 +115,7 @@ class EventLoop {
   void FlushPassing();
   void NoSuccessorAnyMore();
   bool Finished();
+  std::optional<handover::CutRequest> InProgress(const Connection* c) const;
   void BeginWork(Connection* c, const http::RequestHead& head);
   void EndWork(Connection* c, uint64_t bytes, int status);
   Request MakeRequest(Connection* c, const http::RequestHead& head);

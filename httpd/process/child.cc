@@ -14,8 +14,10 @@
 #include <memory>
 #include <thread>
 
+#include "handover/cut_list.h"
 #include "handover/message.h"
 #include "httpd/modules/handler.h"
+#include "os/file.h"
 #include "os/process.h"
 #include "os/signals.h"
 
@@ -57,6 +59,7 @@ class Child {
   void Drain(const handover::Message& message);
   void Tell(const std::string& verb, const std::string& key = "", const std::string& value = "");
   void CloseListeners(bool keep_private);
+  void Stop(handover::Message message);
 
   ChildSetup setup_;
   std::vector<Worker> workers_;
@@ -128,8 +131,29 @@ void Child::OnMessage() {
     for (os::Fd& fd : message.value().descriptors) successors_.push_back(std::move(fd));
     Drain(message.value());
   } else if (verb == "stop") {
-    OnEveryLoop([](net::EventLoop& loop) { loop.StopNow(); }, {});
+    Stop(std::move(message).value());
   }
+}
+
+void Child::Stop(handover::Message message) {
+  if (!message.Get("CUT")) {
+    OnEveryLoop([](net::EventLoop& loop) { loop.StopNow(); }, {});
+    return;
+  }
+  auto list = std::make_shared<os::Fd>();
+  if (!message.descriptors.empty()) *list = std::move(message.descriptors.front());
+  OnEveryLoop(
+      [this, list](net::EventLoop& loop) {
+        loop.CutAndStop([&](const handover::CutRequest& request) {
+          setup_.error_log->Write(config::LogLevel::kWarn, "event",
+                                  "cut at the deadline: " + handover::CutText(request));
+          if (!list->valid()) return;
+          if (auto written = os::WriteAll(*list, handover::FormatCut(request)); !written) {
+            setup_.error_log->Write(config::LogLevel::kError, "event", "cut list: " + written.error().Text());
+          }
+        });
+      },
+      {});
 }
 
 void Child::OnOrphaned() {

@@ -42,7 +42,8 @@ struct ChildSetup {
 ///
 ///     accept ON=0|1            answered with `accepting ON=...` when every loop has done it
 ///     drain PASS=none|own|descriptor INTAKE=0|1 PRIVATE=0|1
-///     stop                     end now; requests in progress are cut
+///     stop [CUT=1]             end now; requests in progress are cut. CUT: the deadline says so; each is named in the
+///                              error log and, when a descriptor came along, in the cut list that it is
 ///
 /// and says `ready` when it answers, `recycle` when MaxConnectionsPerChild is reached. When the channel closes the
 /// parent is dead: listeners are closed at once, requests in progress get 0.5 s.

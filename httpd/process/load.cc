@@ -194,23 +194,45 @@ std::string RunConfigJson(const Loaded& loaded) {
   }
   json.set("listen", listen);
   Poco::JSON::Array logs;
-  auto add_log = [&](const config::LogTarget& target) {
+  auto add_log = [&](const char* use, const config::LogTarget& target) {
     static constexpr const char* kKinds[] = {"none", "file", "program", "shell"};
     if (target.kind == config::LogTarget::Kind::kNone) return;
     Poco::JSON::Object entry(Poco::JSON_PRESERVE_KEY_ORDER);
+    entry.set("use", use);
     entry.set("kind", kKinds[static_cast<int>(target.kind)]);
     entry.set("text", target.text);
+    if (target.kind == config::LogTarget::Kind::kProgram) {
+      Poco::JSON::Array words;
+      for (const std::string& word : log::SplitCommand(target.text)) words.add(word);
+      entry.set("arguments", words);
+    }
     entry.set("file", target.where.file);
     entry.set("line", target.where.line);
     logs.add(entry);
   };
   auto add_host = [&](const config::Host& host) {
-    add_log(host.error_log);
-    for (const config::AccessLog& access : host.access_logs) add_log(access.target);
+    add_log("error", host.error_log);
+    for (const config::AccessLog& access : host.access_logs) add_log("access", access.target);
   };
   add_host(c.main);
   for (const config::Host& host : c.virtual_hosts) add_host(host);
   json.set("logs", logs);
+  Poco::JSON::Object pid_file(Poco::JSON_PRESERVE_KEY_ORDER);
+  pid_file.set("file", c.pid_file_where.file);
+  pid_file.set("line", c.pid_file_where.line);
+  json.set("pid_file_where", pid_file);
+  Poco::JSON::Array shared;
+  for (const config::SharedState& state : c.shared_state) {
+    Poco::JSON::Object entry(Poco::JSON_PRESERVE_KEY_ORDER);
+    entry.set("id", state.id);
+    entry.set("severity", state.dangerous ? "danger" : "notice");
+    entry.set("text", state.text);
+    entry.set("advice", state.advice);
+    entry.set("file", state.where.file);
+    entry.set("line", state.where.line);
+    shared.add(entry);
+  }
+  json.set("shared", shared);
   std::ostringstream out;
   json.stringify(out, 2);
   return out.str() + "\n";

@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,6 +18,8 @@
 #include <cstring>
 #include <filesystem>
 
+#include "handover/cut_list.h"
+#include "handover/instance_files.h"
 #include "handover/readiness.h"
 #include "httpd/process/runtime_files.h"
 #include "os/file.h"
@@ -37,6 +40,9 @@ namespace {
 constexpr milliseconds kStopPatience(2000);  // between "stop" and SIGKILL
 constexpr seconds kProgramPatience(10);      // for log programs to read to the end of their pipes
 constexpr milliseconds kRespawnPause(1000);
+constexpr size_t kMaxControls = 64;     // nobody honest has that many
+constexpr seconds kSilencePatience(5);  // for the first message of a control connection
+constexpr long long kMaxTimeout = 86400LL * 365;
 
 int OnlineCores() {
   cpu_set_t set;
@@ -93,6 +99,17 @@ int MostChildren(const config::ServerConfig& c) {
   const int first = FirstChildren(c);
   if (c.min_spare_threads <= 0) return first;
   return std::min(c.server_limit, std::max(first, c.max_request_workers / std::max(1, c.threads_per_child)));
+}
+
+/// What an instance hands out as `adopt`: one end of a pair of SOCK_SEQPACKET.
+bool IsIntake(const os::Fd& fd) {
+  int type = 0;
+  int domain = 0;
+  socklen_t length = sizeof type;
+  if (::getsockopt(fd.get(), SOL_SOCKET, SO_TYPE, &type, &length) != 0) return false;
+  length = sizeof domain;
+  if (::getsockopt(fd.get(), SOL_SOCKET, SO_DOMAIN, &domain, &length) != 0) return false;
+  return type == SOCK_SEQPACKET && domain == AF_UNIX;
 }
 
 void RaiseDescriptorLimit() {
@@ -495,6 +512,10 @@ void Parent::Tick() {
   if (exiting_) return;
   loop_->At(clock_.SteadyNow() + seconds(1), [this] { Tick(); });
   if (leftovers_) leftovers_ = !RemoveLeftovers(runtime_dir_, clock_);
+  DropSilentControls();
+  if (const uint64_t more = control_troubles_.TakeSuppressed(clock_.SteadyNow()); more > 0) {
+    Log(Level::kWarn, "control connections: " + std::to_string(more) + " more refusals were not logged one by one");
+  }
   for (Generation* generation : Generations()) {
     for (log::LogProgram& program : generation->logs->programs()) {
       if (program.process.valid() || clock_.SteadyNow() - program.started < kRespawnPause) continue;
@@ -800,7 +821,7 @@ void Parent::Promote() {
           if (generation->number != number) continue;
           Log(Level::kNotice, "GracefulRestartTimeout (" + std::to_string(limit) + " s) reached: generation " +
                                   std::to_string(number) + " is ended, its requests in progress are cut");
-          for (ChildProcess& child : generation->children) TellChild(child, Message("stop"));
+          for (ChildProcess& child : generation->children) TellChild(child, std::move(Message("stop").Add("CUT", "1")));
         }
       });
     }
@@ -906,7 +927,13 @@ void Parent::BeginDrain() {
   if (!successor_.valid()) Log(Level::kNotice, "AH00492: caught SIGWINCH, shutting down gracefully");
   // The service stops only when the instance that serves does: one that was replaced leaves without a word.
   if (state_before_ == State::kServing && !successor_.valid()) {
-    auto told = handover::Notify("STOPPING=1\nSTATUS=Finishing requests in progress...\n");
+    std::string text = "STOPPING=1\nSTATUS=Finishing requests in progress...\n";
+    // Our deadline is the configuration's word; with none, the service manager's own limit stands.
+    const auto needed = seconds(drain_timeout_s_) + kStopPatience + kProgramPatience + seconds(1);
+    if (drain_timeout_s_ > 0) {
+      text += "EXTEND_TIMEOUT_USEC=" + std::to_string(std::chrono::microseconds(needed).count()) + "\n";
+    }
+    auto told = handover::Notify(text);
     if (!told) Log(Level::kWarn, told.error().Text());
   }
   if (pending_) {
@@ -931,6 +958,12 @@ void Parent::BeginDrain() {
       Log(Level::kNotice, "GracefulShutdownTimeout (" + std::to_string(drain_timeout_s_) +
                               " s) reached: " + std::to_string(totals.busy) + " requests in progress on " +
                               std::to_string(totals.connections) + " connections are cut");
+      at_deadline_ = true;
+      if (cut_list_wanted_) {
+        auto list = os::Open(handover::CutPath(runtime_dir_, own_pid_), O_WRONLY | O_APPEND | O_CREAT, 0600);
+        if (!list) Log(Level::kError, "what is cut cannot be listed: " + list.error().Text());
+        if (list) cut_list_ = std::move(list).value();
+      }
       Fire(Event::kDeadline);
     });
   }
@@ -942,19 +975,52 @@ void Parent::EndChildren(const std::string& why) {
   loop_->Cancel(deadline_);
   for (Generation* generation : Generations()) {
     generation->listeners.clear();
-    for (ChildProcess& child : generation->children) {
-      child.leaving = true;
-      TellChild(child, Message("stop"));
-    }
+    StopChildren(*generation);
   }
   if (auto removed = os::RemovePidFile(pid_file_, own_pid_); !removed) Log(Level::kError, removed.error().Text());
   deadline_ = loop_->At(clock_.SteadyNow() + kStopPatience, [this] { Fire(Event::kDeadline); });
   CheckGone();
 }
 
+void Parent::StopChildren(Generation& generation) {
+  for (ChildProcess& child : generation.children) {
+    Message stop("stop");
+    if (at_deadline_) stop.Add("CUT", "1");
+    if (cut_list_.valid()) stop.descriptors.emplace_back(::fcntl(cut_list_.get(), F_DUPFD_CLOEXEC, 3));
+    child.leaving = true;
+    TellChild(child, stop);
+  }
+}
+
+void Parent::TellCutsOf(const ChildProcess& child) {
+  const auto now =
+      static_cast<uint64_t>(std::chrono::duration_cast<milliseconds>(clock_.SteadyNow().time_since_epoch()).count());
+  const auto text_in = [](const char* text, size_t size) { return std::string(text, ::strnlen(text, size)); };
+  for (const size_t slot : child.slots) {
+    const net::LoopSlot& loop = board_->loop(slot);
+    uint32_t shown = 0;
+    for (const net::WorkerSlot& worker : loop.worker) {
+      if (worker.state.load() != 'W') continue;
+      ++shown;
+      handover::CutRequest request;
+      request.client = text_in(worker.client, sizeof worker.client);
+      request.request = text_in(worker.request, sizeof worker.request);
+      request.age_ms = now - std::min(now, worker.started_ms.load());
+      Log(Level::kWarn, "cut at the deadline: " + handover::CutText(request));
+      if (!cut_list_.valid()) continue;
+      if (auto written = os::WriteAll(cut_list_, handover::FormatCut(request)); !written) {
+        Log(Level::kError, "cut list: " + written.error().Text());
+      }
+    }
+    const uint32_t busy = loop.counters.busy.load();
+    if (busy > shown) Log(Level::kWarn, "cut at the deadline: " + std::to_string(busy - shown) + " more requests");
+  }
+}
+
 void Parent::KillChildren() {
   for (Generation* generation : Generations()) {
     for (ChildProcess& child : generation->children) {
+      if (at_deadline_) TellCutsOf(child);
       Log(Level::kError,
           "AH00046: child process " + std::to_string(child.pid) + " still did not exit, sending a SIGKILL");
       ::kill(child.pid, SIGKILL);
@@ -1031,22 +1097,54 @@ int Parent::Run() {
 
 // ---------------------------------------------------------------------------------------------------- control
 
+void Parent::TellTrouble(const std::string& text) {
+  if (control_troubles_.Admit(clock_.SteadyNow())) Log(Level::kWarn, "control connection: " + text);
+}
+
+void Parent::Refuse(const os::Fd& fd, const std::string& reason) {
+  for (int i = 0; i < 16 && handover::Receive(fd); ++i) {
+  }
+  if (handover::Send(fd, handover::Refusal(reason))) return;  // who does not read it sees the end
+}
+
 void Parent::OnControlConnection() {
   os::Fd fd(::accept4(control_listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-  if (!fd.valid()) return;
-  auto peer = os::GetPeerCredentials(fd);
-  if (!peer || (peer.value().uid != 0 && peer.value().uid != ::geteuid())) {
-    Log(Level::kWarn, "control connection refused: user " +
-                          (peer ? std::to_string(peer.value().uid) : std::string("unknown")) +
-                          " is neither root nor ours");
-    auto sent = handover::Send(fd, handover::Refusal("only root and the user of the server may control it"));
-    if (!sent) return;
+  if (!fd.valid()) {
+    if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM) return;
+    TellTrouble("accept: " + std::string(std::strerror(errno)) + "; who connects waits");
+    loop_->Unwatch(control_listener_);
+    loop_->At(clock_.SteadyNow() + milliseconds(100), [this] {
+      if (exiting_) return;
+      auto again = loop_->Watch(control_listener_, EPOLLIN, [this](uint32_t) { OnControlConnection(); });
+      if (!again) Log(Level::kError, again.error().Text());
+    });
     return;
   }
-  if (controls_.size() >= 64) return;  // closing says so; nobody honest has that many
+  auto peer = os::GetPeerCredentials(fd);
+  if (!peer || (peer.value().uid != 0 && peer.value().uid != ::geteuid())) {
+    TellTrouble("refused: process " + (peer ? std::to_string(peer.value().pid) : "?") + " of user " +
+                (peer ? std::to_string(peer.value().uid) : "?") + " is neither root's nor ours");
+    Refuse(fd, "only root and the user of the server may control it");
+    return;
+  }
+  if (controls_.size() >= kMaxControls) {
+    const auto silent =
+        std::find_if(controls_.begin(), controls_.end(), [](const Control& control) { return !control.spoke; });
+    const std::string reason = std::to_string(kMaxControls) + " control connections are open already";
+    if (silent == controls_.end()) {
+      TellTrouble("refused: process " + std::to_string(peer.value().pid) + ": " + reason);
+      Refuse(fd, reason);
+      return;
+    }
+    TellTrouble("process " + std::to_string(silent->peer) + " had said nothing and makes room: " + reason);
+    Refuse(silent->fd, reason);
+    DropControl(*silent);
+  }
   controls_.push_back(Control{});
   Control& control = controls_.back();
   control.fd = std::move(fd);
+  control.peer = peer.value().pid;
+  control.since = clock_.SteadyNow();
   const int number = control.fd.get();
   auto watched = loop_->Watch(control.fd, EPOLLIN, [this, number](uint32_t) {
     for (Control& c : controls_) {
@@ -1066,23 +1164,41 @@ void Parent::DropControl(Control& control) {
   if (owner) LeaveStandby();
 }
 
+void Parent::DropSilentControls() {
+  for (auto control = controls_.begin(); control != controls_.end();) {
+    Control& one = *control++;
+    if (one.spoke || clock_.SteadyNow() - one.since < kSilencePatience) continue;
+    const std::string reason = "nothing was said within " + std::to_string(kSilencePatience.count()) + " s";
+    TellTrouble("process " + std::to_string(one.peer) + " is refused: " + reason);
+    Refuse(one.fd, reason);
+    DropControl(one);
+  }
+}
+
 void Parent::OnControlMessage(Control& control) {
+  const std::string peer = "process " + std::to_string(control.peer);
   auto message = handover::Receive(control.fd);
   if (!message) {
     if (message.error().kind == os::ErrorKind::kBusy) return;
     if (message.error().kind == os::ErrorKind::kInvalid) {
-      Log(Level::kWarn, "control connection: " + message.error().what);
+      TellTrouble(peer + " is refused: " + message.error().what);
       if (handover::Send(control.fd, handover::Refusal(message.error().what))) return;
     }
     DropControl(control);
     return;
   }
+  control.spoke = true;
   bool later = false;
   std::function<void()> afterwards;
-  const Message answer = HandleVerb(control, message.value(), later, afterwards);
+  Message answer = handover::Refusal("\"" + message.value().verb.substr(0, 40) + "\" takes no descriptors");
+  if (message.value().descriptors.empty() || message.value().verb == "drain") {
+    answer = HandleVerb(control, message.value(), later, afterwards);
+  }
   if (!later) {
+    if (answer.verb == "refused") TellTrouble(peer + " is refused: " + std::string(answer.Get("REASON").value_or("")));
     if (auto sent = handover::Send(control.fd, answer); !sent) {
-      Log(Level::kWarn, "control connection: " + sent.error().Text());
+      TellTrouble(peer + " does not take its answers (" + sent.error().Text() + "): closed");
+      DropControl(control);
     }
   }
   if (afterwards) afterwards();
@@ -1162,6 +1278,12 @@ Message Parent::HandleVerb(Control& control, Message& message, bool& answer_late
     return answer;
   }
   if (verb == "drain") {
+    if (message.descriptors.size() > 1) return handover::Refusal("drain takes one descriptor at most");
+    if (!message.descriptors.empty() && !IsIntake(message.descriptors.front())) {
+      return handover::Refusal("the descriptor that came with drain is no successor's intake");
+    }
+    const auto timeout = message.Get("TIMEOUT") ? message.GetNumber("TIMEOUT").value_or(-1) : 0;
+    if (timeout < 0 || timeout > kMaxTimeout) return handover::Refusal("drain needs TIMEOUT=seconds, 0 = no limit");
     if (state_ == State::kDraining && message.descriptors.size() == 1) {
       // Our successor is itself being replaced: what is still passed on goes to its successor.
       successor_ = std::move(message.descriptors.front());
@@ -1170,9 +1292,9 @@ Message Parent::HandleVerb(Control& control, Message& message, bool& answer_late
       return Message("ok");
     }
     if (!alive) return refuse_state();
-    if (message.descriptors.size() > 1) return handover::Refusal("drain takes one descriptor at most");
     drain_timeout_s_ =
         static_cast<int>(message.GetNumber("TIMEOUT").value_or(current_->loaded->config.graceful_shutdown_timeout_s));
+    cut_list_wanted_ = message.GetNumber("CUT_LIST").value_or(0) != 0;
     if (!message.descriptors.empty()) {
       successor_ = std::move(message.descriptors.front());
       Log(Level::kNotice, "handing over: idle connections go to the successor, requests in progress finish here");

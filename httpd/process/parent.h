@@ -17,6 +17,7 @@
 #include "httpd/process/child.h"
 #include "httpd/process/listeners.h"
 #include "httpd/process/load.h"
+#include "httpd/process/log_throttle.h"
 #include "os/clock.h"
 #include "os/error.h"
 #include "os/lock_file.h"
@@ -73,6 +74,9 @@ class Parent {
     bool wants_accept = false;  ///< waits for `accept` to be done
     bool accept_on = false;
     bool wants_restart = false;  ///< waits for a graceful restart or restart
+    bool spoke = false;          ///< sent a message that could be read
+    pid_t peer = 0;
+    os::Clock::Steady since;
   };
 
   using Level = config::LogLevel;
@@ -109,6 +113,10 @@ class Parent {
   void BeginDrain();
   void EndChildren(const std::string& why);
   void KillChildren();
+  /// "stop" for every child of a generation; at a deadline what it cuts is told.
+  void StopChildren(Generation& generation);
+  /// The requests that the scoreboard shows for a child that does not answer, for error log and cut list.
+  void TellCutsOf(const ChildProcess& child);
   void FinishExit();
   void AnnounceReady();
   void WatchLauncher();
@@ -124,6 +132,11 @@ class Parent {
   void OnControlConnection();
   void OnControlMessage(Control& control);
   void DropControl(Control& control);
+  /// One line about a peer that is refused, unless there were many; see LogThrottle.
+  void TellTrouble(const std::string& text);
+  /// Says why, then the connection may close: what the peer has sent is read first, so that it gets to read the answer.
+  void Refuse(const os::Fd& fd, const std::string& reason);
+  void DropSilentControls();
   handover::Message HandleVerb(Control& control, handover::Message& message, bool& answer_later,
                                std::function<void()>& afterwards);
   handover::Message Hello(Control& control, const handover::Message& message);
@@ -150,6 +163,7 @@ class Parent {
   std::list<std::unique_ptr<Generation>> old_;
   std::list<log::LogProgram> leaving_programs_;  ///< of retired generations, reading to the end of their pipes
   std::list<Control> controls_;
+  LogThrottle control_troubles_;
   bool accepting_ = false;
   bool leftovers_ = true;  ///< of dead instances may still be in the runtime directory
   bool standby_ = false;
@@ -159,6 +173,9 @@ class Parent {
   std::unique_ptr<log::LogSet> replace_logs_;
   uint32_t next_generation_ = 0;
   int drain_timeout_s_ = 0;
+  bool cut_list_wanted_ = false;  ///< who told us to drain wants to read what is cut
+  bool at_deadline_ = false;      ///< children are ended because the drain took too long
+  os::Fd cut_list_;               ///< open from the deadline on, when it is wanted
   std::string runtime_dir_;
   std::string pid_file_;
   std::string command_line_;

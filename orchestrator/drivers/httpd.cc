@@ -13,6 +13,8 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -55,6 +57,10 @@ os::Result<Output> Checked(const Program& program, const char* flag, std::chrono
     return Error{ErrorKind::kInvalid, 0, std::move(why)};
   }
   return output;
+}
+
+Place PlaceOf(const Poco::JSON::Object& entry) {
+  return {entry.optValue<std::string>("file", ""), entry.optValue<int>("line", 0)};
 }
 
 State ParseState(std::string_view text) {
@@ -114,9 +120,22 @@ os::Result<RunConfig> ParseRunConfig(std::string_view json) {
     if (const auto logs = root->getArray("logs")) {
       for (unsigned i = 0; i < logs->size(); ++i) {
         const auto entry = logs->getObject(i);
-        config.logs.push_back({entry->optValue<std::string>("kind", ""),
-                               entry->optValue<std::string>("text", ""),
-                               {entry->optValue<std::string>("file", ""), entry->optValue<int>("line", 0)}});
+        config.logs.push_back(
+            {entry->optValue<std::string>("kind", ""), entry->optValue<std::string>("text", ""), PlaceOf(*entry), {}});
+        if (const auto words = entry->getArray("arguments")) {
+          for (unsigned word = 0; word < words->size(); ++word) {
+            config.logs.back().arguments.push_back(words->getElement<std::string>(word));
+          }
+        }
+      }
+    }
+    if (const auto place = root->getObject("pid_file_where")) config.pid_file_place = PlaceOf(*place);
+    if (const auto shared = root->getArray("shared")) {
+      for (unsigned i = 0; i < shared->size(); ++i) {
+        const auto entry = shared->getObject(i);
+        config.shared.push_back(
+            {entry->getValue<std::string>("id"), entry->optValue<std::string>("severity", "danger") != "notice",
+             entry->optValue<std::string>("text", ""), entry->optValue<std::string>("advice", ""), PlaceOf(*entry)});
       }
     }
   } catch (const Poco::Exception& failed) {
@@ -163,6 +182,13 @@ os::Result<Control> Control::Connect(const std::filesystem::path& runtime_dir, p
   if (peer.value().pid != pid) {
     return Error{ErrorKind::kInvalid, 0,
                  handover::ControlPath(runtime_dir, pid) + " belongs to process " + std::to_string(peer.value().pid)};
+  }
+  struct stat directory {};
+  const uid_t uid = peer.value().uid;
+  if (uid != 0 && uid != ::geteuid() && (::stat(runtime_dir.c_str(), &directory) != 0 || directory.st_uid != uid)) {
+    return Error{ErrorKind::kInvalid, 0,
+                 handover::ControlPath(runtime_dir, pid) + " belongs to user " + std::to_string(uid) +
+                     ", who is neither root, nor you, nor the owner of the directory"};
   }
   return Control(std::move(socket).value());
 }
@@ -226,9 +252,10 @@ os::Result<os::Fd> Control::Adopt() {
   return std::move(answer.value().descriptors.front());
 }
 
-os::Status Control::Drain(int timeout, const os::Fd& intake) {
+os::Status Control::Drain(int timeout, const os::Fd& intake, CutList list) {
   Message request("drain");
   request.Add("TIMEOUT", std::to_string(timeout));
+  if (list == CutList::kWrite) request.Add("CUT_LIST", "1");
   if (intake.valid()) {
     const int copy = ::fcntl(intake.get(), F_DUPFD_CLOEXEC, 3);
     if (copy < 0) return os::SysError(errno, "copy a descriptor");

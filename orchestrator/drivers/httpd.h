@@ -46,6 +46,15 @@ struct LogLine {
   std::string kind;  ///< "file", "program", "shell"
   std::string text;
   Place place;
+  std::vector<std::string> arguments;  ///< of "program": the words of its command line
+};
+/// Something that two instances would share, by the server's own word.
+struct SharedLine {
+  std::string id;
+  bool dangerous = false;
+  std::string text;
+  std::string advice;
+  Place place;
 };
 
 /// The effective configuration, as `--run-config` prints it.
@@ -59,6 +68,8 @@ struct RunConfig {
   int graceful_shutdown_timeout = 0;  ///< seconds; 0 = no limit
   std::vector<ListenLine> listen;
   std::vector<LogLine> logs;
+  Place pid_file_place;
+  std::vector<SharedLine> shared;
 };
 
 /// @return kInvalid: not JSON, or something that is needed is missing
@@ -104,7 +115,8 @@ class Control {
   Control() = default;
 
   /// @return kNotFound: no such socket; kIo: nobody listens there any more; kDenied: it belongs to another user;
-  ///         kInvalid: the process behind it is not `pid`
+  ///         kInvalid: the process behind it is not `pid`, or runs as a user who is neither root, nor ours, nor the
+  ///         owner of the directory
   static os::Result<Control> Connect(const std::filesystem::path& runtime_dir, pid_t pid);
 
   enum class Ownership { kNone, kOwner };
@@ -114,9 +126,11 @@ class Control {
   os::Result<std::vector<handover::Listener>> Listeners();
   os::Status Accept(bool on);  ///< returns when every child does (or has stopped); 15 s
   os::Result<os::Fd> Adopt();  ///< the sending end of its intake for idle connections
+  /// kWrite: what is cut at the deadline is listed in handover::CutPath(), to be fetched when the instance has gone.
+  enum class CutList { kNone, kWrite };
   /// Told to leave. @param timeout seconds, 0 = no limit  @param intake of the successor; may be invalid (nothing is
   /// passed)
-  os::Status Drain(int timeout, const os::Fd& intake);
+  os::Status Drain(int timeout, const os::Fd& intake, CutList list = CutList::kNone);
   /// Tells an instance that drains already where to pass connections from now on: its successor is itself replaced.
   os::Status Redirect(const os::Fd& intake);
   os::Result<Status> AskStatus(int milliseconds = 5000);

@@ -214,6 +214,14 @@ TEST_F(ParentTest, AChildOfSeveralLoopsIsReplacedByOneChild) {
   EXPECT_NE(Children(), before);
 }
 
+TEST_F(ParentTest, AGracefulStopAsksTheServiceManagerForItsTime) {
+  Configure("GracefulShutdownTimeout 50\n");
+  Start();
+  ASSERT_EQ(::kill(pid_, SIGWINCH), 0);
+  EXPECT_TRUE(WaitForNotice("EXTEND_TIMEOUT_USEC=63000000")) << "50 s, 2 s for children, 10 s for log programs, 1 s";
+  EXPECT_EQ(WaitForEnd(), 0);
+}
+
 TEST_F(ParentTest, OrphanedChildrenDoNotKeepThePort) {
   Configure("");
   Start();
