@@ -82,9 +82,9 @@ struct SpawnOptions {
                                                  ///< 0, 1, 2 that are not named are /dev/null
   std::optional<std::filesystem::path> directory;
   std::optional<mode_t> umask;
-  bool new_session = false;                    ///< setsid(): survives the terminal of the person who typed the command
+  bool new_session = false;     ///< setsid(): survives the terminal of the person who typed the command
   int parent_death_signal = 0;  ///< sent to the child when the *thread* that called Spawn() ends, however it ends
-  bool set_listen_pid = false;                 ///< LISTEN_PID=<pid of the child>, in place of one in `environment`
+  bool set_listen_pid = false;  ///< LISTEN_PID=<pid of the child>, in place of one in `environment`
   std::vector<std::pair<int, rlimit>> limits;  ///< {RLIMIT_x, value}; one that may not be raised is skipped
   std::optional<uid_t> uid;                    ///< with gid and groups, set last
   std::optional<gid_t> gid;
