@@ -28,7 +28,12 @@ void Expiry::Add(std::string path, std::string identity, std::string segment, St
     expired_.push_back({std::move(path), std::move(identity), std::move(segment), role});
     return;
   }
-  // While a copy is being made there are two files, and neither may go.
+  const auto [at, first] = by_segment_.emplace(segment, kept_.size());
+  if (!first) {  // a copy is being made: two files, one segment, and neither may go
+    kept_[at->second].bytes += bytes;
+    kept_[at->second].removable = false;
+    return;
+  }
   const bool done = state == State::kDone || state == State::kCompressed;
   kept_.push_back({changed, bytes, done});
   files_.push_back({std::move(path), std::move(identity), std::move(segment), role});

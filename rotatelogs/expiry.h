@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "os/error.h"
@@ -48,8 +49,9 @@ class Expiry {
   RunContext& run_;
   const KeepLimits limits_;
   std::vector<File> files_;
-  std::vector<KeptFile> kept_;  // beside files_
-  std::vector<File> expired_;   // noted by a run that died before it removed them
+  std::unordered_map<std::string, size_t> by_segment_;  // index
+  std::vector<KeptFile> kept_;                          // beside files_
+  std::vector<File> expired_;                           // noted by a run that died before it removed them
 };
 
 }  // namespace rotatelogs

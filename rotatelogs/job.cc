@@ -461,7 +461,8 @@ void Job::NoteDone() {
   record_.state = State::kDone;
   record_.words.clear();
   record_.temporary.clear();
-  copying_ = WantsCopy() && !interrupted_;
+  // What a crash left at "committing" came here without a seal: the copy takes over what the seal looked at.
+  copying_ = WantsCopy() && !interrupted_ && (sealed_at_ != os::Clock::Steady{} || SealIt());
   if (copying_) record_.temporary = TemporaryCopy();
   ++run_.counters.done;
   Announce("done", std::to_string(record_.lines) + " lines, " + std::to_string(record_.bytes) + " bytes, attempt " +

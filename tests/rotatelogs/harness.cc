@@ -16,9 +16,9 @@ namespace harness {
 
 namespace fs = std::filesystem;
 
-TempDir::TempDir() {
+TempDir::TempDir(const fs::path& parent) {
   ::signal(SIGPIPE, SIG_IGN);
-  std::string name = (fs::temp_directory_path() / "rotatelogs-XXXXXX").string();
+  std::string name = (parent / "rotatelogs-XXXXXX").string();
   if (::mkdtemp(name.data()) == nullptr) ADD_FAILURE() << "mkdtemp " << name;
   path_ = name;
   fs::permissions(path_, fs::perms(0755));

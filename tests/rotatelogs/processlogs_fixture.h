@@ -22,6 +22,8 @@ namespace harness {
 /// A directory with segments, an output directory and a ledger.
 class Processlogs : public ::testing::Test {
  protected:
+  explicit Processlogs(const std::filesystem::path& parent = std::filesystem::temp_directory_path()) : dir_(parent) {}
+
   void Segment(const std::string& name, const std::string& content) {
     std::filesystem::create_directories(dir_.path() / "logs");
     std::ofstream(dir_.path() / "logs" / name) << content;
