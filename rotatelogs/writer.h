@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -95,16 +96,26 @@ class Writer {
   os::Status OpenOrFail();
   os::Status MeetAgain();
   os::Status TryOpen();
+  os::Status CheckDue(bool force);
+  os::Status WriteFully(std::string_view data);
+  bool Wait(std::chrono::milliseconds span);
+  void CloseFile();
+  bool LookDue() const { return clock_.SteadyNow() >= look_at_; }
+  std::string FullPath(const std::string& path) const { return place_.directory + path; }
+  bool Blocked() const;
+
+  // rotation.cc
+  static constexpr std::chrono::seconds kRetryRotation{1};
   os::Status OpenLocked();
   int64_t NewestOfRing() const;
-  os::Status RotateLocked(Reason reason, bool alone);
   os::Status FollowLocked();
-  os::Status CheckDue(bool force);
   void Adopt(os::Fd fd, const Segment& segment);
+  os::Status RotateLocked(Reason reason, bool alone);
   void RunHooks(const Segment& segment);
   void Reap();
   os::Status MakeLink(const std::string& path);
-  os::Status WriteFully(std::string_view data);
+
+  // shed.cc
   void Shed(std::string_view data, size_t done, int sys);
   bool FinishTorn();
   void NoteDropped();
@@ -122,11 +133,6 @@ class Writer {
   void Resolve(Spool& spool);
   void WriteOrphans();
   bool WriteOut(Spool& spool);
-  bool Wait(std::chrono::milliseconds span);
-  void CloseFile();
-  bool LookDue() const { return clock_.SteadyNow() >= look_at_; }
-  std::string FullPath(const std::string& path) const { return place_.directory + path; }
-  bool Blocked() const;
 
   const Settings& settings_;
   os::Clock& clock_;

@@ -271,7 +271,7 @@ TEST_P(SeveralWriters, EveryLineIsInOneFileWholeAndInOrderWhoeverIsKilled) {
     EXPECT_LE(called.size(), files.size() + static_cast<size_t>(killed)) << "more than once per rotation";
   }
 }
-INSTANTIATE_TEST_SUITE_P(Seeds, SeveralWriters, ::testing::Range(0, Seeds(24, 400)));
+INSTANTIATE_TEST_SUITE_P(Seeds, SeveralWriters, ::testing::Range(0, Seeds(16, 400)));
 
 /// Apache's own keeps 1,184 of these 10,000 lines: each of its two writers truncates what the other one has just
 /// written.
