@@ -44,6 +44,9 @@ void AddOptions(Command command, cxxopts::Options& options) {
     add("bake", "", cxxopts::value<Text>());
     add("max-draining", "", cxxopts::value<Text>());
     add("detach", "");
+    add("no-live", "");
+    add("report", "", cxxopts::value<Text>());
+    add("no-report", "");
   }
 }
 
@@ -107,6 +110,13 @@ os::Result<Options> Convert(Command command, const cxxopts::ParseResult& parsed)
       out.max_draining = value.value();
     }
     out.detach = flag("detach");
+    out.live = !flag("no-live");
+    out.keep_report = !flag("no-report");
+    if (flag("report")) {
+      if (!out.keep_report) return Usage("--report and --no-report contradict each other");
+      if (text("report").empty()) return Usage("--report: the value is empty");
+      out.report = std::filesystem::absolute(text("report"), failed).lexically_normal();
+    }
     if (out.probes.empty()) out.probes.push_back(DefaultProbe());
   }
   return out;
@@ -159,6 +169,10 @@ upgrade                           replace the running instance by a new one whil
                                   (GracefulShutdownTimeout)
   --max-draining N                refuse to start while N older instances still drain (10)
   --detach                        return once the old instance has been told to leave
+  --no-live                       plain lines on a terminal, too
+  --report FILE                   write the report there (FILE.html, and FILE.json beside it) instead of into
+                                  DefaultRuntimeDir/orchestrator/reports
+  --no-report                     write none
 status                            instances of this configuration
 
   --binary PATH                   server to start or to ask (upgrade: the running one's path; otherwise the httpd

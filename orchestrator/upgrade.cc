@@ -52,6 +52,7 @@ int Upgrade::Run() {
   });
   if (!watched) return End("failed", kExitFailed, watched.error().Text());
 
+  StartObserving();
   for (const Step step : kSteps) {
     Outcome outcome = Do(step);
     auto action = Decide(step, outcome.event);
@@ -93,6 +94,7 @@ int Upgrade::Run() {
 }
 
 Outcome Upgrade::Do(Step step) {
+  report_.StepBegins(step);
   if (interrupted_by_ != 0 && !committed_) {
     return {Event::kInterrupted, "stopped by signal " + std::to_string(interrupted_by_)};
   }
@@ -164,6 +166,7 @@ int Upgrade::End(std::string_view status, int exit_status, const std::string& re
   if (old_.id.pid != 0) more.set("old_pid", old_.id.pid);
   if (newcomer_) more.set("new_pid", newcomer_->pid());
   if (committed_ && options_.detach) more.set("detached", true);
+  if (const std::string file = EndObserving(status, exit_status, reason); !file.empty()) more.set("report", file);
   report_.Result(status, exit_status, reason, more);
   return exit_status;
 }

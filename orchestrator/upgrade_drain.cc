@@ -59,6 +59,8 @@ void Upgrade::Commit() {
   lock_->Release();  // a next upgrade may start while this one's old instance drains
   old_listeners_.clear();
   listeners_.clear();
+  observer_->LetGo();
+  observer_->Tell([this](Story& story) { story.committed_ms = report_.ElapsedMs(); });
 }
 
 /// Instances of earlier upgrades pass their idle connections to the one that has just been told to leave; from now on
@@ -80,6 +82,9 @@ void Upgrade::RedirectDrainers(const os::Fd& intake) {
 Outcome Upgrade::AwaitOldGone() {
   const int timeout = options_.graceful_shutdown_timeout.value_or(config_.graceful_shutdown_timeout);
   const auto deadline = drain_began_ + (timeout == 0 ? kForEver : milliseconds(seconds(timeout)));
+  ObserveCountdown("deadline", timeout == 0
+                                   ? std::nullopt
+                                   : std::optional(std::chrono::ceil<milliseconds>(deadline - clock_.SteadyNow())));
   bool term_sent = false;
   bool kill_sent = false;
   auto next_line = clock_.SteadyNow() + seconds(1);
@@ -122,6 +127,7 @@ Outcome Upgrade::AwaitOldGone() {
   }
   const bool at_deadline = timeout != 0 && clock_.SteadyNow() >= deadline - milliseconds(50);
   const int64_t busy = last_status_ ? last_status_->busy : 0;
+  observer_->Tell([](Story& story) { story.party[At(Side::kOld)].gone = true; });
   handover::RemoveInstanceFiles(config_.runtime_dir, old_.id.pid);  // it did so itself, unless it was killed
   if (at_deadline && (busy > 0 || (kill_sent && !last_status_))) {
     cut_ = true;
