@@ -116,6 +116,29 @@ class Line {
   std::string out_;
 };
 
+/// A step that is under way. What comes before `done` is the old instance's draining.
+std::string_view NowDoing(Step step) {
+  switch (step) {
+    case Step::kPlanned:
+      return "planning";
+    case Step::kLaunched:
+      return "launching";
+    case Step::kReady:
+      return "starting";
+    case Step::kProbed:
+      return "probing";
+    case Step::kSwitched:
+      return "switching";
+    case Step::kBaked:
+      return "baking";
+    case Step::kDraining:
+      return "handing over";
+    case Step::kDone:
+      return "draining";
+  }
+  return "";
+}
+
 struct Ranked {
   int rank;  ///< what has the lowest is left out first
   std::string text;
@@ -167,6 +190,7 @@ class View {
     Steps();
     Figures();
     Notes();
+    Cut();
     const size_t most = last_ ? lines_.size() : static_cast<size_t>(std::max(1, style_.rows - 1));
     while (lines_.size() > most) {
       auto least = lines_.begin();
@@ -222,9 +246,9 @@ class View {
       } else if (failed) {
         line.Sign("✗", "x", Ink::kBad).Text(" ").Text(StepName(step), Ink::kBold);
       } else {
-        line.Sign("▸", ">", Ink::kNew).Text(" ").Text(StepName(step), Ink::kBold);
+        line.Sign("▸", ">", Ink::kNew).Text(" ").Text(last_ ? StepName(step) : NowDoing(step), Ink::kBold);
       }
-      line.Right(SpanText(took), 22, done ? Ink::kDim : Ink::kPlain).Text("  ");
+      line.Right(SpanText(took), 24, done ? Ink::kDim : Ink::kPlain).Text("  ");
       if (done) {
         if (line.room() >= 12) line.Text(found->detail, Ink::kDim);
       } else if (!last_ && story_.countdown) {
@@ -277,8 +301,9 @@ class View {
   void Figures() {
     if (!There(Side::kOld)) return;
     Blank();
-    const int column = std::clamp((style_.columns - 16) / 2, 9, 16);
-    columns_ = {14, {14 + column, 14 + 2 * column + 2}};
+    const int label = style_.columns < 40 ? 12 : 14;
+    const int column = std::clamp((style_.columns - label - 3) / 2, 4, 16);
+    columns_ = {label, {label + column, label + 2 * column + 2}};
     Line head(style_);
     for (const Side side : kSides) {
       const Party& party = story_.party[At(side)];
@@ -332,7 +357,7 @@ class View {
     });
     if (style_.utf8 && !last_) {
       Figure(
-          38, "requests/s", [&](Side side) { return Sparkline(story_, side, now_ms_, column - 1); },
+          38, "trend", [&](Side side) { return Sparkline(story_, side, now_ms_, column - 1); },
           [](const std::string&) { return Ink::kDim; });
     }
     Line queue(style_);
@@ -367,6 +392,21 @@ class View {
         Add(rank, line);
       }
     }
+  }
+
+  void Cut() {
+    if (!last_ || story_.cut.empty()) return;
+    constexpr size_t kShown = 10;
+    Blank();
+    for (size_t i = 0; i < std::min(story_.cut.size(), kShown); ++i) {
+      Line line(style_);
+      line.Text(" ").Text(story_.cut[i]);
+      Add(55, line);
+    }
+    if (story_.cut.size() <= kShown) return;
+    Line line(style_);
+    line.Text(" ").Text("and " + CountText(static_cast<int64_t>(story_.cut.size() - kShown)) + " more", Ink::kDim);
+    Add(55, line);
   }
 
   /// Bytes of `text` that stand on one line of `room` columns: up to the last space, or as many as fit.

@@ -1,5 +1,6 @@
 #include "orchestrator/report.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <ctime>
 #include <sstream>
@@ -79,7 +80,9 @@ void Report::StepDone(Step step, std::string_view detail, const Poco::JSON::Obje
 }
 
 void Report::Event(std::string_view name, std::string_view plain, const Poco::JSON::Object& more) {
-  if (audience_ && name == "cut") audience_->Cut(plain);
+  if (audience_ && name == "cut") {  // without what aligns the line
+    audience_->Cut(plain.substr(std::min(plain.find_first_not_of(' '), plain.size())));
+  }
   if (form_ == Form::kLive) return;
   if (form_ == Form::kPlain) {
     if (!plain.empty()) Print(stdout, plain);

@@ -301,7 +301,10 @@ class Page {
   void List(const std::string& title, const std::vector<std::string>& lines) {
     if (lines.empty()) return;
     out_ += "<h2>" + EscapeHtml(title) + "</h2>\n<ul class=\"plain\">\n";
-    for (const std::string& line : lines) out_ += "<li>" + EscapeHtml(line) + "</li>\n";
+    constexpr size_t kShown = 200;
+    for (size_t i = 0; i < std::min(lines.size(), kShown); ++i) out_ += "<li>" + EscapeHtml(lines[i]) + "</li>\n";
+    if (lines.size() > kShown)
+      out_ += "<li>and " + CountText(static_cast<int64_t>(lines.size() - kShown)) + " more</li>\n";
     out_ += "</ul>\n";
   }
 
