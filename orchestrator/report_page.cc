@@ -186,7 +186,8 @@ class Page {
               "</span><span class=\"track\"><span class=\"bar " + ink +
               "\" style=\"left:" + (left > 99.5 ? "calc(100% - 3px)" : Percent(left)) +
               ";width:" + Percent(std::max(0.0, axis_.Percent(end) - left)) + "\"></span></span><span class=\"took\">" +
-              (failed ? "failed after " : "") + SpanText(std::max<int64_t>(0, end - step.began_ms)) + "</span>";
+              SpanText(std::max<int64_t>(0, end - step.began_ms)) + "</span>";
+      if (failed) out_ += "<span class=\"detail\">failed</span>";
       if (!step.detail.empty()) out_ += "<span class=\"detail\">" + EscapeHtml(step.detail) + "</span>";
       out_ += "</li>\n";
     }

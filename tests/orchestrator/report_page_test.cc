@@ -143,7 +143,7 @@ TEST(ReportPage, OneThatWasNeverSwitchedSaysSoAndWhy) {
   EXPECT_TRUE(IsWellFormed(page));
   EXPECT_THAT(page, HasSubstr("Took the upgrade from version 2.4.1 to version 2.4.2 back"));
   EXPECT_THAT(page, HasSubstr("answered 503"));
-  EXPECT_THAT(page, HasSubstr("failed after"));
+  EXPECT_THAT(page, HasSubstr("class=\"detail\">failed<"));
   EXPECT_THAT(page, HasSubstr("never"));
 }
 
