@@ -124,22 +124,37 @@ os::Result<Context> ReadContext(pid_t pid) {
   return context;
 }
 
-Footprint Measure(pid_t parent) {
-  Footprint out;
-  out.memory = MemoryOf(parent);
-  out.parent_descriptors = CountDescriptors(parent);
-  out.all_descriptors = out.parent_descriptors;
+namespace {
+
+/// `parent` and its children.
+std::vector<pid_t> Family(pid_t parent) {
+  std::vector<pid_t> out = {parent};
   auto children = os::ReadFile(Proc(parent, "task/" + std::to_string(parent) + "/children"));
   if (!children) return out;
   for (const char* at = children.value().c_str(); *at;) {
     char* end = nullptr;
     const long child = std::strtol(at, &end, 10);
     if (end == at) break;
-    out.memory += MemoryOf(static_cast<pid_t>(child));
-    out.all_descriptors += CountDescriptors(static_cast<pid_t>(child));
+    out.push_back(static_cast<pid_t>(child));
     at = *end == ' ' ? end + 1 : end;
   }
   return out;
+}
+
+}  // namespace
+
+Footprint Measure(pid_t parent) {
+  Footprint out;
+  out.memory = MeasureMemory(parent);
+  out.parent_descriptors = CountDescriptors(parent);
+  for (const pid_t pid : Family(parent)) out.all_descriptors += CountDescriptors(pid);
+  return out;
+}
+
+int64_t MeasureMemory(pid_t parent) {
+  int64_t bytes = 0;
+  for (const pid_t pid : Family(parent)) bytes += MemoryOf(pid);
+  return bytes;
 }
 
 }  // namespace orchestrator

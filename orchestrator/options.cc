@@ -46,6 +46,9 @@ void AddOptions(Command command, cxxopts::Options& options) {
     add("max-draining", "", cxxopts::value<Text>());
     add("detach", "");
     add("accept-shared", "", cxxopts::value<Texts>());
+    add("no-live", "");
+    add("report", "", cxxopts::value<Text>());
+    add("no-report", "");
   }
 }
 
@@ -116,6 +119,13 @@ os::Result<Options> Convert(Command command, const cxxopts::ParseResult& parsed)
                      "\" is no name of a finding: orchestrator check tells them, or all");
       }
     }
+    out.live = !flag("no-live");
+    out.keep_report = !flag("no-report");
+    if (flag("report")) {
+      if (!out.keep_report) return Usage("--report and --no-report contradict each other");
+      if (text("report").empty()) return Usage("--report: the value is empty");
+      out.report = std::filesystem::absolute(text("report"), failed).lexically_normal();
+    }
     if (out.probes.empty()) out.probes.push_back(DefaultProbe());
   }
   return out;
@@ -169,6 +179,10 @@ upgrade                           replace the running instance by a new one whil
   --max-draining N                refuse to start while N older instances still drain (10)
   --detach                        return once the old instance has been told to leave
   --accept-shared WHAT            go on although both would share WHAT (a name that check tells, or all); repeatable
+  --no-live                       plain lines on a terminal, too
+  --report FILE                   write the report there (FILE.html, and FILE.json beside it) instead of into
+                                  DefaultRuntimeDir/orchestrator/reports
+  --no-report                     write none
 status                            instances of this configuration
 check                             what two instances of this configuration would share, and what to do about it
 

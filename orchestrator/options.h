@@ -28,6 +28,9 @@ struct Options {
   int max_draining = 10;
   bool detach = false;
   std::vector<std::string> accept_shared;  ///< ids of `check`'s findings, or "all"
+  bool live = true;                        ///< the live view, when there is a terminal for it
+  bool keep_report = true;                 ///< a report file at the end
+  std::string report;                      ///< --report, made absolute: where; "" = the usual place
   // upgrade, stop --graceful
   std::optional<int> graceful_shutdown_timeout;  ///< seconds, 0 = no limit; nothing: GracefulShutdownTimeout
   // stop

@@ -1,5 +1,6 @@
 #include "orchestrator/report.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <ctime>
 #include <sstream>
@@ -53,7 +54,13 @@ void Report::Line(const Poco::JSON::Object& object) const {
   Print(stdout, OneLine(object));
 }
 
+void Report::StepBegins(Step step) {
+  if (audience_) audience_->StepBegins(step);
+}
+
 void Report::StepDone(Step step, std::string_view detail, const Poco::JSON::Object& more) {
+  if (audience_) audience_->StepDone(step, detail);
+  if (form_ == Form::kLive) return;
   const int64_t elapsed = ElapsedMs();
   if (form_ == Form::kPlain) {
     char head[48];
@@ -73,6 +80,10 @@ void Report::StepDone(Step step, std::string_view detail, const Poco::JSON::Obje
 }
 
 void Report::Event(std::string_view name, std::string_view plain, const Poco::JSON::Object& more) {
+  if (audience_ && name == "cut") {  // without what aligns the line
+    audience_->Cut(plain.substr(std::min(plain.find_first_not_of(' '), plain.size())));
+  }
+  if (form_ == Form::kLive) return;
   if (form_ == Form::kPlain) {
     if (!plain.empty()) Print(stdout, plain);
     return;
@@ -85,6 +96,7 @@ void Report::Event(std::string_view name, std::string_view plain, const Poco::JS
 }
 
 void Report::Note(std::string_view text) {
+  if (audience_) audience_->Note(text);
   auto more = Ordered();
   more.set("text", std::string(text));
   Event("note", "            note: " + std::string(text), more);
@@ -95,12 +107,16 @@ void Report::Progress(std::string_view text, const Poco::JSON::Object& more) {
 }
 
 void Report::Result(std::string_view status, int exit_status, std::string_view reason, const Poco::JSON::Object& more) {
+  if (audience_) audience_->Result(status, exit_status, reason);
   if (exit_status != 0) {
     Print(stderr, "orchestrator: " + std::string(reason));
-  } else if (form_ == Form::kPlain && !reason.empty()) {
+  } else if (form_ != Form::kJson && !reason.empty()) {
     Print(stdout, reason);
   }
-  if (form_ == Form::kPlain) return;
+  if (form_ != Form::kJson) {
+    if (more.has("report")) Print(stdout, "report: " + more.getValue<std::string>("report"));
+    return;
+  }
   auto object = Ordered();
   object.set("event", "result");
   object.set("at", UnixSeconds(clock_));

@@ -52,6 +52,7 @@ int Upgrade::Run() {
   });
   if (!watched) return End("failed", kExitFailed, watched.error().Text());
 
+  StartObserving();
   for (const Step step : kSteps) {
     Outcome outcome = Do(step);
     auto action = Decide(step, outcome.event);
@@ -93,6 +94,7 @@ int Upgrade::Run() {
 }
 
 Outcome Upgrade::Do(Step step) {
+  report_.StepBegins(step);
   if (interrupted_by_ != 0 && !committed_) {
     return {Event::kInterrupted, "stopped by signal " + std::to_string(interrupted_by_)};
   }
@@ -168,6 +170,7 @@ int Upgrade::End(std::string_view status, int exit_status, const std::string& re
     more.set("cut", cuts_.count);
     more.set("cut_requests", CutsJson(cuts_.requests));
   }
+  if (const std::string file = EndObserving(status, exit_status, reason); !file.empty()) more.set("report", file);
   report_.Result(status, exit_status, reason, more);
   return exit_status;
 }

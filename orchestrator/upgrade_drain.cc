@@ -49,6 +49,8 @@ void Upgrade::Commit() {
   lock_->Release();  // a next upgrade may start while this one's old instance drains
   old_listeners_.clear();
   listeners_.clear();
+  observer_->LetGo();
+  observer_->Tell([this](Story& story) { story.committed_ms = report_.ElapsedMs(); });
 }
 
 /// Instances of earlier upgrades pass their idle connections to the one that has just been told to leave; from now on
@@ -71,11 +73,16 @@ Outcome Upgrade::AwaitOldGone() {
   const int timeout = options_.graceful_shutdown_timeout.value_or(config_.graceful_shutdown_timeout);
   Departure departure(old_, old_.control, config_.runtime_dir, timeout, drain_began_, report_, clock_);
   if (last_status_) departure.Remember(*last_status_);
+  const auto deadline = drain_began_ + seconds(timeout);
+  ObserveCountdown("deadline", timeout == 0
+                                   ? std::nullopt
+                                   : std::optional(std::chrono::ceil<milliseconds>(deadline - clock_.SteadyNow())));
   for (;;) {
     Await(departure.Pause(), [this] { return old_gone_; });
     if (old_gone_) break;
     departure.Look();
   }
+  observer_->Tell([](Story& story) { story.party[At(Side::kOld)].gone = true; });
   cuts_ = departure.Finish();
   if (cuts_.count > 0 || cuts_.killed) {
     cut_ = true;

@@ -62,6 +62,7 @@ Outcome Upgrade::Plan() {
                                  std::string(httpd::StateName(old_.hello.state)) + " and cannot be upgraded"};
   }
   WatchOld();
+  ObserveOld();
 
   if (Outcome found = FindPrograms(); found.event != Event::kSucceeded) return found;
   if (auto recorded = Record(Step::kPlanned); !recorded) {
@@ -237,6 +238,7 @@ Outcome Upgrade::PrepareListeners() {
     listeners_.push_back(std::move(bound).value());
   }
   listener_text_ = diff.Text();
+  ObserveListeners(diff);
   return {};
 }
 

@@ -15,6 +15,7 @@
 #include "orchestrator/drivers/httpd.h"
 #include "orchestrator/journal.h"
 #include "orchestrator/newcomer.h"
+#include "orchestrator/observe.h"
 #include "orchestrator/options.h"
 #include "orchestrator/plan.h"
 #include "orchestrator/report.h"
@@ -53,6 +54,14 @@ class Upgrade {
   Outcome Bake();
   Outcome Drain();
   Outcome AwaitOldGone();
+
+  // what is shown and written down beside it (upgrade_watch.cc); none of it can fail an upgrade
+  void StartObserving();
+  void ObserveOld();
+  void ObserveListeners(const ListenerDiff& diff);
+  void ObserveNewcomer();
+  void ObserveCountdown(const std::string& what, std::optional<std::chrono::milliseconds> span);
+  std::string EndObserving(std::string_view status, int exit_status, const std::string& reason);
 
   // parts of planning
   Outcome FindPrograms();
@@ -102,6 +111,7 @@ class Upgrade {
   std::optional<int64_t> switched_ms_;
   os::Clock::Steady drain_began_;
   std::optional<httpd::Status> last_status_;
+  std::unique_ptr<Observer> observer_;  ///< after Run() has begun
 
   int interrupted_by_ = 0;
   bool locked_out_ = false;  ///< another command holds the lock

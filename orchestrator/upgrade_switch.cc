@@ -38,6 +38,9 @@ Outcome Upgrade::Launch() {
   auto started = Newcomer::Launch(program_, context_, listeners_, path);
   if (!started) return {Event::kRefused, "cannot start the new instance: " + started.error().Text()};
   newcomer_.emplace(std::move(started).value());
+  observer_->Tell([this](Story& story) {
+    story.party[At(Side::kNew)] = {newcomer_->pid(), false, config_.version, program_.binary};
+  });
   auto watched = loop_->Watch(newcomer_->process().fd(), EPOLLIN, [this](uint32_t) {
     loop_->Unwatch(newcomer_->process().fd());
     newcomer_->HasEnded();
@@ -71,6 +74,7 @@ Outcome Upgrade::AwaitReady() {
     }
   });
   if (!watched) return {Event::kFailed, watched.error().Text()};
+  ObserveCountdown("ready", options_.ready_timeout);
   const Woke woke = Await(options_.ready_timeout, [&] { return ready; });
   loop_->Unwatch(notify_->fd());
   switch (woke) {
@@ -99,6 +103,7 @@ Outcome Upgrade::AwaitReady() {
     return {Event::kFailed,
             "the new instance is " + std::string(httpd::StateName(hello.value().state)) + " instead of in standby"};
   }
+  ObserveNewcomer();
   return {Event::kSucceeded, "in standby, version " + hello.value().version};
 }
 
@@ -136,6 +141,7 @@ Outcome Upgrade::Switch() {
     return {Event::kFailed, "the new instance does not accept: " + on.error().Text()};
   }
   switched_ms_ = report_.ElapsedMs();
+  observer_->Tell([this](Story& story) { story.switched_ms = switched_ms_; });
   auto pid = os::ReadPidFile(config_.pid_file);
   if (!pid || pid.value() != newcomer_->pid()) {
     return {Event::kFailed, config_.pid_file.string() + " does not name the new instance after the switch"};
@@ -154,6 +160,7 @@ Outcome Upgrade::Switch() {
 Outcome Upgrade::Bake() {
   if (options_.bake.count() == 0) return {Event::kSucceeded, "not watched (--bake 0)"};
   QueueTrend queue(old_queue_);
+  ObserveCountdown("bake", options_.bake);
   const auto began = clock_.SteadyNow();
   auto next_probe = began;
   Traffic now;

@@ -84,39 +84,54 @@ void Scoreboard::Release(size_t index) {
   header_->dead_duration_us += slot.counters.duration_us.load();
   header_->dead_errors += slot.counters.errors.load();
   header_->dead_accepted += slot.counters.accepted.load();
+  header_->dead_adopted += slot.counters.adopted.load();
+  header_->dead_passed += slot.counters.passed.load();
   Clear(slot);
   slot.pid = 0;
 }
 
 void Scoreboard::Inherit(const Totals& from, int64_t start_time) {
-  header_->dead_accesses += from.accesses;
-  header_->dead_bytes += from.bytes;
-  header_->dead_duration_us += from.duration_us;
-  header_->dead_errors += from.errors;
-  header_->dead_accepted += from.accepted;
+  header_->inherited_accesses += from.accesses;
+  header_->inherited_bytes += from.bytes;
+  header_->inherited_duration_us += from.duration_us;
+  header_->inherited_errors += from.errors;
+  header_->inherited_accepted += from.accepted;
   int64_t ours = header_->start_time.load();
   while (start_time > 0 && start_time < ours && !header_->start_time.compare_exchange_weak(ours, start_time)) {
   }
 }
 
 void Scoreboard::ResetStatistics() {
-  header_->dead_accesses = 0;
-  header_->dead_bytes = 0;
-  header_->dead_duration_us = 0;
-  header_->dead_errors = 0;
-  header_->dead_accepted = 0;
+  ScoreboardHeader& h = *header_;
+  for (auto* n : {&h.dead_accesses, &h.dead_bytes, &h.dead_duration_us, &h.dead_errors, &h.dead_accepted,
+                  &h.dead_adopted, &h.dead_passed, &h.inherited_accesses, &h.inherited_bytes, &h.inherited_duration_us,
+                  &h.inherited_errors, &h.inherited_accepted}) {
+    n->store(0);
+  }
   for (size_t i = 0; i < kLoops; ++i) {
     if (loops_[i].pid.load() != 0) Clear(loops_[i]);
   }
 }
 
 Totals Scoreboard::Sum(uint64_t steady_now_ms) const {
+  Totals t = Own(steady_now_ms);
+  t.accesses += header_->inherited_accesses;
+  t.bytes += header_->inherited_bytes;
+  t.duration_us += header_->inherited_duration_us;
+  t.errors += header_->inherited_errors;
+  t.accepted += header_->inherited_accepted;
+  return t;
+}
+
+Totals Scoreboard::Own(uint64_t steady_now_ms) const {
   Totals t;
   t.accesses = header_->dead_accesses;
   t.bytes = header_->dead_bytes;
   t.duration_us = header_->dead_duration_us;
   t.errors = header_->dead_errors;
   t.accepted = header_->dead_accepted;
+  t.adopted = header_->dead_adopted;
+  t.passed = header_->dead_passed;
   for (size_t i = 0; i < kLoops; ++i) {
     const LoopSlot& slot = loops_[i];
     if (slot.pid.load(std::memory_order_relaxed) == 0) continue;
@@ -126,6 +141,8 @@ Totals Scoreboard::Sum(uint64_t steady_now_ms) const {
     t.duration_us += c.duration_us.load(std::memory_order_relaxed);
     t.errors += c.errors.load(std::memory_order_relaxed);
     t.accepted += c.accepted.load(std::memory_order_relaxed);
+    t.adopted += c.adopted.load(std::memory_order_relaxed);
+    t.passed += c.passed.load(std::memory_order_relaxed);
     t.connections += c.connections.load(std::memory_order_relaxed);
     t.busy += c.busy.load(std::memory_order_relaxed);
     t.writing += c.writing.load(std::memory_order_relaxed);

@@ -67,11 +67,19 @@ struct ScoreboardHeader {
   std::atomic<uint64_t> dead_duration_us;
   std::atomic<uint64_t> dead_errors;
   std::atomic<uint64_t> dead_accepted;
+  std::atomic<uint64_t> dead_adopted;
+  std::atomic<uint64_t> dead_passed;
+  std::atomic<uint64_t> inherited_accesses;  ///< what predecessors had counted
+  std::atomic<uint64_t> inherited_bytes;
+  std::atomic<uint64_t> inherited_duration_us;
+  std::atomic<uint64_t> inherited_errors;
+  std::atomic<uint64_t> inherited_accepted;
 };
 
 /// Sum over all loops, dead ones included.
 struct Totals {
   uint64_t accesses = 0, bytes = 0, duration_us = 0, errors = 0, accepted = 0;
+  uint64_t adopted = 0, passed = 0;  ///< of this instance only, never a predecessor's
   uint32_t connections = 0, busy = 0, writing = 0, keepalive = 0, closing = 0, graceful = 0;
   uint64_t oldest_ms = 0;  ///< age of the oldest request in progress
 };
@@ -98,7 +106,10 @@ class Scoreboard {
   /// Parent only, on HUP: all numbers to zero.
   void ResetStatistics();
 
+  /// Everything, what predecessors counted included: what server-status shows.
   Totals Sum(uint64_t steady_now_ms) const;
+  /// What this instance did itself.
+  Totals Own(uint64_t steady_now_ms) const;
 
  private:
   Scoreboard(void* memory, size_t bytes);

@@ -1235,6 +1235,15 @@ Message Parent::StatusAnswer() const {
       .Add("OLDEST_MS", std::to_string(t.oldest_ms))
       .Add("CHILDREN", std::to_string(children))
       .Add("GENERATION", std::to_string(current_ ? current_->number : 0));
+  // Rates are made of these: a predecessor's sums arrive all at once and are no event of this moment.
+  const net::Totals own = board_->Own(static_cast<uint64_t>(now));
+  answer.Add("OWN_ACCESSES", std::to_string(own.accesses))
+      .Add("OWN_BYTES", std::to_string(own.bytes))
+      .Add("OWN_DURATION_US", std::to_string(own.duration_us))
+      .Add("OWN_ERRORS", std::to_string(own.errors))
+      .Add("OWN_ACCEPTED", std::to_string(own.accepted))
+      .Add("ADOPTED", std::to_string(own.adopted))
+      .Add("PASSED", std::to_string(own.passed));
   return answer;
 }
 

@@ -107,6 +107,14 @@ struct Status {
   int64_t oldest_ms = 0;  ///< age of the oldest request in progress
   int64_t children = 0;
   int64_t generation = 0;
+  // What it did itself since it started: a predecessor's sums, which the numbers above hold, are left out.
+  int64_t own_accesses = 0;
+  int64_t own_bytes = 0;
+  int64_t own_duration_us = 0;  ///< spent on the requests answered, all together
+  int64_t own_errors = 0;
+  int64_t own_accepted = 0;
+  int64_t adopted = 0;  ///< idle connections taken over from a predecessor
+  int64_t passed = 0;   ///< idle connections handed to a successor
 };
 
 /// A connection to one instance's control socket. Every call waits for the answer, at most its time-out.
@@ -134,6 +142,11 @@ class Control {
   /// Tells an instance that drains already where to pass connections from now on: its successor is itself replaced.
   os::Status Redirect(const os::Fd& intake);
   os::Result<Status> AskStatus(int milliseconds = 5000);
+  /// The two halves of AskStatus() for who waits with others, on a connection of its own; neither waits.
+  os::Status SendStatusQuery();
+  /// @return kBusy: not there yet; kNotFound: the instance has closed the connection
+  os::Result<Status> ReceiveStatus();
+  const os::Fd& fd() const { return socket_; }  ///< readable when an answer is there
   os::Status Stop();
   bool valid() const { return socket_.valid(); }
   void Close() { socket_.Reset(); }

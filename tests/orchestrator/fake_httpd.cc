@@ -3,7 +3,7 @@
 // Configuration, one item a line:  RuntimeDir PATH | PidFile PATH | Listen ADDRESS:PORT | GracefulShutdownTimeout S |
 //   Version TEXT | Misbehave WORD (repeatable). Words: bad-config, dies-at-start, never-ready, foreign-ready,
 //   not-standby, fails-probe, silent-probe, dies-in-standby, refuses-accept, dies-after-accept, errors, deaf,
-//   ignores-term, refuses-drain, refuses-resume, slow-start.
+//   ignores-term, refuses-drain, refuses-resume, slow-start, mute-observers.
 // HTTP: GET /hold is never answered (a request in progress until the deadline); GET /env/NAME, /limits, /umask, /cwd,
 // /fds
 //   tell what the process was given; anything else answers "VERSION PID".
@@ -221,9 +221,13 @@ class Server {
       if (!request) {
         loop_->Unwatch(*kept);
         controls_.erase(raw);
+        greeted_.erase(raw);
         if (owner_ == raw && state_ == "standby") loop_->Stop();
         return;
       }
+      const std::string verb = request.value().verb;
+      if (verb == "hello") greeted_.insert(raw);
+      if (config_.Is("mute-observers") && verb == "status" && !greeted_.contains(raw)) return;
       const Message answer = Answer(std::move(request).value(), raw);
       if (!handover::Send(*kept, answer)) return;
     });
@@ -383,6 +387,7 @@ class Server {
   os::Fd intake_sender_;
   std::map<int, std::shared_ptr<os::Fd>> controls_;
   std::map<int, std::shared_ptr<os::Fd>> held_;
+  std::set<int> greeted_;  ///< control connections that said hello; those of an observer do not
   int owner_ = -1;
   bool accepting_ = false;
   int64_t requests_ = 0;

@@ -31,6 +31,27 @@ TEST(Scoreboard, AResetForgetsTheDeadAndTheLiving) {
   EXPECT_EQ(board->Sum(0).accesses, 0u);
 }
 
+TEST(Scoreboard, WhatAPredecessorCountedIsInTheSumAndNotInOurOwnNumbers) {
+  auto board = Scoreboard::Make().value();
+  const size_t slot = board->Claim(0, 1, 10).value();
+  board->loop(slot).counters.accesses = 7;
+  board->loop(slot).counters.adopted = 3;
+  board->loop(slot).counters.passed = 2;
+  Totals before;
+  before.accesses = 1000;
+  before.duration_us = 50;
+  board->Inherit(before, 0);
+  EXPECT_EQ(board->Sum(0).accesses, 1007u);
+  EXPECT_EQ(board->Own(0).accesses, 7u);
+  EXPECT_EQ(board->Own(0).duration_us, 0u);
+  board->Release(slot);  // the numbers of a loop that has ended stay ours
+  EXPECT_EQ(board->Own(0).accesses, 7u);
+  EXPECT_EQ(board->Own(0).adopted, 3u);
+  EXPECT_EQ(board->Own(0).passed, 2u);
+  board->ResetStatistics();
+  EXPECT_EQ(board->Sum(0).accesses, 0u);
+}
+
 TEST(Scoreboard, ASlotIsClaimedOnceAndTheLastOneIsRefusedInWords) {
   auto board = Scoreboard::Make().value();
   for (size_t i = 0; i < Scoreboard::kLoops; ++i) ASSERT_EQ(board->Claim(0, 1, 10).value(), i);
