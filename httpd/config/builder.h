@@ -42,6 +42,12 @@ struct Scope {
   const Node* parent = nullptr;     ///< section around it; null at top level
 };
 
+/// What a directive of a module writes into: the module's settings in the place where the directive stands.
+template <class T>
+T& SettingsOf(Scope& scope) {
+  return scope.settings.modules.Own<T>();
+}
+
 /// Second half of the reading: the tree into values.
 class Builder {
  public:

@@ -803,8 +803,8 @@ using Arity::kTwo;
 using Arity::kTwoOrThree;
 
 // clang-format off
-const std::vector<Directive>& Table() {
-  static const std::vector<Directive> table = {
+std::vector<Directive>& Table() {
+  static std::vector<Directive> table = {
     {"<Directory", "core.c", kHosts, kRaw, "Container for directives affecting resources located in the specified directories", kNo, OpenDirectory},
     {"<DirectoryMatch", "core.c", kHosts, kRaw, "Container for directives affecting resources located in the specified directories", kNo, OpenDirectory},
     {"<Location", "core.c", kHosts, kRaw, "Container for directives affecting resources accessed through the specified URL paths", kNo, OpenLocation},
@@ -891,10 +891,44 @@ const std::vector<Directive>& Table() {
 }
 // clang-format on
 
+std::vector<ModuleName>& ModuleList() {
+  static std::vector<ModuleName> modules = {
+      {"core.c", "core_module"},
+      {"mod_so.c", "so_module"},
+      {"http_core.c", "http_module"},
+      {"mod_log_config.c", "log_config_module"},
+      {"mod_logio.c", "logio_module"},
+      {"mod_unixd.c", "unixd_module"},
+      {"event.c", "mpm_event_module"},
+      {"mod_mime.c", "mime_module"},
+      {"mod_autoindex.c", "autoindex_module"},
+      {"mod_dir.c", "dir_module"},
+      {"mod_alias.c", "alias_module"},
+      {"mod_status.c", "status_module"},
+      {"mod_authz_core.c", "authz_core_module"},
+      {"mod_authz_host.c", "authz_host_module"},
+      {"mod_systemd.c", "systemd_module"},
+      {"mod_version.c", "version_module"},
+  };
+  return modules;
+}
+
 }  // namespace
 
 const std::vector<Directive>& Directives() {
   return Table();
+}
+
+const std::vector<ModuleName>& BuiltInModules() {
+  return ModuleList();
+}
+
+void RegisterModule(const ModuleName& name, const std::vector<Directive>& directives) {
+  for (const ModuleName& known : ModuleList()) {
+    if (std::string_view(known.identifier) == name.identifier) return;
+  }
+  ModuleList().push_back(name);
+  Table().insert(Table().end(), directives.begin(), directives.end());
 }
 
 const Directive* FindDirective(std::string_view name) {
@@ -934,6 +968,7 @@ Complaint CheckArity(const Directive& directive, const std::vector<std::string>&
       {kTwo, 2, 2, "takes two arguments"},
       {kTwoOrThree, 2, 3, "takes two or three arguments"},
       {kOneToThree, 1, 3, "takes one, two or three arguments"},
+      {Arity::kThree, 3, 3, "takes three arguments"},
       {kAtLeastOne, 1, SIZE_MAX, "requires at least one argument"},
       {kAtLeastTwo, 2, SIZE_MAX, "requires at least two arguments"},
   };

@@ -22,6 +22,7 @@ enum class Arity {
   kTwo,
   kTwoOrThree,
   kOneToThree,
+  kThree,
   kAny,
   kAtLeastOne,
   kAtLeastTwo,
@@ -58,7 +59,19 @@ struct Directive {
   Complaint (*apply)(Builder&, Scope&, const Node&, const std::vector<std::string>& words);  ///< null when on_read
 };
 
+/// All of them: the core's, then those of the registered modules.
 const std::vector<Directive>& Directives();
+
+/// How a module names itself: "mod_headers.c" in messages and -l, "headers_module" in LoadModule and <IfModule>.
+struct ModuleName {
+  const char* file;
+  const char* identifier;
+};
+const std::vector<ModuleName>& BuiltInModules();
+
+/// Adds a module and its directives. For the start of the program, before anything is read: not thread-safe. The second
+/// call with the same identifier changes nothing.
+void RegisterModule(const ModuleName& name, const std::vector<Directive>& directives);
 
 /// Case-insensitive; nullptr when there is none.
 const Directive* FindDirective(std::string_view name);

@@ -32,6 +32,9 @@ void InheritSettings(const PerDirectory& from, PerDirectory& to) {
   if (!to.force_type) to.force_type = from.force_type;
   if (!to.default_charset) to.default_charset = from.default_charset;
   if (!to.enable_sendfile) to.enable_sendfile = from.enable_sendfile;
+  ModuleSlots modules = from.modules;
+  modules.Merge(to.modules);
+  to.modules = std::move(modules);
   to.types.insert(from.types.begin(), from.types.end());
   to.error_documents.insert(from.error_documents.begin(), from.error_documents.end());
 }
@@ -247,28 +250,6 @@ os::Result<RuntimePlaces> ReadRuntimePlaces(const ReadRequest& request, const Fi
   auto config = Builder(tree.value(), request, files).Run();
   if (!config) return config.error();
   return RuntimePlaces{config.value().runtime_dir, config.value().pid_file};
-}
-
-const std::vector<ModuleName>& BuiltInModules() {
-  static const std::vector<ModuleName> modules = {
-      {"core.c", "core_module"},
-      {"mod_so.c", "so_module"},
-      {"http_core.c", "http_module"},
-      {"mod_log_config.c", "log_config_module"},
-      {"mod_logio.c", "logio_module"},
-      {"mod_unixd.c", "unixd_module"},
-      {"event.c", "mpm_event_module"},
-      {"mod_mime.c", "mime_module"},
-      {"mod_autoindex.c", "autoindex_module"},
-      {"mod_dir.c", "dir_module"},
-      {"mod_alias.c", "alias_module"},
-      {"mod_status.c", "status_module"},
-      {"mod_authz_core.c", "authz_core_module"},
-      {"mod_authz_host.c", "authz_host_module"},
-      {"mod_systemd.c", "systemd_module"},
-      {"mod_version.c", "version_module"},
-  };
-  return modules;
 }
 
 }  // namespace httpd::config

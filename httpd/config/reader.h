@@ -54,11 +54,4 @@ std::string DumpHosts(const ServerConfig& config);
 std::string DumpDirectives();
 std::string DumpIncludes(const ServerConfig& config);
 
-/// Built-in modules as -l ("core.c") and -M ("core_module") name them, in order.
-struct ModuleName {
-  const char* file;
-  const char* identifier;
-};
-const std::vector<ModuleName>& BuiltInModules();
-
 }  // namespace httpd::config

@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "httpd/config/module_slots.h"
+
 namespace httpd::config {
 
 /// Where in the configuration something was said.
@@ -100,6 +102,7 @@ struct PerDirectory {
   std::map<std::string, std::string> types;    ///< AddType: extension without dot, lower case -> media type
   std::map<int, std::string> error_documents;  ///< status -> text as configured (text, local path or URL)
   std::optional<bool> enable_sendfile;
+  ModuleSlots modules;  ///< of the modules that keep their own settings
 };
 
 /// One `<Directory>`, `<DirectoryMatch>`, `<Files>`, `<FilesMatch>`, `<Location>`, `<LocationMatch>` section.

@@ -686,4 +686,19 @@ BodyReader::Step BodyReader::Feed(std::string_view input) {
   return step;
 }
 
+void IndexKnown(RequestHead& head) {
+  head.known.fill(std::string_view());
+  head.repeated = 0;
+  for (const HeaderField& field : head.fields) {
+    const Known which = Recognise(field.name.data(), field.name.size());
+    if (which == Known::kCount) continue;
+    std::string_view& slot = head.known[static_cast<size_t>(which)];
+    if (slot.data()) {
+      head.repeated |= 1u << static_cast<unsigned>(which);
+    } else {
+      slot = field.value;
+    }
+  }
+}
+
 }  // namespace httpd::http

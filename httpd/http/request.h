@@ -66,6 +66,9 @@ struct RequestHead {
   void Clear();
 };
 
+/// Fills `known` and `repeated` anew from `fields`, which somebody has changed.
+void IndexKnown(RequestHead& head);
+
 /// Limits, in bytes (line ends not counted) and counts; fields 0 = no limit. Source  httpd manual: LimitRequestLine,
 /// LimitRequestFields, LimitRequestFieldSize
 struct HeadLimits {

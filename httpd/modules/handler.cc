@@ -53,6 +53,26 @@ std::string WithSingleSlashes(std::string path) {
   return path;
 }
 
+/// What Finish() needs of a request that modules have changed or noted something about.
+struct ExchangeNote final : net::HandlerNote {
+  Environment environment;
+  Environment first_environment;  ///< before an internal redirect: what env= of a log asks, as in Apache
+  bool has_fields = false;
+  std::vector<std::pair<std::string, std::string>> fields;  ///< the request's, as modules left them
+};
+
+std::unique_ptr<net::HandlerNote> NoteOf(const RequestState& state, bool edited) {
+  if (state.environment.size() == 0 && !state.first_environment && !edited) return nullptr;
+  auto note = std::make_unique<ExchangeNote>();
+  note->environment = state.environment;
+  note->first_environment = state.first_environment.value_or(state.environment);
+  note->has_fields = edited;
+  if (edited) {
+    for (const http::HeaderField& field : state.head().fields) note->fields.emplace_back(field.name, field.value);
+  }
+  return note;
+}
+
 void LeaveOutBodyForHead(const Request& request, Response& response) {
   if (request.head->method != Method::kHead || response.without_body) return;
   response.content_length = response.body.size();
@@ -140,18 +160,53 @@ const Effective& Handler::Settings(const Target& target) {
   }
   auto& cached = settings_[settings_key_];
   if (cached) return *cached;
-  cached = std::make_unique<Effective>();
-  cached->directory_index = {"index.html"};
-  cached->Merge(host.host->settings);
+  auto made = std::make_unique<Effective>();
+  made->directory_index = {"index.html"};
+  made->Merge(host.host->settings);
   for (size_t at = 3; at < settings_key_.size(); at += 3) {
     const size_t index = static_cast<unsigned char>(settings_key_[at + 1]) |
                          static_cast<size_t>(static_cast<unsigned char>(settings_key_[at + 2])) << 8;
     const auto& list = settings_key_[at] == 'd'   ? host.directories
                        : settings_key_[at] == 'f' ? host.files
                                                   : host.locations;
-    cached->Merge(list[index].section->settings);
+    made->Merge(list[index].section->settings);
   }
+  made->hooks = ModulesWith(made->modules);
+  cached = std::move(made);
   return *cached;
+}
+
+void Handler::RunEarly(const Request& request, int host, Response& response) {
+  const CompiledHost& compiled = site_.hosts()[static_cast<size_t>(host)];
+  state_.Start(request, compiled, response);
+  for (const Module* module : compiled.hooks) {
+    if (module->early) module->early(state_);
+  }
+  seen_ = request;
+  seen_.head = &state_.head();
+}
+
+void Handler::RunFixups(const Effective& settings, std::string_view path) {
+  state_.settings = &settings;
+  state_.path = path;
+  for (const Module* module : settings.hooks) {
+    if (module->fixup) module->fixup(state_);
+  }
+  seen_.head = &state_.head();
+  if (state_.environment.size() > 0 && state_.environment.Find("nokeepalive")) state_.response->close = true;
+}
+
+void Handler::RunOutput(const Target& target) {
+  if (!state_.settings) state_.settings = &Settings(target);  // answered before the file was known
+  if (!state_.settings->hooks.empty()) {
+    const std::string_view type = FindField(state_.response->fields, "Content-Type");
+    if (!type.empty()) state_.media_type = type;  // a 304 has none: then it is the file's
+    state_.media_type.resize(std::min(state_.media_type.find_first_of("; "), state_.media_type.size()));
+    for (const Module* module : state_.settings->hooks) {
+      if (module->output) module->output(state_);
+    }
+  }
+  state_.response->note = NoteOf(state_, &state_.head() != state_.request->head);
 }
 
 std::string Handler::Origin(const Request& request, int host) const {
@@ -166,6 +221,7 @@ void Handler::RedirectTo(const Request& request, const Target& target, int statu
                          Response& response) {
   if (location.starts_with("/")) location = Origin(request, target.host) + location;
   response.status = status;
+  state_.is_success = false;
   response.fields += "Location: " + location + "\r\nContent-Type: text/html; charset=iso-8859-1\r\n";
   response.body = http::ErrorPage(status, location, request.head->method_text, "");
 }
@@ -175,6 +231,7 @@ void Handler::Fail(const Request& request, const Target& target, int status, Res
   response.parts.clear();
   int found_instead = 0;
   if (error_depth_ != 0) found_instead = std::exchange(status, error_status_);
+  state_.is_success = false;
   if (status == 405 || status == 501) response.fields += Allow(target.host);
   response.status = status;
   const Effective& settings = Settings(target);
@@ -192,7 +249,14 @@ void Handler::Fail(const Request& request, const Target& target, int status, Res
       other.host = target.host;
       other.path = text;
       MapToFile(other);
-      const Effective other_settings = Settings(other);  // a copy: `settings` and this may move in the cache
+      const Effective& other_settings = Settings(other);
+      state_.first_environment = state_.environment;
+      state_.environment.PrefixForRedirect();
+      state_.path = other.path;
+      for (const Module* module : state_.host->hooks) {
+        if (module->early) module->early(state_);
+      }
+      RunFixups(other_settings, other.path);
       ServeFile(request, other, other_settings, response);
       --error_depth_;
       response.status = status;
@@ -261,6 +325,7 @@ void Handler::ServeDirectory(const Request& request, const Target& target, const
   response.fields += "Content-Type: text/html;charset=UTF-8\r\n";
   response.body = RenderIndex(target.path, entries.value(), signature);
   response.handler_name = "httpd/unix-directory";
+  state_.is_success = true;
 }
 
 bool Handler::Redirected(const Request& request, const Target& target, Response& response) {
@@ -292,6 +357,13 @@ void Handler::MapToFile(Target& target) const {
   if (target.file.starts_with("//")) target.file.erase(0, 1);  // DocumentRoot /
 }
 
+void Handler::FailedCondition(const Request& request, const Target& target, Response& response) {
+  if (response.status != 412 && response.status != 416) return;
+  Fail(request, target, response.status, response);
+  // Apache sends a 412 through the filters of the file, so `Header` without `always` reaches it.
+  state_.is_success = response.status == 412;
+}
+
 void Handler::ServeFile(const Request& request, Target& target, const Effective& settings, Response& response) {
   auto deny = [&] {
     LogError(target.host, LogLevel::kError, "authz_core",
@@ -305,9 +377,11 @@ void Handler::ServeFile(const Request& request, Target& target, const Effective&
   }
   if (request.head->method == Method::kOptions && error_depth_ == 0) {
     response.fields += Allow(target.host);
+    state_.is_success = true;
     return;
   }
   if (settings.handler == "server-status") {
+    state_.is_success = true;
     ServeStatus(request, site_, site_.hosts()[static_cast<size_t>(target.host)], board_, response);
     return;
   }
@@ -355,7 +429,8 @@ void Handler::ServeFile(const Request& request, Target& target, const Effective&
         continue;
       }
       if (!S_ISREG(candidate.value().status.st_mode)) continue;
-      const Effective index_settings = Settings(index);  // <Files> may say otherwise for this name
+      const Effective& index_settings = Settings(index);  // <Files> may say otherwise for this name
+      if (error_depth_ == 0 && &index_settings != state_.settings) RunFixups(index_settings, index.path);
       if (error_depth_ == 0 &&
           !IsGranted(index_settings.require, request.client_address, request.head->method_text, request.is_private)) {
         target = index;
@@ -363,9 +438,11 @@ void Handler::ServeFile(const Request& request, Target& target, const Effective&
         return;
       }
       response.file_name = index.file;
-      ServeOpenedFile(request, std::move(candidate).value(), MediaType(site_, index_settings, index.file),
-                      index_settings.enable_sendfile, error_depth_ != 0, response);
-      if (response.status == 412 || response.status == 416) Fail(request, index, response.status, response);
+      state_.media_type = MediaType(site_, index_settings, index.file);
+      ServeOpenedFile(request, std::move(candidate).value(), state_.media_type, index_settings.enable_sendfile,
+                      error_depth_ != 0, response);
+      state_.is_success = true;
+      FailedCondition(request, index, response);
       return;
     }
     ServeDirectory(request, target, settings, std::move(opened).value(), denied, response);
@@ -381,20 +458,29 @@ void Handler::ServeFile(const Request& request, Target& target, const Effective&
     return;
   }
   response.file_name = target.file;
-  ServeOpenedFile(request, std::move(opened).value(), MediaType(site_, settings, target.file), settings.enable_sendfile,
-                  error_depth_ != 0, response);
-  if (response.status == 412 || response.status == 416) Fail(request, target, response.status, response);
+  state_.media_type = MediaType(site_, settings, target.file);
+  ServeOpenedFile(request, std::move(opened).value(), state_.media_type, settings.enable_sendfile, error_depth_ != 0,
+                  response);
+  state_.is_success = true;
+  FailedCondition(request, target, response);
 }
 
-void Handler::Handle(const Request& request, Response& response) {
-  const http::RequestHead& head = *request.head;
+void Handler::Handle(const Request& original, Response& response) {
   Target& target = target_;
-  target.host = SelectHost(request);
+  target.host = SelectHost(original);
   target.path = "/";
   target.file.clear();
   target.root.clear();
   error_depth_ = 0;
   ApplyHost(target.host, response);
+  RunEarly(original, target.host, response);
+  Answer(seen_, target, response);
+  RunOutput(target);
+  LeaveOutBodyForHead(seen_, response);
+}
+
+void Handler::Answer(const Request& request, Target& target, Response& response) {
+  const http::RequestHead& head = *request.head;
   const config::Host& host = *site_.hosts()[static_cast<size_t>(target.host)].host;
 
   switch (head.method) {
@@ -433,15 +519,13 @@ void Handler::Handle(const Request& request, Response& response) {
     const bool is_bad = decoded.error().kind != os::ErrorKind::kNotFound;
     response.close = response.close || is_bad;
     Fail(request, target, is_bad ? 400 : 404, response);
-    LeaveOutBodyForHead(request, response);
     return;
   }
-  if (Redirected(request, target, response)) {
-  } else {
-    MapToFile(target);
-    ServeFile(request, target, Settings(target), response);
-  }
-  LeaveOutBodyForHead(request, response);
+  if (Redirected(request, target, response)) return;
+  MapToFile(target);
+  const Effective& settings = Settings(target);
+  RunFixups(settings, target.path);
+  ServeFile(request, target, settings, response);
 }
 
 void Handler::HandleBad(const Request& request, int status, const char* reason, Response& response) {
@@ -450,9 +534,11 @@ void Handler::HandleBad(const Request& request, int status, const char* reason, 
   target.path = "/";
   error_depth_ = 0;
   ApplyHost(target.host, response);
+  RunEarly(request, target.host, response);
   response.close = true;
   LogError(target.host, LogLevel::kInfo, "core", std::string("AH00566: request failed: ") + reason, request);
   Fail(request, target, status, response);
+  RunOutput(target);
   LeaveOutBodyForHead(request, response);
 }
 
@@ -480,11 +566,25 @@ void Handler::Finish(const Request& request, const Response& response, const net
   record.duration = outcome.duration;
   record.pid = ::getpid();
   record.response_head = outcome.response_head;
+  const auto* note = static_cast<const ExchangeNote*>(response.note.get());
+  http::RequestHead edited;
+  if (note && note->has_fields) {
+    edited = *request.head;
+    edited.fields.clear();
+    for (const auto& [name, value] : note->fields) edited.fields.push_back({name, value});
+    http::IndexKnown(edited);
+    record.head = &edited;
+  }
+  if (note) {
+    record.environment = [note](std::string_view name) {
+      const std::string* value = note->environment.Find(name);
+      return value ? *value : std::string();
+    };
+  }
   for (const CompiledHost::Log& log : host.logs) {
     if (!log.sink) continue;
     if (!log.env.empty()) {
-      // No module sets request variables yet: only the process environment can hold one.
-      const bool is_set = std::getenv(log.env.c_str()) != nullptr;
+      const bool is_set = note && note->first_environment.Find(log.env);
       if (is_set == log.env_negated) continue;
     }
     log.format.Render(record, by_sink_.find(log.sink)->second->buffer());

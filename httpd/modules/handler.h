@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "httpd/log/log_stream.h"
+#include "httpd/modules/module.h"
 #include "httpd/modules/site.h"
 #include "httpd/modules/static_file.h"
 #include "httpd/net/exchange.h"
@@ -39,12 +40,20 @@ class Handler final : public net::RequestHandler {
     std::string file;  ///< in the file system
     std::string root;  ///< DocumentRoot or an Alias target: `file` starts with it
   };
+  void Answer(const net::Request& request, Target& target, net::Response& response);
   int SelectHost(const net::Request& request) const;
   void ApplyHost(int host, net::Response& response) const;
   const Effective& Settings(const Target& target);
+  void RunEarly(const net::Request& request, int host, net::Response& response);
+  /// The settings of the file are known: modules see them, and may change what the request says.
+  void RunFixups(const Effective& settings, std::string_view path);
+  /// The answer stands. `target` is what was asked for.
+  void RunOutput(const Target& target);
   bool Redirected(const net::Request& request, const Target& target, net::Response& response);
   void MapToFile(Target& target) const;
   void ServeFile(const net::Request& request, Target& target, const Effective& settings, net::Response& response);
+  /// Turns a 412 or 416 of ServeOpenedFile() into its error page.
+  void FailedCondition(const net::Request& request, const Target& target, net::Response& response);
   /// Answers for a directory without index: its listing, or 403.
   void ServeDirectory(const net::Request& request, const Target& target, const Effective& settings,
                       OpenedFile directory, bool index_denied, net::Response& response);
@@ -67,6 +76,8 @@ class Handler final : public net::RequestHandler {
   std::unordered_map<std::string, std::unique_ptr<Effective>> settings_;
   std::string settings_key_;
   Target target_;
+  RequestState state_;
+  net::Request seen_;  ///< the request as the modules left it
   std::string line_;
   int error_depth_ = 0;   ///< 1 while an ErrorDocument is looked for
   int error_status_ = 0;  ///< ... for this status

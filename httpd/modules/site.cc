@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cctype>
 
+#include "httpd/modules/module.h"
+
 namespace httpd::modules {
 
 namespace {
@@ -83,6 +85,7 @@ void Effective::Merge(const config::PerDirectory& s) {
   for (const auto& [extension, type] : s.types) types[extension] = type;
   for (const auto& [status, document] : s.error_documents) error_documents[status] = document;
   if (s.enable_sendfile) enable_sendfile = *s.enable_sendfile;
+  modules.Merge(s.modules);
 }
 
 os::Result<std::unique_ptr<Site>> Site::Build(const config::ServerConfig& config, const log::LogSet* logs,
@@ -120,6 +123,7 @@ os::Result<std::unique_ptr<Site>> Site::Build(const config::ServerConfig& config
         if (auto done = Compile(out, nested, static_cast<int>(i)); !done) return done;
       }
     }
+    out.hooks = ModulesWith(host.settings.modules);
     site->hosts_.push_back(std::move(out));
     return os::kDone;
   };

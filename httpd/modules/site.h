@@ -22,6 +22,8 @@ class RegularExpression;
 
 namespace httpd::modules {
 
+struct Module;
+
 /// Settings that hold for one file, after every matching section was merged.
 struct Effective {
   std::vector<std::string> directory_index;
@@ -33,6 +35,8 @@ struct Effective {
   std::map<std::string, std::string> types;
   std::map<int, std::string> error_documents;
   bool enable_sendfile = true;
+  config::ModuleSlots modules;
+  std::vector<const Module*> hooks;  ///< modules that have settings here, in their order
 
   void Merge(const config::PerDirectory& settings);
 };
@@ -56,6 +60,7 @@ struct CompiledHost {
   std::vector<Section> directories;  ///< in the order of merging: shortest path first, regular expressions last
   std::vector<Section> files;
   std::vector<Section> locations;
+  std::vector<const Module*> hooks;  ///< modules that have settings for the whole host
 };
 
 /// A configuration compiled for serving: patterns, log formats, name tables. Immutable, shared by the loops of a child.

@@ -97,6 +97,7 @@ void Response::Clear() {
   host = 0;
   file_name.clear();
   handler_name = {};
+  note.reset();
 }
 
 /// A request whose body is still arriving. The head is copied: the bytes it was parsed from are gone by then.

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,6 +22,11 @@ struct Request {
   bool is_private = false;       ///< came over the instance's private socket
   uint32_t requests_before = 0;  ///< answered on this connection already
   std::chrono::system_clock::time_point start;
+};
+
+/// What a handler wants to find again in Finish(); travels with the Response. Ownership is the Response's.
+struct HandlerNote {
+  virtual ~HandlerNote() = default;
 };
 
 /// What to answer. One object per loop, reused: Clear() keeps the memory.
@@ -44,9 +50,10 @@ struct Response {
   int keep_alive_timeout_ms = 5000;
   int max_keep_alive_requests = 100;  ///< 0 = no limit
   int timeout_ms = 60000;
-  int host = 0;                   ///< the handler's own note: which host answered
-  std::string file_name;          ///< ... and which file, for %f
-  std::string_view handler_name;  ///< static; for %R
+  int host = 0;                       ///< the handler's own note: which host answered
+  std::string file_name;              ///< ... and which file, for %f
+  std::string_view handler_name;      ///< static; for %R
+  std::unique_ptr<HandlerNote> note;  ///< mostly null
   void Clear();
 };
 

@@ -1,4 +1,5 @@
 #include "httpd/process/command.h"
+#include "httpd/modules/module.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -16,6 +17,7 @@
 #include "handover/message.h"
 #include "httpd/config/reader.h"
 #include "httpd/modules/handler.h"
+#include "httpd/modules/module.h"
 #include "httpd/modules/site.h"
 #include "httpd/net/event_loop.h"
 #include "httpd/process/load.h"
@@ -290,6 +292,7 @@ int CheckOnly(const Options& options, const Loaded& loaded) {
 }  // namespace
 
 int RunCommand(const Options& options) {
+  modules::RegisterModules();
   switch (options.action) {
     case Options::Action::kHelp:
       std::fputs(config::Usage(options.program).c_str(), stderr);

@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "httpd/config/reader.h"
+#include "httpd/modules/module.h"
 #include "os/file.h"
 
 namespace httpd::modules {
@@ -24,6 +25,7 @@ config::ServerConfig ConfigFrom(const std::string& text) {
   config::ReadRequest request;
   request.server_root = "/";
   request.config_file = "/test.conf";
+  RegisterModules();
   auto read = config::ReadConfiguration(request, files);
   EXPECT_TRUE(read) << (read ? "" : read.error().Text());
   return read ? read.value() : config::ServerConfig();
@@ -76,6 +78,8 @@ HandlerTest::Answer HandlerTest::Ask(const std::string& method, const std::strin
   request.start = std::chrono::system_clock::now();
   net::Response response;
   handler_->Handle(request, response);
+  handler_->Finish(request, response, net::Outcome());
+  handler_->EndTurn();
   Answer answer{response.status,       response.fields,         response.body,
                 response.without_body, response.content_length, response.close};
   if (response.file.valid()) {

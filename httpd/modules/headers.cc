@@ -1,0 +1,440 @@
+// mod_headers: Header, RequestHeader. Source  httpd 2.4 manual, mod_headers
+#include <Poco/Exception.h>
+#include <Poco/RegularExpression.h>
+#include <stdlib.h>
+#include <strings.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "httpd/config/builder.h"
+#include "httpd/config/lexer.h"
+#include "httpd/modules/module_list.h"
+
+namespace httpd::modules {
+
+namespace {
+
+using config::Complaint;
+using config::Node;
+using config::Scope;
+using Regex = Poco::RegularExpression;
+using Words = std::vector<std::string>;
+
+enum class Action { kAdd, kAppend, kEcho, kEdit, kEditAll, kMerge, kSet, kSetIfEmpty, kUnset };
+
+/// A piece of a value: text, or what a %-directive stands for.
+struct Piece {
+  enum class Kind { kText, kDuration, kTime, kLoad, kVariable };
+  Kind kind = Kind::kText;
+  std::string text;  ///< kText, and the name of kVariable
+};
+
+struct Edit {
+  Action action = Action::kSet;
+  std::string name;
+  std::vector<Piece> value;
+  std::shared_ptr<Regex> pattern;  ///< kEdit, kEditAll; kEcho: of names
+  std::string replacement;         ///< kEdit, kEditAll
+  std::string variable;            ///< env=: "" = always
+  bool unless = false;             ///< env=!
+  bool early = false;
+  bool always = false;  ///< Header: for error answers, too
+};
+
+struct HeaderSettings final : config::ModuleSettings {
+  std::vector<std::shared_ptr<const Edit>> response;
+  std::vector<std::shared_ptr<const Edit>> request;
+
+  std::unique_ptr<ModuleSettings> MergedWith(const ModuleSettings& other) const override {
+    const auto& inner = static_cast<const HeaderSettings&>(other);
+    auto out = std::make_unique<HeaderSettings>(*this);
+    out->response.insert(out->response.end(), inner.response.begin(), inner.response.end());
+    out->request.insert(out->request.end(), inner.request.begin(), inner.request.end());
+    return out;
+  }
+};
+
+bool IsToken(std::string_view name) {
+  return !name.empty() && std::all_of(name.begin(), name.end(), [](unsigned char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           std::string_view("!#$%&'*+-.^_`|~").find(static_cast<char>(c)) != std::string_view::npos;
+  });
+}
+
+Complaint CompileValue(const std::string& text, std::vector<Piece>& out) {
+  auto add_text = [&out](char c) {
+    if (out.empty() || out.back().kind != Piece::Kind::kText) out.push_back({});
+    out.back().text += c;
+  };
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '%') {
+      // Apache's escapes in the configuration file; a line end would begin another field.
+      if (text[i] == '\\' && i + 1 < text.size()) {
+        const char next = text[++i];
+        if (next == 'n' || next == 'r') return "Header value must not hold a line end";
+        add_text(next == 't' ? '\t' : next);
+        continue;
+      }
+      add_text(text[i]);
+      continue;
+    }
+    if (++i >= text.size()) {  // a % at the end stands for itself
+      add_text('%');
+      break;
+    }
+    std::string argument;
+    if (text[i] == '{') {
+      const size_t end = text.find('}', i);
+      if (end == std::string::npos || end + 1 >= text.size()) return "Missing closing brace in a header format";
+      argument = text.substr(i + 1, end - i - 1);
+      i = end + 1;
+    }
+    switch (text[i]) {
+      case '%':
+        add_text('%');
+        break;
+      case 't':
+        out.push_back({Piece::Kind::kTime, ""});
+        break;
+      case 'D':
+        out.push_back({Piece::Kind::kDuration, ""});
+        break;
+      case 'l':
+        out.push_back({Piece::Kind::kLoad, ""});
+        break;
+      case 'e':
+        out.push_back({Piece::Kind::kVariable, argument});
+        break;
+      default:
+        return std::string("Unrecognized header format %") + text[i];
+    }
+  }
+  return std::nullopt;
+}
+
+Complaint CompilePattern(const Node& node, const std::string& text, std::shared_ptr<Regex>& out) {
+  try {
+    out = std::make_shared<Regex>(text);
+  } catch (const Poco::Exception& failed) {
+    return node.name + ": regex could not be compiled: " + failed.displayText();
+  }
+  return std::nullopt;
+}
+
+/// [condition] action name [value [replacement]] [early|env=[!]variable]
+Complaint AddEdit(Scope& scope, const Node& node, const Words& all, bool is_request) {
+  static const std::pair<const char*, Action> kActions[] = {{"add", Action::kAdd},
+                                                            {"append", Action::kAppend},
+                                                            {"edit", Action::kEdit},
+                                                            {"edit*", Action::kEditAll},
+                                                            {"merge", Action::kMerge},
+                                                            {"set", Action::kSet},
+                                                            {"setifempty", Action::kSetIfEmpty},
+                                                            {"unset", Action::kUnset},
+                                                            {"echo", Action::kEcho}};
+  Words words = all;
+  Edit edit;
+  if (!is_request && !words.empty()) {
+    edit.always = config::SameIgnoringCase(words[0], "always");
+    if (edit.always || config::SameIgnoringCase(words[0], "onsuccess")) words.erase(words.begin());
+  }
+  if (words.size() < 2) return node.name + " requires at least two arguments";
+  if (config::SameIgnoringCase(words[0], "note")) return node.name + " note is not supported yet";
+  const auto action = std::find_if(std::begin(kActions), std::end(kActions),
+                                   [&](const auto& known) { return config::SameIgnoringCase(words[0], known.first); });
+  if (action == std::end(kActions) || (is_request && action->second == Action::kEcho)) {
+    return "first argument must be 'add', 'set', 'setifempty', 'append', 'merge', 'unset', " +
+           std::string(is_request ? "" : "'echo', ") + "'edit', or 'edit*'.";
+  }
+  edit.action = action->second;
+  edit.name = words[1];
+  if (edit.name.ends_with(':')) edit.name.pop_back();
+  size_t next = 2;
+  const bool is_edit = edit.action == Action::kEdit || edit.action == Action::kEditAll;
+  if (edit.action == Action::kEcho) {
+    if (auto complaint = CompilePattern(node, edit.name, edit.pattern)) return complaint;
+  } else if (!IsToken(edit.name)) {
+    return node.name + ": \"" + words[1] + "\" is not the name of a header";
+  } else if (edit.action != Action::kUnset) {
+    if (next >= words.size()) return node.name + " requires three arguments";
+    const std::string& value = words[next++];
+    if (value.starts_with("expr=")) return node.name + ": an expr= value is not supported yet";
+    if (is_edit) {
+      if (next >= words.size()) return node.name + " edit requires a regular expression and a replacement";
+      if (auto complaint = CompilePattern(node, value, edit.pattern)) return complaint;
+      edit.replacement = words[next++];
+    } else if (auto complaint = CompileValue(value, edit.value)) {
+      return complaint;
+    }
+  }
+  if (next < words.size()) {
+    const std::string& clause = words[next++];
+    if (config::SameIgnoringCase(clause, "early")) {
+      if (scope.section) return "Header ... early cannot be used in a " + scope.parent->name + "> section";
+      edit.early = true;
+    } else if (clause.starts_with("env=")) {
+      edit.variable = clause.substr(4);
+      edit.unless = edit.variable.starts_with('!');
+      if (edit.unless) edit.variable.erase(0, 1);
+      if (edit.variable.empty()) return "missing environment variable name";
+    } else if (clause.starts_with("expr=")) {
+      return node.name + ": an expr= condition is not supported yet";
+    } else {
+      return "error: envclause should be in the form env=envar";
+    }
+  }
+  if (next < words.size())
+    return node.name + ": '" + words[next] + "' is one word too many (a value with blanks needs quotes)";
+  auto& settings = config::SettingsOf<HeaderSettings>(scope);
+  (is_request ? settings.request : settings.response).push_back(std::make_shared<const Edit>(std::move(edit)));
+  return std::nullopt;
+}
+
+Complaint AddHeader(config::Builder&, Scope& scope, const Node& node, const Words& words) {
+  return AddEdit(scope, node, words, false);
+}
+
+Complaint AddRequestHeader(config::Builder&, Scope& scope, const Node& node, const Words& words) {
+  return AddEdit(scope, node, words, true);
+}
+
+const std::vector<config::Directive>& Directives() {
+  using config::Arity;
+  constexpr unsigned kAnywhere = config::kInServer | config::kInHost | config::kInSection;
+  static const std::vector<config::Directive> table = {
+      {"Header", "mod_headers.c", kAnywhere, Arity::kAtLeastTwo,
+       "an optional condition, an action, header and value followed by optional env clause", config::OnRead::kNo,
+       AddHeader},
+      {"RequestHeader", "mod_headers.c", kAnywhere, Arity::kAtLeastTwo,
+       "an action, header and value followed by optional env clause", config::OnRead::kNo, AddRequestHeader},
+  };
+  return table;
+}
+
+std::string ValueOf(const std::vector<Piece>& pieces, const RequestState& state) {
+  using std::chrono::duration_cast;
+  using std::chrono::microseconds;
+  std::string out;
+  for (const Piece& piece : pieces) {
+    switch (piece.kind) {
+      case Piece::Kind::kText:
+        out += piece.text;
+        break;
+      case Piece::Kind::kTime:
+        out += "t=" + std::to_string(duration_cast<microseconds>(state.request->start.time_since_epoch()).count());
+        break;
+      case Piece::Kind::kDuration: {
+        const auto passed = std::chrono::system_clock::now() - state.request->start;
+        out += "D=" + std::to_string(std::max<int64_t>(0, duration_cast<microseconds>(passed).count()));
+        break;
+      }
+      case Piece::Kind::kLoad: {
+        double load[3] = {0, 0, 0};
+        char text[64];
+        (void)(::getloadavg(load, 3) == 3);
+        std::snprintf(text, sizeof text, "l=%.2f %.2f %.2f", load[0], load[1], load[2]);
+        out += text;
+        break;
+      }
+      case Piece::Kind::kVariable: {
+        const std::string* value = state.environment.Find(piece.text);
+        out += value ? *value : "(null)";
+        break;
+      }
+    }
+  }
+  // A client's text may have come in through a variable: it must not end the field.
+  for (char& c : out) {
+    if (c == '\r' || c == '\n' || c == '\0') c = ' ';
+  }
+  return out;
+}
+
+bool Holds(const Edit& edit, const RequestState& state) {
+  return edit.variable.empty() || (state.environment.Find(edit.variable) != nullptr) != edit.unless;
+}
+
+/// `edit` once, `edit*` wherever the pattern holds.
+std::string Edited(const Edit& edit, const std::string& value) {
+  std::string out = value;
+  edit.pattern->subst(out, edit.replacement, edit.action == Action::kEditAll ? Regex::RE_GLOBAL : 0);
+  return out;
+}
+
+/// Whether `value` is one of the comma-separated members of `list`. Source  mod_headers `merge`
+bool Contains(std::string_view list, std::string_view value) {
+  while (!list.empty()) {
+    bool quoted = false;
+    size_t end = 0;
+    for (; end < list.size() && (quoted || list[end] != ','); ++end) {
+      if (list[end] == '"') quoted = !quoted;
+      if (quoted && list[end] == '\\') ++end;
+    }
+    std::string_view member = list.substr(0, std::min(end, list.size()));
+    list.remove_prefix(std::min(end + 1, list.size()));
+    while (!member.empty() && (member.front() == ' ' || member.front() == '\t')) member.remove_prefix(1);
+    while (!member.empty() && (member.back() == ' ' || member.back() == '\t')) member.remove_suffix(1);
+    if (member == value) return true;
+  }
+  return false;
+}
+
+bool IsNamed(std::string_view line, std::string_view name) {
+  return line.size() > name.size() && line[name.size()] == ':' &&
+         ::strncasecmp(line.data(), name.data(), name.size()) == 0;
+}
+
+const http::HeaderField* FirstOf(const http::RequestHead& head, std::string_view name) {
+  for (const http::HeaderField& field : head.fields) {
+    if (config::SameIgnoringCase(field.name, name)) return &field;
+  }
+  return nullptr;
+}
+
+/// Every value of `name` in `fields` through `change`, in place.
+template <class F>
+void ChangeFields(std::string& fields, std::string_view name, F change) {
+  std::string out;
+  for (size_t at = 0; at < fields.size();) {
+    const size_t end = std::min(fields.find("\r\n", at), fields.size());
+    const std::string_view line = std::string_view(fields).substr(at, end - at);
+    if (IsNamed(line, name)) {
+      std::string_view value = line.substr(name.size() + 1);
+      while (!value.empty() && value.front() == ' ') value.remove_prefix(1);
+      AppendField(out, line.substr(0, name.size()), change(std::string(value)));
+    } else {
+      out.append(line).append("\r\n");
+    }
+    at = std::min(end + 2, fields.size());
+  }
+  fields = std::move(out);
+}
+
+void Apply(const Edit& edit, RequestState& state) {
+  std::string& fields = state.response->fields;
+  const std::string_view before = FindField(fields, edit.name);
+  switch (edit.action) {
+    case Action::kAdd:
+      AppendField(fields, edit.name, ValueOf(edit.value, state));
+      break;
+    case Action::kSet:
+      RemoveField(fields, edit.name);
+      AppendField(fields, edit.name, ValueOf(edit.value, state));
+      break;
+    case Action::kSetIfEmpty:
+      if (before.data() == nullptr) AppendField(fields, edit.name, ValueOf(edit.value, state));
+      break;
+    case Action::kUnset:
+      RemoveField(fields, edit.name);
+      break;
+    case Action::kAppend:
+    case Action::kMerge: {
+      const std::string value = ValueOf(edit.value, state);
+      if (before.data() == nullptr) {
+        AppendField(fields, edit.name, value);
+      } else if (edit.action == Action::kAppend || !Contains(before, value)) {
+        bool first = true;
+        ChangeFields(fields, edit.name,
+                     [&](const std::string& old) { return std::exchange(first, false) ? old + ", " + value : old; });
+      }
+      break;
+    }
+    case Action::kEdit:
+    case Action::kEditAll:
+      if (before.data() != nullptr) {
+        ChangeFields(fields, edit.name, [&](const std::string& old) { return Edited(edit, old); });
+      }
+      break;
+    case Action::kEcho:
+      for (const http::HeaderField& field : state.head().fields) {
+        Regex::Match found;
+        if (edit.pattern->match(std::string(field.name), 0, found) == 0) continue;
+        if (&field == FirstOf(state.head(), field.name))
+          AppendField(fields, field.name, Joined(state.head(), field.name));
+      }
+      break;
+  }
+}
+
+void ApplyToRequest(const Edit& edit, RequestState& state) {
+  const std::string_view before = state.Header(edit.name);
+  switch (edit.action) {
+    case Action::kAdd:
+      state.AddHeader(edit.name, ValueOf(edit.value, state));
+      break;
+    case Action::kSet:
+      state.SetHeader(edit.name, ValueOf(edit.value, state));
+      break;
+    case Action::kSetIfEmpty:
+      if (before.data() == nullptr) state.AddHeader(edit.name, ValueOf(edit.value, state));
+      break;
+    case Action::kUnset:
+      state.RemoveHeader(edit.name);
+      break;
+    case Action::kAppend:
+    case Action::kMerge: {
+      const std::string value = ValueOf(edit.value, state);
+      if (before.data() == nullptr) {
+        state.AddHeader(edit.name, value);
+      } else if (edit.action == Action::kAppend || !Contains(before, value)) {
+        state.SetHeader(edit.name, std::string(before) + ", " + value);
+      }
+      break;
+    }
+    case Action::kEdit:
+    case Action::kEditAll:
+      if (before.data() != nullptr) state.SetHeader(edit.name, Edited(edit, std::string(before)));
+      break;
+    case Action::kEcho:
+      break;
+  }
+}
+
+void Early(RequestState& state) {
+  const auto* settings = SettingsFor<HeaderSettings>(state);
+  if (!settings) return;
+  for (const auto& edit : settings->request) {
+    if (edit->early && Holds(*edit, state)) ApplyToRequest(*edit, state);
+  }
+  for (const auto& edit : settings->response) {
+    if (edit->early && Holds(*edit, state)) Apply(*edit, state);
+  }
+}
+
+void Fixup(RequestState& state) {
+  const auto* settings = SettingsFor<HeaderSettings>(state);
+  if (!settings) return;
+  for (const auto& edit : settings->request) {
+    if (!edit->early && Holds(*edit, state)) ApplyToRequest(*edit, state);
+  }
+}
+
+/// `always` first, then those for what succeeded: Apache's order.
+void Output(RequestState& state) {
+  const auto* settings = SettingsFor<HeaderSettings>(state);
+  if (!settings) return;
+  for (const bool always : {true, false}) {
+    if (!always && !state.is_success) continue;
+    for (const auto& edit : settings->response) {
+      if (edit->always == always && !edit->early && Holds(*edit, state)) Apply(*edit, state);
+    }
+  }
+}
+
+}  // namespace
+
+const Module kHeaders = {
+    .name = {"mod_headers.c", "headers_module"},
+    .directives = Directives,
+    .applies = [](const config::ModuleSlots& slots) { return slots.Find<HeaderSettings>() != nullptr; },
+    .early = Early,
+    .fixup = Fixup,
+    .output = Output};
+
+}  // namespace httpd::modules

@@ -1,0 +1,123 @@
+#include "httpd/modules/module.h"
+
+#include <strings.h>
+#include <sys/socket.h>
+
+#include "os/socket.h"
+
+namespace httpd::modules {
+
+namespace {
+
+bool SameName(std::string_view a, std::string_view b) {
+  return a.size() == b.size() && ::strncasecmp(a.data(), b.data(), a.size()) == 0;
+}
+
+/// Length of the line at `at`, its line end included.
+size_t LineLength(std::string_view fields, size_t at) {
+  const size_t end = fields.find("\r\n", at);
+  return (end == std::string_view::npos ? fields.size() : end + 2) - at;
+}
+
+bool IsNamed(std::string_view line, std::string_view name) {
+  return line.size() > name.size() && line[name.size()] == ':' && SameName(line.substr(0, name.size()), name);
+}
+
+}  // namespace
+
+void RequestState::Start(const net::Request& new_request, const CompiledHost& new_host, net::Response& new_response) {
+  request = &new_request;
+  response = &new_response;
+  host = &new_host;
+  settings = nullptr;
+  path = std::string_view();
+  environment.Clear();
+  first_environment.reset();
+  is_success = false;
+  media_type.clear();
+  is_edited_ = false;
+  texts_.clear();
+  local_address_.clear();
+}
+
+void RequestState::Edit() {
+  if (is_edited_) return;
+  edited_ = *request->head;
+  is_edited_ = true;
+}
+
+void RequestState::RemoveHeader(std::string_view name) {
+  if (Header(name).data() == nullptr) return;
+  Edit();
+  std::erase_if(edited_.fields, [name](const http::HeaderField& field) { return SameName(field.name, name); });
+  http::IndexKnown(edited_);
+}
+
+void RequestState::AddHeader(std::string_view name, std::string_view value) {
+  Edit();
+  const std::string& own_name = texts_.emplace_back(name);
+  const std::string& own_value = texts_.emplace_back(value);
+  edited_.fields.push_back({own_name, own_value});
+  http::IndexKnown(edited_);
+}
+
+void RequestState::SetHeader(std::string_view name, std::string_view value) {
+  const std::string kept(value);  // may be a view of what goes now
+  RemoveHeader(name);
+  AddHeader(name, kept);
+}
+
+const std::string& RequestState::LocalAddress() {
+  if (local_address_.empty() && request->fd >= 0) {
+    sockaddr_storage raw{};
+    socklen_t length = sizeof raw;
+    if (::getsockname(request->fd, reinterpret_cast<sockaddr*>(&raw), &length) == 0) {
+      local_address_ = os::SocketAddress::FromRaw(reinterpret_cast<sockaddr*>(&raw), length).Host();
+    }
+  }
+  return local_address_;
+}
+
+std::string Joined(const http::RequestHead& head, std::string_view name) {
+  std::string value;
+  bool found = false;
+  for (const http::HeaderField& field : head.fields) {
+    if (!SameName(field.name, name)) continue;
+    if (found) value += ", ";
+    value += field.value;
+    found = true;
+  }
+  return value;
+}
+
+std::string_view FindField(std::string_view fields, std::string_view name) {
+  for (size_t at = 0; at < fields.size();) {
+    const size_t length = LineLength(fields, at);
+    std::string_view line = fields.substr(at, length);
+    if (IsNamed(line, name)) {
+      line.remove_prefix(name.size() + 1);
+      while (!line.empty() && line.front() == ' ') line.remove_prefix(1);
+      if (line.ends_with("\r\n")) line.remove_suffix(2);
+      return line;
+    }
+    at += length;
+  }
+  return {};
+}
+
+void RemoveField(std::string& fields, std::string_view name) {
+  for (size_t at = 0; at < fields.size();) {
+    const size_t length = LineLength(fields, at);
+    if (IsNamed(std::string_view(fields).substr(at, length), name)) {
+      fields.erase(at, length);
+    } else {
+      at += length;
+    }
+  }
+}
+
+void AppendField(std::string& fields, std::string_view name, std::string_view value) {
+  fields.append(name).append(": ").append(value).append("\r\n");
+}
+
+}  // namespace httpd::modules

@@ -1,0 +1,226 @@
+// mod_setenvif: SetEnvIf, SetEnvIfNoCase, BrowserMatch, BrowserMatchNoCase. Source  httpd 2.4 manual, mod_setenvif
+#include <Poco/Exception.h>
+#include <Poco/RegularExpression.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "httpd/config/builder.h"
+#include "httpd/config/lexer.h"
+#include "httpd/modules/module_list.h"
+
+namespace httpd::modules {
+
+namespace {
+
+using config::Complaint;
+using config::Node;
+using config::Scope;
+using Regex = Poco::RegularExpression;
+using Words = std::vector<std::string>;
+
+struct Variable {
+  std::string name;
+  std::string value;  ///< may hold $0 to $9
+  bool unset = false;
+};
+
+struct Rule {
+  enum class Subject {
+    kHeader,  ///< or, when no such field was sent, a variable of that name set before
+    kHeaderPattern,
+    kRemoteAddress,
+    kServerAddress,
+    kMethod,
+    kProtocol,
+    kUri
+  };
+  Subject subject = Subject::kHeader;
+  std::string name;
+  std::shared_ptr<Regex> name_pattern;  ///< kHeaderPattern
+  std::shared_ptr<Regex> pattern;
+  bool matches_empty = false;  ///< the pattern holds for a field that was not sent
+  std::vector<Variable> variables;
+};
+
+struct SetEnvIfSettings final : config::ModuleSettings {
+  std::vector<std::shared_ptr<const Rule>> rules;
+
+  std::unique_ptr<ModuleSettings> MergedWith(const ModuleSettings& other) const override {
+    const auto& inner = static_cast<const SetEnvIfSettings&>(other);
+    auto out = std::make_unique<SetEnvIfSettings>(*this);
+    out->rules.insert(out->rules.end(), inner.rules.begin(), inner.rules.end());
+    return out;
+  }
+};
+
+/// @return empty: it cannot be compiled, `why` says more
+std::shared_ptr<Regex> Compile(const std::string& text, bool no_case, std::string& why) {
+  try {
+    return std::make_shared<Regex>(text, no_case ? Regex::RE_CASELESS : 0);
+  } catch (const Poco::Exception& failed) {
+    why = failed.displayText();
+    return nullptr;
+  }
+}
+
+bool Matches(const Regex& pattern, const std::string& text) {
+  Regex::Match found;
+  return pattern.match(text, 0, found) > 0;
+}
+
+/// @param words  pattern and variables; the subject was taken off
+Complaint AddRule(Scope& scope, const Node& node, Rule rule, const Words& words, size_t next, bool no_case) {
+  const std::string& text = words[next++];
+  std::string why;
+  rule.pattern = Compile(text, no_case, why);
+  if (!rule.pattern) return node.name + " regex could not be compiled: " + why;
+  rule.matches_empty = Matches(*rule.pattern, "");
+  if (next >= words.size()) return "Missing envariable expression for " + node.name;
+  for (; next < words.size(); ++next) {
+    const std::string& word = words[next];
+    Variable variable;
+    const size_t equals = word.find('=');
+    variable.unset = word.starts_with('!');
+    variable.name =
+        word.substr(variable.unset ? 1 : 0, equals == std::string::npos ? equals : equals - (variable.unset ? 1 : 0));
+    variable.value = variable.unset ? "" : equals == std::string::npos ? "1" : word.substr(equals + 1);
+    if (variable.name.empty()) return "Missing envariable expression for " + node.name;
+    rule.variables.push_back(std::move(variable));
+  }
+  config::SettingsOf<SetEnvIfSettings>(scope).rules.push_back(std::make_shared<const Rule>(std::move(rule)));
+  return std::nullopt;
+}
+
+Complaint SetEnvIf(config::Builder&, Scope& scope, const Node& node, const Words& words) {
+  static const std::pair<const char*, Rule::Subject> kSubjects[] = {
+      {"Remote_Addr", Rule::Subject::kRemoteAddress}, {"Server_Addr", Rule::Subject::kServerAddress},
+      {"Request_Method", Rule::Subject::kMethod},     {"Request_Protocol", Rule::Subject::kProtocol},
+      {"Request_URI", Rule::Subject::kUri},           {"Remote_Host", Rule::Subject::kRemoteAddress}};
+  Rule rule;
+  rule.name = words[0];
+  for (const auto& [name, subject] : kSubjects) {
+    if (config::SameIgnoringCase(words[0], name)) rule.subject = subject;
+  }
+  if (rule.subject == Rule::Subject::kHeader && words[0].find_first_of("^$.*+?[](){}|\\") != std::string::npos) {
+    rule.subject = Rule::Subject::kHeaderPattern;  // Apache: a name with these is a pattern of names
+    std::string why;
+    rule.name_pattern = Compile(words[0], true, why);
+    if (!rule.name_pattern) return node.name + " header regex could not be compiled: " + why;
+  }
+  const bool no_case = config::SameIgnoringCase(node.name, "SetEnvIfNoCase");
+  return AddRule(scope, node, std::move(rule), words, 1, no_case);
+}
+
+Complaint BrowserMatch(config::Builder&, Scope& scope, const Node& node, const Words& words) {
+  Rule rule;
+  rule.name = "User-Agent";
+  return AddRule(scope, node, std::move(rule), words, 0, config::SameIgnoringCase(node.name, "BrowserMatchNoCase"));
+}
+
+const std::vector<config::Directive>& Directives() {
+  using config::Arity;
+  constexpr unsigned kAnywhere = config::kInServer | config::kInHost | config::kInSection;
+  constexpr char kModule[] = "mod_setenvif.c";
+  static const std::vector<config::Directive> table = {
+      {"SetEnvIf", kModule, kAnywhere, Arity::kAtLeastTwo, "A header-name, regex and a list of variables.",
+       config::OnRead::kNo, SetEnvIf},
+      {"SetEnvIfNoCase", kModule, kAnywhere, Arity::kAtLeastTwo, "a header-name, regex and a list of variables.",
+       config::OnRead::kNo, SetEnvIf},
+      {"BrowserMatch", kModule, kAnywhere, Arity::kAtLeastTwo, "A browser regex and a list of variables.",
+       config::OnRead::kNo, BrowserMatch},
+      {"BrowserMatchNoCase", kModule, kAnywhere, Arity::kAtLeastTwo, "A browser regex and a list of variables.",
+       config::OnRead::kNo, BrowserMatch},
+  };
+  return table;
+}
+
+/// "$1" in a value; a group that took no part is empty. Source  server/util.c ap_pregsub
+std::string Expand(const std::string& value, const std::string& subject, const Regex::MatchVec& groups) {
+  std::string out;
+  for (size_t i = 0; i < value.size(); ++i) {
+    const char next = i + 1 < value.size() ? value[i + 1] : '\0';
+    if (value[i] == '\\' && (next == '$' || next == '&')) {
+      out += value[++i];
+    } else if (value[i] == '&' || (value[i] == '$' && next >= '0' && next <= '9')) {
+      const size_t group = value[i] == '&' ? 0 : static_cast<size_t>(value[++i] - '0');
+      if (group < groups.size() && groups[group].offset != std::string::npos) {
+        out.append(subject, groups[group].offset, groups[group].length);
+      }
+    } else {
+      out += value[i];
+    }
+  }
+  return out;
+}
+
+std::string SubjectOf(const Rule& rule, RequestState& state) {
+  switch (rule.subject) {
+    case Rule::Subject::kRemoteAddress:
+      return std::string(state.request->client_address);
+    case Rule::Subject::kServerAddress:
+      return state.LocalAddress();
+    case Rule::Subject::kMethod:
+      return std::string(state.head().method_text);
+    case Rule::Subject::kProtocol:
+      return "HTTP/1." + std::to_string(state.head().minor);
+    case Rule::Subject::kUri:
+      return state.path.empty() ? std::string(state.head().path) : std::string(state.path);
+    case Rule::Subject::kHeaderPattern:
+      for (const http::HeaderField& field : state.head().fields) {
+        if (Matches(*rule.name_pattern, std::string(field.name))) return std::string(field.value);
+      }
+      return "";
+    case Rule::Subject::kHeader:
+      break;
+  }
+  // Several fields of one name are one value to a condition, as Apache's tables join them.
+  if (state.Header(rule.name).data() != nullptr) return Joined(state.head(), rule.name);
+  const std::string* variable = state.environment.Find(rule.name);
+  return variable ? *variable : "";
+}
+
+void Run(const SetEnvIfSettings& settings, size_t first, RequestState& state) {
+  for (size_t i = first; i < settings.rules.size(); ++i) {
+    const Rule& rule = *settings.rules[i];
+    const std::string subject = SubjectOf(rule, state);
+    Regex::MatchVec groups;
+    if (subject.empty() ? !rule.matches_empty : rule.pattern->match(subject, 0, groups) == 0) continue;
+    for (const Variable& variable : rule.variables) {
+      if (variable.unset) {
+        state.environment.Unset(variable.name);
+      } else {
+        state.environment.Set(variable.name, Expand(variable.value, subject, groups));
+      }
+    }
+  }
+}
+
+const SetEnvIfSettings* OfHost(const RequestState& state) {
+  return state.host->host->settings.modules.Find<SetEnvIfSettings>();
+}
+
+void Early(RequestState& state) {
+  if (const auto* settings = OfHost(state)) Run(*settings, 0, state);
+}
+
+/// The rules of the host come first in the merged list, and were run.
+void Fixup(RequestState& state) {
+  const auto* settings = SettingsFor<SetEnvIfSettings>(state);
+  const auto* host = OfHost(state);
+  if (settings) Run(*settings, host ? host->rules.size() : 0, state);
+}
+
+}  // namespace
+
+const Module kSetEnvIf = {
+    .name = {"mod_setenvif.c", "setenvif_module"},
+    .directives = Directives,
+    .applies = [](const config::ModuleSlots& slots) { return slots.Find<SetEnvIfSettings>() != nullptr; },
+    .early = Early,
+    .fixup = Fixup,
+    .output = nullptr};
+
+}  // namespace httpd::modules
