@@ -170,7 +170,10 @@ void Writer::TakeTurn(Locked locked) {
     }
     if (now - looked >= kLookForDead) {
       looked = now;
-      if (FreeTurn(seen, locked)) continue;
+      if (FreeTurn(seen, locked)) {
+        if (turn_ != 0) return;
+        continue;
+      }
     }
     if (now - since >= kTurnPatience) {
       ignored_turn_ = seen;
