@@ -19,7 +19,7 @@ using os::Status;
 
 namespace {
 
-constexpr auto kTurnPatience = 1s;     // a write takes a millisecond; a disk that is asleep, some hundred
+constexpr auto kTurnPatience = 3s;     // a write takes a millisecond; a disk that is asleep, some hundred
 constexpr auto kLookForDead = 20ms;    // at a turn that does not end
 constexpr int64_t kRestPatience = 10;  // seconds for a successor to come for an unfinished line
 constexpr size_t kSearch = size_t{64} << 20;
@@ -64,7 +64,10 @@ Status Writer::MakeSpool() {
     // A predecessor's lock may be held a moment longer than it lives, by a program that it was just starting.
     for (int attempt = 0; attempt < 10 && !Continue(); ++attempt) clock_.Sleep(20ms);
     if (spool_) return kDone;
+    // Under the lock: to those who look for the dead, a spool that is not finished and locked yet would be one.
+    const bool locked = meeting_->Lock(10s);
     auto made = Spool::Create(meeting_->Directory(), meeting_->OwnSpoolName(), input_, id_);
+    if (locked) meeting_->Unlock();
     if (made) {
       spool_ = std::move(made).value();
       return kDone;
@@ -167,7 +170,10 @@ void Writer::TakeTurn(Locked locked) {
     }
     if (now - looked >= kLookForDead) {
       looked = now;
-      if (FreeTurn(seen, locked)) continue;
+      if (FreeTurn(seen, locked)) {
+        if (turn_ != 0) return;
+        continue;
+      }
     }
     if (now - since >= kTurnPatience) {
       ignored_turn_ = seen;

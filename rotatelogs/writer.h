@@ -29,7 +29,7 @@ namespace rotatelogs {
 ///          torn, and writes the whole lines that are missing, once. An unfinished line goes to the successor; when
 ///          none has come after 10 s it is written with a newline.
 /// Turns    one writer of a target writes at a time, by a word in shared memory: so a torn line is the last of its
-///          file until somebody completes it. A writer that keeps its turn for a second (it was stopped) is passed by.
+///          file until somebody completes it. A writer that keeps its turn for seconds (it was stopped) is passed by.
 /// Full     a disk that is full (or any other failing write) is waited for, with back-off: Put() blocks. With
 ///          OnFull::kDrop a full disk, a spent quota, a file size limit and a failing medium discard whole lines
 ///          instead. A line that was cut by a short write is finished later, never cut back: the file may have grown.

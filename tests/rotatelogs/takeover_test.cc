@@ -276,7 +276,7 @@ TEST(Killed, ATornLineOfTheDeadIsCompletedBeforeAnybodyElseWrites) {
   EXPECT_EQ(Files(dir.path())["log"], "other 1\na line that is torn in its middle\nother 2\n");
 }
 
-TEST(Stopped, AWriterThatIsStoppedWithinItsTurnHoldsUpTheOthersForASecondOnly) {
+TEST(Stopped, AWriterThatIsStoppedWithinItsTurnHoldsUpTheOthersForSecondsOnly) {
   TempDir dir;
   Child stopped = Start({kCommand, dir.path(), {"ROTATELOGS_FAULT=stop:announced"}, {}});
   Write(stopped.in, "late\n");
