@@ -45,6 +45,22 @@ std::string_view StepName(Step step) {
   return "?";
 }
 
+std::string_view EventName(Event event) {
+  switch (event) {
+    case Event::kSucceeded:
+      return "succeeded";
+    case Event::kRefused:
+      return "refused";
+    case Event::kFailed:
+      return "failed";
+    case Event::kInterrupted:
+      return "interrupted";
+    case Event::kOldEnded:
+      return "old ended";
+  }
+  return "?";
+}
+
 std::optional<Step> ParseStep(std::string_view name) {
   for (const StepText& row : kStepTexts) {
     if (row.name == name) return row.step;

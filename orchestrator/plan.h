@@ -41,6 +41,8 @@ enum class Event {
   kOldEnded,     ///< the old instance ended by itself, so there is nothing to go back to
 };
 
+std::string_view EventName(Event event);  ///< "succeeded"
+
 enum class Action {
   kGoOn,    ///< next step; after the last one: the upgrade is done
   kGiveUp,  ///< nothing was changed: say why, exit 1

@@ -11,6 +11,13 @@ namespace orchestrator {
 
 namespace {
 
+Holder ReadHolder(const std::filesystem::path& path) {
+  auto text = os::ReadFile(path, 4096);
+  return text ? ParseHolder(text.value()) : Holder();
+}
+
+}  // namespace
+
 std::string UserName() {
   char buffer[4096];
   passwd entry{};
@@ -18,13 +25,6 @@ std::string UserName() {
   if (::getpwuid_r(::geteuid(), &entry, buffer, sizeof buffer, &found) == 0 && found) return found->pw_name;
   return std::to_string(::geteuid());
 }
-
-Holder ReadHolder(const std::filesystem::path& path) {
-  auto text = os::ReadFile(path, 4096);
-  return text ? ParseHolder(text.value()) : Holder();
-}
-
-}  // namespace
 
 os::Result<RunLock> RunLock::Acquire(const std::filesystem::path& runtime_dir, std::string command, os::Clock& clock) {
   const auto directory = runtime_dir / "orchestrator";

@@ -34,6 +34,9 @@ class RunLock {
   Holder holder_;
 };
 
+/// Name of our effective user; its number when it has none.
+std::string UserName();
+
 /// Who is at work there, by the text in the lock file: a look that takes no lock, so that it never is in anybody's way.
 std::optional<Holder> CurrentHolder(const std::filesystem::path& runtime_dir);
 

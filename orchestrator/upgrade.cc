@@ -1,6 +1,5 @@
 #include "orchestrator/upgrade.h"
 
-#include <Poco/JSON/Array.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -54,6 +53,11 @@ int Upgrade::Run() {
 
   for (const Step step : kSteps) {
     Outcome outcome = Do(step);
+    if (record_ != 0) {
+      if (auto noted = journal_->EndStep(record_, step, EventName(outcome.event), outcome.text); !noted) {
+        report_.Note(noted.error().Text());
+      }
+    }
     auto action = Decide(step, outcome.event);
     if (action == Action::kGoOn) {
       auto more = Ordered();
@@ -127,35 +131,43 @@ Outcome Upgrade::Do(Step step) {
   return {Event::kFailed, "no such step"};
 }
 
+os::Status Upgrade::RecordIntent() {
+  Intent intent;
+  intent.command = "upgrade";
+  intent.from.id = old_.id;
+  intent.from.version = old_.hello.version;
+  intent.from.binary = context_.binary;
+  intent.from.server_root = old_.hello.server_root;
+  intent.from.config_file = old_.hello.config_file;
+  intent.from.arguments = KeptArguments(context_.arguments);
+  intent.from.environment = context_.environment;
+  intent.from.directory = context_.directory;
+  intent.to.version = config_.version;
+  intent.to.binary = program_.binary;
+  intent.to.server_root = config_.server_root;
+  intent.to.config_file = config_.config_file;
+  intent.to.arguments = program_.arguments;
+  intent.to.environment = program_.environment;
+  intent.to.directory = program_.directory;
+  for (const auto& line : config_.listen) intent.listeners.push_back(line.address);
+  intent.ready_timeout = options_.ready_timeout;
+  intent.bake = options_.bake;
+  intent.graceful_shutdown_timeout = options_.graceful_shutdown_timeout.value_or(config_.graceful_shutdown_timeout);
+  auto begun = journal_->BeginUpgrade(intent);
+  if (!begun) return begun.error();
+  record_ = begun.value();
+  return Record(Step::kPlanned);
+}
+
 os::Status Upgrade::Record(Step step) {
   auto facts = Ordered();
-  if (step == Step::kPlanned) {
-    facts.set("orchestrator", ::getpid());
-    facts.set("server_root", config_.server_root);
-    facts.set("config_file", config_.config_file);
-    facts.set("binary", program_.binary.string());
-    facts.set("version", config_.version);
-    facts.set("old_pid", old_.id.pid);
-    facts.set("old_start_time", static_cast<int64_t>(old_.id.start_time));
-    facts.set("boot_id", old_.id.boot_id);
-    facts.set("old_version", old_.hello.version);
-    facts.set("old_binary", context_.binary.string());
-    Poco::JSON::Array listeners;
-    for (const auto& line : config_.listen) listeners.add(line.address);
-    facts.set("listeners", listeners);
-  }
-  if (newcomer_) {
-    facts.set("new_pid", newcomer_->pid());
-    if (auto id = os::Identify(newcomer_->pid()); id) {
-      facts.set("new_start_time", static_cast<int64_t>(id.value().start_time));
-    }
-  }
-  return journal_->Begin(step, facts);
+  facts.set("steady_ms", std::chrono::duration_cast<milliseconds>(clock_.SteadyNow().time_since_epoch()).count());
+  return journal_->BeginStep(record_, step, facts);
 }
 
 int Upgrade::End(std::string_view status, int exit_status, const std::string& reason) {
-  if (journal_) {
-    if (auto ended = journal_->End(exit_status, reason); !ended) report_.Note(ended.error().Text());
+  if (record_ != 0) {
+    if (auto ended = journal_->End(record_, exit_status, reason, losses_); !ended) report_.Note(ended.error().Text());
   }
   if (lock_) lock_->Release();
   notify_.reset();

@@ -125,6 +125,7 @@ Outcome Upgrade::AwaitOldGone() {
   handover::RemoveInstanceFiles(config_.runtime_dir, old_.id.pid);  // it did so itself, unless it was killed
   if (at_deadline && (busy > 0 || (kill_sent && !last_status_))) {
     cut_ = true;
+    losses_.cut = busy;
     cut_text_ = CountOf(busy, "request") + " of process " + std::to_string(old_.id.pid) + " " +
                 (busy == 1 ? "was" : "were") + " cut at the deadline of " + Seconds(seconds(timeout)) +
                 (kill_sent   ? ", and it had to be killed"

@@ -43,11 +43,10 @@ Outcome Upgrade::Plan() {
   }
   lock_.emplace(std::move(lock).value());
   lock_->Say("planned");
-  const std::string id =
-      std::to_string(::getpid()) + "." + std::to_string(static_cast<int64_t>(UnixSeconds(clock_) * 1000));
-  auto journal = Journal::Open(lock_->directory(), id, clock_);
+  auto journal = Journal::Open(lock_->directory(), Journal::Mode::kCreate, clock_);
   if (!journal) return {Event::kRefused, "the journal cannot be opened: " + journal.error().Text()};
   journal_.emplace(std::move(journal).value());
+  if (!journal_->Note().empty()) report_.Note(journal_->Note());
 
   auto old = httpd::FindServing(config_);
   if (!old) {
@@ -62,7 +61,7 @@ Outcome Upgrade::Plan() {
   WatchOld();
 
   if (Outcome found = FindPrograms(); found.event != Event::kSucceeded) return found;
-  if (auto recorded = Record(Step::kPlanned); !recorded) {
+  if (auto recorded = RecordIntent(); !recorded) {
     return {Event::kRefused, "the journal cannot be written: " + recorded.error().Text()};
   }
   if (auto checked = httpd::CheckConfig(program_); !checked) {

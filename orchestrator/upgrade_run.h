@@ -61,6 +61,7 @@ class Upgrade {
 
   // parts of the others
   std::string RunProbes();  ///< "" = all passed
+  os::Status RecordIntent();
   os::Status Record(Step step);
   int End(std::string_view status, int exit_status, const std::string& reason);
   int TakeBack(Step at, const std::string& reason);
@@ -81,6 +82,7 @@ class Upgrade {
   std::optional<os::SignalFd> signals_;
   std::optional<RunLock> lock_;
   std::optional<Journal> journal_;
+  int64_t record_ = 0;  ///< of this upgrade in the journal; 0: none yet
   std::optional<handover::NotifySocket> notify_;
 
   httpd::Program program_;  ///< what the newcomer is
@@ -107,6 +109,7 @@ class Upgrade {
   bool old_gone_ = false;
   bool old_gone_told_ = false;
   bool newcomer_gone_ = false;
+  Losses losses_;
   bool cut_ = false;
   std::string cut_text_;
 };

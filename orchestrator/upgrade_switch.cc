@@ -38,6 +38,11 @@ Outcome Upgrade::Launch() {
   auto started = Newcomer::Launch(program_, context_, listeners_, path);
   if (!started) return {Event::kRefused, "cannot start the new instance: " + started.error().Text()};
   newcomer_.emplace(std::move(started).value());
+  if (auto id = os::Identify(newcomer_->pid()); id) {
+    if (auto named = journal_->NameNewcomer(record_, id.value()); !named) {
+      return {Event::kFailed, "the journal cannot be written: " + named.error().Text()};
+    }
+  }
   auto watched = loop_->Watch(newcomer_->process().fd(), EPOLLIN, [this](uint32_t) {
     loop_->Unwatch(newcomer_->process().fd());
     newcomer_->HasEnded();
@@ -183,6 +188,7 @@ Outcome Upgrade::Bake() {
     auto status = newcomer_control_.AskStatus();
     if (!status) return {Event::kFailed, "the new instance does not tell its status: " + status.error().Text()};
     now = {status.value().accesses, status.value().errors};
+    losses_.errors = now.errors;
     if (IsErrorRateWorse(old_traffic_, now)) {
       return {Event::kFailed, "the new instance answered " + std::to_string(now.errors) + " of " +
                                   CountOf(now.requests, "request") + " with an error (the old one " +
