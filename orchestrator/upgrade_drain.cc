@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "handover/instance_files.h"
+#include "orchestrator/faults.h"
 
 namespace orchestrator {
 
@@ -22,6 +23,7 @@ constexpr milliseconds kKillAfter{5000};  // after TERM
 // ---- draining, done ------------------------------------------------------------------------------------------------
 
 Outcome Upgrade::Drain() {
+  Fault("draining.recorded");
   const int timeout = options_.graceful_shutdown_timeout.value_or(config_.graceful_shutdown_timeout);
   loop_->Turn(milliseconds(0));
   if (newcomer_gone_) return NewcomerEnded();
@@ -35,6 +37,7 @@ Outcome Upgrade::Drain() {
   if (auto status = old_.control.AskStatus(1000); status) last_status_ = status.value();
   auto intake = newcomer_control_.Adopt();
   if (!intake) return {Event::kFailed, "the new instance takes no connections over: " + intake.error().Text()};
+  Fault("draining.adopted");
   if (auto told = old_.control.Drain(timeout, intake.value()); !told) {
     if (old_.process.HasEnded()) {
       old_gone_ = true;
@@ -44,6 +47,7 @@ Outcome Upgrade::Drain() {
       return {Event::kFailed, "the old instance cannot be told to leave: " + signaled.error().Text()};
     }
   }
+  Fault("draining.told");
   Commit();
   RedirectDrainers(intake.value());
   std::string what = "process " + std::to_string(old_.id.pid) + " leaves";
@@ -78,6 +82,7 @@ void Upgrade::RedirectDrainers(const os::Fd& intake) {
 }
 
 Outcome Upgrade::AwaitOldGone() {
+  Fault("done.recorded");
   const int timeout = options_.graceful_shutdown_timeout.value_or(config_.graceful_shutdown_timeout);
   const auto deadline = drain_began_ + (timeout == 0 ? kForEver : milliseconds(seconds(timeout)));
   bool term_sent = false;
@@ -113,13 +118,16 @@ Outcome Upgrade::AwaitOldGone() {
       term_sent = true;
       report_.Note("process " + std::to_string(old_.id.pid) + " is still there after its deadline: TERM");
       if (!old_.process.Signal(SIGTERM)) old_gone_ = old_.process.HasEnded();
+      Fault("done.term");
     }
     if (!kill_sent && now >= deadline + kTermAfter + kKillAfter) {
       kill_sent = true;
       report_.Note("process " + std::to_string(old_.id.pid) + " ignores TERM: KILL");
       if (!old_.process.Signal(SIGKILL)) old_gone_ = old_.process.HasEnded();
+      Fault("done.kill");
     }
   }
+  Fault("done.gone");
   const bool at_deadline = timeout != 0 && clock_.SteadyNow() >= deadline - milliseconds(50);
   const int64_t busy = last_status_ ? last_status_->busy : 0;
   handover::RemoveInstanceFiles(config_.runtime_dir, old_.id.pid);  // it did so itself, unless it was killed
