@@ -12,6 +12,9 @@ namespace handover {
 std::string ControlPath(const std::string& runtime_dir, pid_t pid);  ///< httpd.<pid>.control
 std::string PrivatePath(const std::string& runtime_dir, pid_t pid);  ///< httpd.<pid>.http
 std::string LockPath(const std::string& runtime_dir, pid_t pid);     ///< httpd.<pid>.lock
+/// httpd.<pid>.conf: the configuration that the instance runs with, as one file.
+std::string ConfigPath(const std::string& runtime_dir, pid_t pid);
+std::string NewConfigPath(const std::string& runtime_dir, pid_t pid);  ///< the same while it is written
 /// Pid in the name of a control socket or of a lock file; 0 when it is another name.
 pid_t PidOfControl(std::string_view name);
 pid_t PidOfLock(std::string_view name);

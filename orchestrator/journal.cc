@@ -360,6 +360,16 @@ Status Journal::NameNewcomer(int64_t upgrade, const os::ProcessId& id) {
   });
 }
 
+Status Journal::NameKept(int64_t upgrade, const std::string& from, const std::string& to) {
+  return Guard(impl_->path, [&]() -> Status {
+    std::string kept_from = from;
+    std::string kept_to = to;
+    impl_->session << "UPDATE upgrades SET intent = json_set(intent, '$.from.kept', ?, '$.to.kept', ?) WHERE id = ?",
+        use(kept_from), use(kept_to), use(upgrade), now;
+    return kDone;
+  });
+}
+
 Status Journal::End(int64_t upgrade, int exit_status, const std::string& reason, const Losses& losses) {
   return Guard(impl_->path, [&]() -> Status {
     auto records = impl_->Select("id = " + std::to_string(upgrade), 1);

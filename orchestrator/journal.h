@@ -108,6 +108,8 @@ class Journal {
   os::Status EndStep(int64_t upgrade, Step step, std::string_view result, const std::string& detail);
   /// The newcomer has been started: who it is.
   os::Status NameNewcomer(int64_t upgrade, const os::ProcessId& id);
+  /// Ids of the kept copies (versions.h); "" = none, or not yet.
+  os::Status NameKept(int64_t upgrade, const std::string& from, const std::string& to);
   os::Status End(int64_t upgrade, int exit_status, const std::string& reason, const Losses& losses = {});
   /// From now on the upgrade is ours: while we live it does not count as interrupted.
   os::Status TakeUp(int64_t upgrade);

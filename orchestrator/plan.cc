@@ -203,6 +203,18 @@ std::vector<std::string> KeptArguments(std::span<const std::string> arguments) {
   return out;
 }
 
+std::vector<std::string> WithoutDirectives(std::span<const std::string> arguments) {
+  std::vector<std::string> out;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    if (arguments[i] == "-C" || arguments[i] == "-c") {
+      ++i;
+    } else {
+      out.push_back(arguments[i]);
+    }
+  }
+  return out;
+}
+
 std::vector<std::string> SplitNul(std::string_view text) {
   std::vector<std::string> out;
   while (!text.empty()) {

@@ -281,6 +281,10 @@ ListenerDiff CompareListeners(std::span<const std::string> old_ones, std::span<c
 /// --wait, -D FOREGROUND and -D NO_DETACH. `arguments` includes argv[0], which is dropped.
 std::vector<std::string> KeptArguments(std::span<const std::string> arguments);
 
+/// `arguments` (KeptArguments) without -C and -c: what they say is in a configuration that the server wrote down
+/// itself.
+std::vector<std::string> WithoutDirectives(std::span<const std::string> arguments);
+
 /// NUL-separated text as in /proc/PID/cmdline and /proc/PID/environ.
 std::vector<std::string> SplitNul(std::string_view text);
 

@@ -50,6 +50,7 @@ Outcome Upgrade::Drain() {
   Fault("draining.told");
   Commit();
   RedirectDrainers(intake.value());
+  KeepNewcomer();
   std::string what = "process " + std::to_string(old_.id.pid) + " leaves";
   if (last_status_) {
     what += ": " + CountOf(last_status_->connections, "connection") + ", " + CountOf(last_status_->busy, "request");
@@ -63,6 +64,19 @@ void Upgrade::Commit() {
   lock_->Release();  // a next upgrade may start while this one's old instance drains
   old_listeners_.clear();
   listeners_.clear();
+}
+
+/// So that a later upgrade can come back to it, and a rollback find it by its name.
+void Upgrade::KeepNewcomer() {
+  auto instance = httpd::OpenInstance(config_.runtime_dir, newcomer_->pid());
+  if (!instance) return;  // it has ended: the loop tells
+  auto kept = KeepVersion(config_.runtime_dir, instance.value(), clock_);
+  if (!kept) {
+    report_.Note("the new version is not kept for a rollback: " + kept.error().Text());
+  } else if (auto named = journal_->NameKept(record_, old_version_ ? old_version_->id : "", kept.value().id); !named) {
+    report_.Note(named.error().Text());
+  }
+  PruneVersions(config_.runtime_dir, {});
 }
 
 /// Instances of earlier upgrades pass their idle connections to the one that has just been told to leave; from now on

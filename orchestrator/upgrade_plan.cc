@@ -79,6 +79,14 @@ Outcome Upgrade::Plan() {
   if (Outcome prepared = PrepareListeners(); prepared.event != Event::kSucceeded) return prepared;
   Fault("planned.listeners");
   if (std::string tight = CheckHeadroom(); !tight.empty()) return {Event::kRefused, tight};
+  if (auto kept = KeepVersion(config_.runtime_dir, old_, clock_); kept) {
+    old_version_ = std::move(kept).value();
+    if (auto named = journal_->NameKept(record_, old_version_->id, ""); !named) {
+      return {Event::kRefused, "the journal cannot be written: " + named.error().Text()};
+    }
+  } else {
+    return {Event::kRefused, "what runs now cannot be kept for the way back: " + kept.error().Text()};
+  }
   if (auto status = old_.control.AskStatus(); status) {
     old_traffic_ = {status.value().accesses, status.value().errors};
   } else {
@@ -169,6 +177,12 @@ std::string Upgrade::CheckHeadroom() const {
   struct statvfs disk {};
   if (::statvfs(config_.runtime_dir.c_str(), &disk) == 0) {
     const auto bytes = static_cast<int64_t>(disk.f_bavail) * static_cast<int64_t>(disk.f_frsize);
+    const int64_t copy = BytesToKeep(config_.runtime_dir, old_.id.pid);
+    if (copy > 0 && bytes < (4 << 20) + copy) {
+      return "the file system of " + config_.runtime_dir.string() + " has " + Megabytes(bytes) +
+             " left and the copy of the running server for the way back needs " + Megabytes(copy + (4 << 20)) +
+             ": make room first";
+    }
     if (bytes < (4 << 20) || (disk.f_files > 0 && disk.f_favail < 64)) {
       return "the file system of " + config_.runtime_dir.string() + " is full (" + Megabytes(bytes) + ", " +
              std::to_string(disk.f_favail) + " inodes left): make room first";

@@ -18,6 +18,7 @@
 #include "orchestrator/plan.h"
 #include "orchestrator/report.h"
 #include "orchestrator/run_lock.h"
+#include "orchestrator/versions.h"
 #include "os/clock.h"
 #include "os/poll.h"
 #include "os/signals.h"
@@ -69,6 +70,7 @@ class Upgrade {
   void WatchOld();
   Outcome NewcomerEnded();
   void Commit();
+  void KeepNewcomer();
   void RedirectDrainers(const os::Fd& intake);
 
   /// Turns the loop until `true_now` or the end of `limit`; also ends when a signal asks to stop (before the commit
@@ -89,6 +91,7 @@ class Upgrade {
   httpd::Program program_;  ///< what the newcomer is
   httpd::RunConfig config_;
   httpd::Instance old_;
+  std::optional<Version> old_version_;  ///< kept: the way back when old_ has gone
   Context context_;
   // Both are held until the commit point, not longer: a port that is removed, or a server that is stopped while we wait
   // for the drain, must refuse its clients and not let them wait in a queue that only we keep open.

@@ -187,6 +187,8 @@ struct ServerConfig {
   std::map<std::string, std::string> define_values;            ///< of those that `Define NAME VALUE` gave one
   std::vector<std::string> loaded_modules;                     ///< as named by LoadModule: "status_module"
   std::vector<std::string> warnings;  ///< full sentences with file and line, to be printed once
+  std::string flattened;              ///< all of it as one file (flatten.h)
+  std::string not_flattened;          ///< why `flattened` is empty
   Host main;
   std::vector<Host> virtual_hosts;
 };

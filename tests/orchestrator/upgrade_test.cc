@@ -194,7 +194,7 @@ class UpgradeProcess : public testing::Test {
     EXPECT_EQ(os::ReadPidFile(PidFile()).value(), old_);
     EXPECT_THAT(Servers(), ElementsAre(old_));
     EXPECT_THAT(Left(), UnorderedElementsAre(File(old_, "control"), File(old_, "http"), "orchestrator"));
-    EXPECT_THAT(os::ListDirectory(Runtime() / "orchestrator").value(), Each(AnyOf("journal.db", "lock")));
+    EXPECT_THAT(os::ListDirectory(Runtime() / "orchestrator").value(), Each(AnyOf("journal.db", "lock", "versions")));
   }
 
   static size_t Lines(const std::string& text) {
