@@ -2,6 +2,8 @@
 
 #include <signal.h>
 
+#include "orchestrator/faults.h"
+
 namespace orchestrator {
 
 using std::chrono::milliseconds;
@@ -10,6 +12,7 @@ using std::chrono::seconds;
 // ---- draining, done ------------------------------------------------------------------------------------------------
 
 Outcome Upgrade::Drain() {
+  Fault("draining.recorded");
   const int timeout = options_.graceful_shutdown_timeout.value_or(config_.graceful_shutdown_timeout);
   loop_->Turn(milliseconds(0));
   if (newcomer_gone_) return NewcomerEnded();
@@ -25,6 +28,7 @@ Outcome Upgrade::Drain() {
   if (!intake) return {Event::kFailed, "the new instance takes no connections over: " + intake.error().Text()};
   // Who does not wait for the end cannot fetch the list.
   const auto list = options_.detach ? httpd::Control::CutList::kNone : httpd::Control::CutList::kWrite;
+  Fault("draining.adopted");
   if (auto told = old_.control.Drain(timeout, intake.value(), list); !told) {
     if (old_.process.HasEnded()) {
       old_gone_ = true;
@@ -34,8 +38,10 @@ Outcome Upgrade::Drain() {
       return {Event::kFailed, "the old instance cannot be told to leave: " + signaled.error().Text()};
     }
   }
+  Fault("draining.told");
   Commit();
   RedirectDrainers(intake.value());
+  KeepNewcomer();
   std::string what = "process " + std::to_string(old_.id.pid) + " leaves";
   if (last_status_) {
     what += ": " + CountOf(last_status_->connections, "connection") + ", " + CountOf(last_status_->busy, "request");
@@ -49,6 +55,19 @@ void Upgrade::Commit() {
   lock_->Release();  // a next upgrade may start while this one's old instance drains
   old_listeners_.clear();
   listeners_.clear();
+}
+
+/// So that a later upgrade can come back to it, and a rollback find it by its name.
+void Upgrade::KeepNewcomer() {
+  auto instance = httpd::OpenInstance(config_.runtime_dir, newcomer_->pid());
+  if (!instance) return;  // it has ended: the loop tells
+  auto kept = KeepVersion(config_.runtime_dir, instance.value(), clock_);
+  if (!kept) {
+    report_.Note("the new version is not kept for a rollback: " + kept.error().Text());
+  } else if (auto named = journal_->NameKept(record_, old_version_ ? old_version_->id : "", kept.value().id); !named) {
+    report_.Note(named.error().Text());
+  }
+  PruneVersions(config_.runtime_dir, {});
 }
 
 /// Instances of earlier upgrades pass their idle connections to the one that has just been told to leave; from now on
@@ -68,6 +87,7 @@ void Upgrade::RedirectDrainers(const os::Fd& intake) {
 }
 
 Outcome Upgrade::AwaitOldGone() {
+  Fault("done.recorded");
   const int timeout = options_.graceful_shutdown_timeout.value_or(config_.graceful_shutdown_timeout);
   Departure departure(old_, old_.control, config_.runtime_dir, timeout, drain_began_, report_, clock_);
   if (last_status_) departure.Remember(*last_status_);
@@ -76,12 +96,16 @@ Outcome Upgrade::AwaitOldGone() {
     if (old_gone_) break;
     departure.Look();
   }
+  Fault("done.gone");
   cuts_ = departure.Finish();
-  if (cuts_.count > 0 || cuts_.killed) {
+  losses_.cut = cuts_.count;
+  if (cuts_.Any()) {
     cut_ = true;
     cut_text_ = cuts_.Text(old_.id.pid, timeout) + "; the new instance serves";
   }
-  return {Event::kSucceeded, "process " + std::to_string(old_.id.pid) + " has gone"};
+  const std::string cut = cuts_.Examples();
+  return {Event::kSucceeded,
+          "process " + std::to_string(old_.id.pid) + " has gone" + (cut.empty() ? "" : "; cut: " + cut)};
 }
 
 }  // namespace orchestrator

@@ -10,7 +10,9 @@
 #include <cstdlib>
 
 #include "orchestrator/check.h"
+#include "orchestrator/faults.h"
 #include "orchestrator/listeners.h"
+#include "orchestrator/resume.h"
 #include "orchestrator/site.h"
 #include "os/file.h"
 
@@ -45,11 +47,15 @@ Outcome Upgrade::Plan() {
   lock_.emplace(std::move(lock).value());
   lock_->Say("planned");
   RemoveStaleCutLists(config_.runtime_dir, clock_);
-  const std::string id =
-      std::to_string(::getpid()) + "." + std::to_string(static_cast<int64_t>(UnixSeconds(clock_) * 1000));
-  auto journal = Journal::Open(lock_->directory(), id, clock_);
+  auto journal = Journal::Open(lock_->directory(), Journal::Mode::kCreate, clock_);
   if (!journal) return {Event::kRefused, "the journal cannot be opened: " + journal.error().Text()};
   journal_.emplace(std::move(journal).value());
+  if (!journal_->Note().empty()) report_.Note(journal_->Note());
+  Fault("planned.locked");
+  // An upgrade whose orchestrator died comes first; under our lock, and without waiting for who drains.
+  const Recovered recovered = Recover({program_, config_}, *lock_, *journal_, Patience::kNone, report_, clock_);
+  if (recovered.exit_status == kExitFailed) return {Event::kRefused, recovered.sentence};
+  if (!recovered.sentence.empty()) report_.Note(recovered.sentence);
 
   auto old = httpd::FindServing(config_);
   if (!old) {
@@ -64,16 +70,26 @@ Outcome Upgrade::Plan() {
   WatchOld();
 
   if (Outcome found = FindPrograms(); found.event != Event::kSucceeded) return found;
-  if (auto recorded = Record(Step::kPlanned); !recorded) {
+  if (auto recorded = RecordIntent(); !recorded) {
     return {Event::kRefused, "the journal cannot be written: " + recorded.error().Text()};
   }
+  Fault("planned.recorded");
   if (auto checked = httpd::CheckConfig(program_); !checked) {
     return {Event::kRefused, "the configuration is not usable: " + checked.error().Text()};
   }
   if (Outcome shared = CheckSharedState(); shared.event != Event::kSucceeded) return shared;
   if (std::string too_many = CheckDraining(); !too_many.empty()) return {Event::kRefused, too_many};
   if (Outcome prepared = PrepareListeners(); prepared.event != Event::kSucceeded) return prepared;
+  Fault("planned.listeners");
   if (std::string tight = CheckHeadroom(); !tight.empty()) return {Event::kRefused, tight};
+  if (auto kept = KeepVersion(config_.runtime_dir, old_, clock_); kept) {
+    old_version_ = std::move(kept).value();
+    if (auto named = journal_->NameKept(record_, old_version_->id, ""); !named) {
+      return {Event::kRefused, "the journal cannot be written: " + named.error().Text()};
+    }
+  } else {
+    return {Event::kRefused, "what runs now cannot be kept for the way back: " + kept.error().Text()};
+  }
   if (auto status = old_.control.AskStatus(); status) {
     old_traffic_ = {status.value().accesses, status.value().errors};
   } else {
@@ -164,6 +180,12 @@ std::string Upgrade::CheckHeadroom() const {
   struct statvfs disk {};
   if (::statvfs(config_.runtime_dir.c_str(), &disk) == 0) {
     const auto bytes = static_cast<int64_t>(disk.f_bavail) * static_cast<int64_t>(disk.f_frsize);
+    const int64_t copy = BytesToKeep(config_.runtime_dir, old_.id.pid);
+    if (copy > 0 && bytes < (4 << 20) + copy) {
+      return "the file system of " + config_.runtime_dir.string() + " has " + Megabytes(bytes) +
+             " left and the copy of the running server for the way back needs " + Megabytes(copy + (4 << 20)) +
+             ": make room first";
+    }
     if (bytes < (4 << 20) || (disk.f_files > 0 && disk.f_favail < 64)) {
       return "the file system of " + config_.runtime_dir.string() + " is full (" + Megabytes(bytes) + ", " +
              std::to_string(disk.f_favail) + " inodes left): make room first";

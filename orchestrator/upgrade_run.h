@@ -19,6 +19,7 @@
 #include "orchestrator/plan.h"
 #include "orchestrator/report.h"
 #include "orchestrator/run_lock.h"
+#include "orchestrator/versions.h"
 #include "os/clock.h"
 #include "os/poll.h"
 #include "os/signals.h"
@@ -62,13 +63,18 @@ class Upgrade {
   Outcome PrepareListeners();
 
   // parts of the others
-  std::string RunProbes();  ///< "" = all passed
+  std::string RunProbes();                   ///< "" = all passed
+  std::filesystem::path NotifyPath() const;  ///< where the newcomer says READY=1
+  os::Status RecordIntent();
   os::Status Record(Step step);
   int End(std::string_view status, int exit_status, const std::string& reason);
+  bool OldWasKilled() const;
+  void LeaveOpen();
   int TakeBack(Step at, const std::string& reason);
   void WatchOld();
   Outcome NewcomerEnded();
   void Commit();
+  void KeepNewcomer();
   void RedirectDrainers(const os::Fd& intake);
 
   /// Turns the loop until `true_now` or the end of `limit`; also ends when a signal asks to stop (before the commit
@@ -83,11 +89,13 @@ class Upgrade {
   std::optional<os::SignalFd> signals_;
   std::optional<RunLock> lock_;
   std::optional<Journal> journal_;
+  int64_t record_ = 0;  ///< of this upgrade in the journal; 0: none yet
   std::optional<handover::NotifySocket> notify_;
 
   httpd::Program program_;  ///< what the newcomer is
   httpd::RunConfig config_;
   httpd::Instance old_;
+  std::optional<Version> old_version_;  ///< kept: the way back when old_ has gone
   Context context_;
   // Both are held until the commit point, not longer: a port that is removed, or a server that is stopped while we wait
   // for the drain, must refuse its clients and not let them wait in a queue that only we keep open.
@@ -109,6 +117,7 @@ class Upgrade {
   bool old_gone_ = false;
   bool old_gone_told_ = false;
   bool newcomer_gone_ = false;
+  Losses losses_;
   bool cut_ = false;
   Cuts cuts_;
   std::string cut_text_;

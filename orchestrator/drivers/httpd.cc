@@ -106,6 +106,7 @@ os::Result<RunConfig> ParseRunConfig(std::string_view json) {
     config.config_file = root->optValue<std::string>("config_file", "");
     config.pid_file = root->getValue<std::string>("pid_file");
     config.runtime_dir = root->getValue<std::string>("runtime_dir");
+    config.config_id = root->optValue<std::string>("config_id", "");
     config.graceful_shutdown_timeout = root->optValue<int>("graceful_shutdown_timeout", 0);
     if (const auto listen = root->getArray("listen")) {
       for (unsigned i = 0; i < listen->size(); ++i) {

@@ -128,6 +128,8 @@ class Json : public e2e::Server {
 TEST_F(Json, EveryLineOfEveryCommandIsAsTheManualPageSays) {
   ASSERT_FALSE(schema_.empty()) << "no schema in " << BATON_MANUAL;
   ExpectDocumented("status", {}, 1, "status");
+  ExpectDocumented("history", {}, 0, "history");
+  ExpectDocumented("resume", {}, 0);
   ExpectDocumented("stop", {}, 0);
   ExpectDocumented("upgrade", {}, 1);
   ExpectDocumented("start", {}, 0);
@@ -150,7 +152,8 @@ TEST_F(Json, EveryLineOfEveryCommandIsAsTheManualPageSays) {
   download = SlowDownload();
   ASSERT_TRUE(download);
   ExpectDocumented("stop", {"--graceful", "--graceful-shutdown-timeout", "1"}, 4);
-  for (const char* event : {"step", "note", "progress", "finding", "cut", "status", "result"}) {
+  ExpectDocumented("history", {}, 0, "history");
+  for (const char* event : {"step", "note", "progress", "finding", "cut", "history", "status", "result"}) {
     EXPECT_TRUE(seen_.contains(event)) << event << " never came";
   }
 }
