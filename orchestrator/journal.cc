@@ -8,6 +8,7 @@
 #include <Poco/JSON/Array.h>
 #include <Poco/JSON/Parser.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -174,6 +175,14 @@ bool IsNoDatabase(const std::filesystem::path& path) {
   return n > 0 && std::string_view(head, static_cast<size_t>(n)) != kMagic;
 }
 
+/// What root makes for a server that another user runs is that user's (SQLite does the same for its two files). Root
+/// reads it in any case, so a failure is of no consequence here.
+void GiveToOwnerOf(const std::filesystem::path& directory, const os::Fd& file) {
+  struct stat wanted {};
+  if (::geteuid() != 0 || ::stat(directory.c_str(), &wanted) != 0) return;
+  if (::fchown(file.get(), wanted.st_uid, static_cast<gid_t>(-1)) != 0) return;
+}
+
 /// True when the tables can be read from end to end and hold together.
 bool IsSound(Poco::Data::Session& session) {
   try {
@@ -259,6 +268,7 @@ Result<Journal> Journal::Open(const std::filesystem::path& directory, Mode mode,
   // SQLite gives journal.db-wal and -shm the permissions of the file itself.
   auto file = os::Open(path, O_RDWR | O_NOFOLLOW | (mode == Mode::kCreate ? O_CREAT : 0), 0600);
   if (!file) return file.error();
+  GiveToOwnerOf(directory, file.value());
   file.value().Reset();
   if (mode == Mode::kCreate) {  // the text file of earlier builds: nothing in it can be resumed
     if (auto removed = os::RemoveFile(directory / "journal"); !removed) return removed.error();
@@ -285,6 +295,7 @@ Result<Journal> Journal::Open(const std::filesystem::path& directory, Mode mode,
     }
     auto fresh = os::Open(path, O_RDWR | O_NOFOLLOW | O_CREAT, 0600);
     if (!fresh) return fresh.error();
+    GiveToOwnerOf(directory, fresh.value());
     fresh.value().Reset();
     auto impl = std::make_unique<Impl>(Impl{path, OpenSession(path), &clock, ""});
     impl->note = "the journal was damaged: it is kept as " + aside + ", and a new one is begun";

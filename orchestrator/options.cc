@@ -21,6 +21,8 @@ constexpr std::array kCommands = std::to_array<CommandRow>({
     {"start", Command::kStart},
     {"stop", Command::kStop},
     {"upgrade", Command::kUpgrade},
+    {"resume", Command::kResume},
+    {"history", Command::kHistory},
     {"status", Command::kStatus},
 });
 
@@ -116,7 +118,7 @@ os::Result<Options> Convert(Command command, const cxxopts::ParseResult& parsed)
 
 os::Result<Options> ParseOptions(const std::vector<std::string>& arguments) {
   Options out;
-  if (arguments.size() < 2) return Usage("a command is missing: start, stop, upgrade or status");
+  if (arguments.size() < 2) return Usage("a command is missing: start, stop, upgrade, resume, history or status");
   const std::string& first = arguments[1];
   if (first == "--help" || first == "-h") return out;
   if (first == "--version") {
@@ -127,7 +129,7 @@ os::Result<Options> ParseOptions(const std::vector<std::string>& arguments) {
   if (row == kCommands.end()) {
     const bool option = first.starts_with('-');
     return Usage("\"" + first + "\" is " + (option ? "given before the command" : "no command") +
-                 ": start, stop, upgrade or status comes first");
+                 ": start, stop, upgrade, resume, history or status comes first");
   }
   cxxopts::Options options("orchestrator");
   AddOptions(row->command, options);
@@ -159,6 +161,8 @@ upgrade                           replace the running instance by a new one whil
                                   (GracefulShutdownTimeout)
   --max-draining N                refuse to start while N older instances still drain (10)
   --detach                        return once the old instance has been told to leave
+resume                            finish an upgrade whose orchestrator died, or take it back
+history                           the last 100 upgrades: when, who, from, to, result, failures, durations
 status                            instances of this configuration
 
   --binary PATH                   server to start or to ask (upgrade: the running one's path; otherwise the httpd

@@ -10,7 +10,7 @@
 
 namespace orchestrator {
 
-enum class Command { kStart, kStop, kUpgrade, kStatus, kHelp, kVersion };
+enum class Command { kStart, kStop, kUpgrade, kResume, kHistory, kStatus, kHelp, kVersion };
 
 /// What the command line asks for. Options that a command does not have are refused, not ignored.
 struct Options {

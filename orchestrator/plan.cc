@@ -76,6 +76,24 @@ std::vector<Undo> UndoOf(Step at) {
   return out;
 }
 
+std::string_view ConditionText(Condition found) {
+  switch (found) {
+    case Condition::kGone:
+      return "has ended";
+    case Condition::kStandby:
+      return "is in standby";
+    case Condition::kAble:
+      return "is alive";
+    case Condition::kLeaving:
+      return "is leaving";
+    case Condition::kMute:
+      return "does not answer";
+    case Condition::kReplaced:
+      return "has been replaced by another one";
+  }
+  return "?";
+}
+
 os::Result<Probe> ParseProbe(std::string_view text) {
   Probe probe;
   const size_t equals = text.rfind('=');

@@ -14,10 +14,14 @@ namespace orchestrator {
 /// Keeps two commands from changing one runtime directory at a time, and tells the second who the first is.
 ///
 /// File   <runtime_dir>/orchestrator/lock, 0600 in a directory of 0700; never removed. See os::LockFile.
+/// Owner  the runtime directory's: what root does for a server that runs as another user leaves that user able to go
+/// on.
+///        A state directory that is a link or belongs to somebody else is refused.
 class RunLock {
  public:
   /// Creates <runtime_dir>/orchestrator when it is missing.
-  /// @return kBusy: the whole sentence about the holder; otherwise why the lock could not be taken
+  /// @return kBusy: the whole sentence about the holder (a stopped one is said to be stopped); otherwise why the lock
+  /// could not be taken
   static os::Result<RunLock> Acquire(const std::filesystem::path& runtime_dir, std::string command, os::Clock& clock);
 
   const std::filesystem::path& directory() const { return directory_; }

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "handover/instance_files.h"
+#include "orchestrator/faults.h"
 #include "orchestrator/upgrade_run.h"
 
 namespace orchestrator {
@@ -57,6 +58,7 @@ int Upgrade::Run() {
       if (auto noted = journal_->EndStep(record_, step, EventName(outcome.event), outcome.text); !noted) {
         report_.Note(noted.error().Text());
       }
+      if (step == Step::kDraining) Fault("draining.noted");
     }
     auto action = Decide(step, outcome.event);
     if (action == Action::kGoOn) {
@@ -162,13 +164,19 @@ os::Status Upgrade::RecordIntent() {
   return Record(Step::kPlanned);
 }
 
+std::filesystem::path Upgrade::NotifyPath() const {
+  return lock_->directory() / ("notify." + std::to_string(::getpid()));
+}
+
 os::Status Upgrade::Record(Step step) {
   auto facts = Ordered();
+  if (step == Step::kLaunched) facts.set("notify", NotifyPath().string());
   facts.set("steady_ms", std::chrono::duration_cast<milliseconds>(clock_.SteadyNow().time_since_epoch()).count());
   return journal_->BeginStep(record_, step, facts);
 }
 
 int Upgrade::End(std::string_view status, int exit_status, const std::string& reason) {
+  if (committed_) Fault("ended");
   if (record_ != 0) {
     if (auto ended = journal_->End(record_, exit_status, reason, losses_); !ended) report_.Note(ended.error().Text());
   }
@@ -214,6 +222,7 @@ int Upgrade::TakeBack(Step at, const std::string& reason) {
   std::vector<std::string> problems;
   bool gone = true;
   lock_->Say("rolling back");
+  Fault("back.begun");
   for (const Undo undo : UndoOf(at)) {
     switch (undo) {
       case Undo::kResumeOld: {
@@ -222,6 +231,7 @@ int Upgrade::TakeBack(Step at, const std::string& reason) {
           break;
         }
         auto on = old_.control.Accept(true);
+        Fault("back.resumed");
         if (on) break;
         if (!newcomer_->HasEnded()) {
           newcomer_control_.Close();
@@ -240,6 +250,7 @@ int Upgrade::TakeBack(Step at, const std::string& reason) {
         if (newcomer_control_.Drain(kRetireSeconds, intake.value())) {
           newcomer_->process().WaitForEnd(kRetireSeconds * 1000 + 500);
         }
+        Fault("back.retired");
         break;
       }
       case Undo::kStopNewcomer:
@@ -247,9 +258,11 @@ int Upgrade::TakeBack(Step at, const std::string& reason) {
         loop_->Unwatch(newcomer_->errors());
         gone = newcomer_->End(&newcomer_control_, clock_);
         newcomer_control_.Close();
+        Fault("back.stopped");
         break;
       case Undo::kRemoveNewcomerFiles:
         handover::RemoveInstanceFiles(config_.runtime_dir, newcomer_->pid());
+        Fault("back.removed");
         break;
     }
   }

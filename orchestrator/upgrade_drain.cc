@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "handover/instance_files.h"
+#include "orchestrator/faults.h"
 
 namespace orchestrator {
 
@@ -23,6 +24,7 @@ constexpr int kEndingMs = 500;            // a process that is killed closes its
 // ---- draining, done ------------------------------------------------------------------------------------------------
 
 Outcome Upgrade::Drain() {
+  Fault("draining.recorded");
   const int timeout = options_.graceful_shutdown_timeout.value_or(config_.graceful_shutdown_timeout);
   loop_->Turn(milliseconds(0));
   if (newcomer_gone_) return NewcomerEnded();
@@ -36,6 +38,7 @@ Outcome Upgrade::Drain() {
   if (auto status = old_.control.AskStatus(1000); status) last_status_ = status.value();
   auto intake = newcomer_control_.Adopt();
   if (!intake) return {Event::kFailed, "the new instance takes no connections over: " + intake.error().Text()};
+  Fault("draining.adopted");
   if (auto told = old_.control.Drain(timeout, intake.value()); !told) {
     if (old_.process.WaitForEnd(told.error().kind == os::ErrorKind::kTimeout ? 0 : kEndingMs)) {
       old_gone_ = true;
@@ -45,6 +48,7 @@ Outcome Upgrade::Drain() {
       return {Event::kFailed, "the old instance cannot be told to leave: " + signaled.error().Text()};
     }
   }
+  Fault("draining.told");
   Commit();
   RedirectDrainers(intake.value(), old_.id.pid);
   KeepNewcomer();
@@ -93,6 +97,7 @@ void Upgrade::RedirectDrainers(const os::Fd& intake, pid_t but_not) {
 }
 
 Outcome Upgrade::AwaitOldGone() {
+  Fault("done.recorded");
   const int timeout = options_.graceful_shutdown_timeout.value_or(config_.graceful_shutdown_timeout);
   const auto deadline = drain_began_ + (timeout == 0 ? kForEver : milliseconds(seconds(timeout)));
   bool term_sent = false;
@@ -130,13 +135,16 @@ Outcome Upgrade::AwaitOldGone() {
       term_sent = true;
       report_.Note("process " + std::to_string(old_.id.pid) + " is still there after its deadline: TERM");
       if (!old_.process.Signal(SIGTERM)) old_gone_ = old_.process.HasEnded();
+      Fault("done.term");
     }
     if (!kill_sent && now >= deadline + kTermAfter + kKillAfter) {
       kill_sent = true;
       report_.Note("process " + std::to_string(old_.id.pid) + " ignores TERM: KILL");
       if (!old_.process.Signal(SIGKILL)) old_gone_ = old_.process.HasEnded();
+      Fault("done.kill");
     }
   }
+  Fault("done.gone");
   MindNewcomer();  // both may have gone in one turn
   const bool at_deadline = timeout != 0 && clock_.SteadyNow() >= deadline - milliseconds(50);
   const int64_t busy = last_status_ ? last_status_->busy : 0;

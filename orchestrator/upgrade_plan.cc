@@ -9,7 +9,9 @@
 #include <cerrno>
 #include <cstdlib>
 
+#include "orchestrator/faults.h"
 #include "orchestrator/listeners.h"
+#include "orchestrator/resume.h"
 #include "orchestrator/site.h"
 #include "os/file.h"
 
@@ -47,6 +49,11 @@ Outcome Upgrade::Plan() {
   if (!journal) return {Event::kRefused, "the journal cannot be opened: " + journal.error().Text()};
   journal_.emplace(std::move(journal).value());
   if (!journal_->Note().empty()) report_.Note(journal_->Note());
+  Fault("planned.locked");
+  // An upgrade whose orchestrator died comes first; under our lock, and without waiting for who drains.
+  const Recovered recovered = Recover({program_, config_}, *lock_, *journal_, Patience::kNone, report_, clock_);
+  if (recovered.exit_status == kExitFailed) return {Event::kRefused, recovered.sentence};
+  if (!recovered.sentence.empty()) report_.Note(recovered.sentence);
 
   auto old = httpd::FindServing(config_);
   if (!old) {
@@ -64,11 +71,13 @@ Outcome Upgrade::Plan() {
   if (auto recorded = RecordIntent(); !recorded) {
     return {Event::kRefused, "the journal cannot be written: " + recorded.error().Text()};
   }
+  Fault("planned.recorded");
   if (auto checked = httpd::CheckConfig(program_); !checked) {
     return {Event::kRefused, "the configuration is not usable: " + checked.error().Text()};
   }
   if (std::string too_many = CheckDraining(); !too_many.empty()) return {Event::kRefused, too_many};
   if (Outcome prepared = PrepareListeners(); prepared.event != Event::kSucceeded) return prepared;
+  Fault("planned.listeners");
   if (std::string tight = CheckHeadroom(); !tight.empty()) return {Event::kRefused, tight};
   if (auto kept = KeepVersion(config_.runtime_dir, old_, clock_); kept) {
     old_version_ = std::move(kept).value();

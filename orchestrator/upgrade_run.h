@@ -61,7 +61,8 @@ class Upgrade {
   Outcome PrepareListeners();
 
   // parts of the others
-  std::string RunProbes();  ///< "" = all passed
+  std::string RunProbes();                   ///< "" = all passed
+  std::filesystem::path NotifyPath() const;  ///< where the newcomer says READY=1
   os::Status RecordIntent();
   os::Status Record(Step step);
   int End(std::string_view status, int exit_status, const std::string& reason);
