@@ -92,6 +92,9 @@ int Upgrade::Run() {
                      " drains by itself");
     }
   }
+  if (!lost_.empty()) {
+    return revived_ ? End("rolled back", kExitRolledBack, "rolled back: " + lost_) : End("failed", kExitFailed, lost_);
+  }
   if (newcomer_gone_ && !httpd::FindServing(config_) && !newcomer_->EndedWell()) {
     return End("failed", kExitFailed,
                "the new instance " + newcomer_->HowItEnded() +
@@ -208,8 +211,8 @@ Upgrade::Woke Upgrade::Await(milliseconds limit, const std::function<bool()>& tr
   const auto deadline = clock_.SteadyNow() + limit;
   for (;;) {
     if (true_now()) return Woke::kTrue;
-    if (newcomer_gone_ && !committed_) return Woke::kNewcomerEnded;
-    if (interrupted_by_ != 0 && !committed_) return Woke::kInterrupted;
+    if (newcomer_gone_ && (!committed_ || reviving_)) return Woke::kNewcomerEnded;
+    if (interrupted_by_ != 0 && !committed_ && !reviving_) return Woke::kInterrupted;
     const auto left = std::chrono::ceil<milliseconds>(deadline - clock_.SteadyNow());
     if (left.count() <= 0) return Woke::kTimeout;
     loop_->Turn(std::min(left, milliseconds(60000)));
@@ -287,9 +290,10 @@ int Upgrade::TakeBack(Step at, const std::string& reason) {
   std::string sentence = reason;
   for (const std::string& problem : problems) sentence += "; " + problem;
   if (old_gone_ || old_.process.HasEnded()) {
-    return End(
-        "failed", kExitFailed,
-        sentence + "; and the old instance has ended meanwhile: nobody serves, start it with orchestrator start");
+    const Outcome outcome = Revive();
+    sentence += "; and the old instance has ended meanwhile: " + outcome.text;
+    return outcome.event == Event::kSucceeded ? End("rolled back", kExitRolledBack, "rolled back: " + sentence)
+                                              : End("failed", kExitFailed, sentence);
   }
   return End("rolled back", kExitRolledBack, "rolled back: " + sentence);
 }

@@ -17,6 +17,7 @@ namespace {
 constexpr milliseconds kForEver{int64_t{86400} * 1000 * 365 * 100};
 constexpr milliseconds kTermAfter{2000};  // after the old instance's own deadline
 constexpr milliseconds kKillAfter{5000};  // after TERM
+constexpr int kEndingMs = 500;            // a process that is killed closes its sockets before it has ended
 
 }  // namespace
 
@@ -39,7 +40,7 @@ Outcome Upgrade::Drain() {
   if (!intake) return {Event::kFailed, "the new instance takes no connections over: " + intake.error().Text()};
   Fault("draining.adopted");
   if (auto told = old_.control.Drain(timeout, intake.value()); !told) {
-    if (old_.process.HasEnded()) {
+    if (old_.process.WaitForEnd(told.error().kind == os::ErrorKind::kTimeout ? 0 : kEndingMs)) {
       old_gone_ = true;
     } else if (told.error().kind != os::ErrorKind::kTimeout) {
       return {Event::kFailed, "the old instance does not leave: " + told.error().Text()};
@@ -49,7 +50,7 @@ Outcome Upgrade::Drain() {
   }
   Fault("draining.told");
   Commit();
-  RedirectDrainers(intake.value());
+  RedirectDrainers(intake.value(), old_.id.pid);
   KeepNewcomer();
   std::string what = "process " + std::to_string(old_.id.pid) + " leaves";
   if (last_status_) {
@@ -63,7 +64,7 @@ void Upgrade::Commit() {
   committed_ = true;
   lock_->Release();  // a next upgrade may start while this one's old instance drains
   old_listeners_.clear();
-  listeners_.clear();
+  if (options_.detach) listeners_.clear();
 }
 
 /// So that a later upgrade can come back to it, and a rollback find it by its name.
@@ -81,11 +82,11 @@ void Upgrade::KeepNewcomer() {
 
 /// Instances of earlier upgrades pass their idle connections to the one that has just been told to leave; from now on
 /// they pass them to the newcomer. Who cannot be told serves what it has to the end, as before.
-void Upgrade::RedirectDrainers(const os::Fd& intake) {
+void Upgrade::RedirectDrainers(const os::Fd& intake, pid_t but_not) {
   auto list = httpd::ListInstances(config_.runtime_dir);
   if (!list) return;
   for (const httpd::Found& found : list.value()) {
-    if (!found.hello || found.hello->state != httpd::State::kDraining || found.pid == old_.id.pid) continue;
+    if (!found.hello || found.hello->state != httpd::State::kDraining || found.pid == but_not) continue;
     auto control = httpd::Control::Connect(config_.runtime_dir, found.pid);
     if (!control) continue;
     if (auto told = control.value().Redirect(intake); !told) {
@@ -106,8 +107,10 @@ Outcome Upgrade::AwaitOldGone() {
     // Near the deadline the instance is asked more often: what it had then is what is cut.
     const auto to_deadline = deadline - clock_.SteadyNow();
     const bool near = to_deadline < milliseconds(1500) && to_deadline > milliseconds(-500);
-    Await(near ? milliseconds(50) : milliseconds(250), [this] { return old_gone_; });
+    Await(near ? milliseconds(50) : milliseconds(250),
+          [this] { return old_gone_ || (newcomer_gone_ && !listeners_.empty()); });
     if (old_gone_) break;
+    MindNewcomer();
     const auto now = clock_.SteadyNow();
     if (auto status = old_.control.AskStatus(200); status && status.value().connections >= 0) {
       if (now < deadline) last_status_ = status.value();
@@ -142,6 +145,7 @@ Outcome Upgrade::AwaitOldGone() {
     }
   }
   Fault("done.gone");
+  MindNewcomer();  // both may have gone in one turn
   const bool at_deadline = timeout != 0 && clock_.SteadyNow() >= deadline - milliseconds(50);
   const int64_t busy = last_status_ ? last_status_->busy : 0;
   handover::RemoveInstanceFiles(config_.runtime_dir, old_.id.pid);  // it did so itself, unless it was killed
