@@ -8,6 +8,7 @@
 
 #include "handover/instance_files.h"
 #include "orchestrator/faults.h"
+#include "orchestrator/instances.h"
 #include "orchestrator/upgrade_run.h"
 #include "os/pid_file.h"
 
@@ -92,6 +93,7 @@ int Upgrade::Run() {
                      " drains by itself");
     }
   }
+  if (lost_pid_ != 0) RemoveFilesOfDead(config_.runtime_dir, lost_pid_, clock_);
   if (!lost_.empty()) {
     return revived_ ? End("rolled back", kExitRolledBack, "rolled back: " + lost_) : End("failed", kExitFailed, lost_);
   }

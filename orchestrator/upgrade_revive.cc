@@ -28,6 +28,7 @@ void Upgrade::MindNewcomer() {
     listeners_.clear();
     return;
   }
+  lost_pid_ = newcomer_->pid();
   const std::string why = "the new instance, process " + std::to_string(newcomer_->pid()) + ", " +
                           newcomer_->HowItEnded() + " after the old one had been told to leave";
   report_.Note(why);

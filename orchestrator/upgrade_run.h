@@ -121,6 +121,7 @@ class Upgrade {
   bool reviving_ = false;  ///< newcomer_ is the old version once more, and not serving yet
   bool revived_ = false;   ///< and now it serves
   std::string lost_;       ///< how the newcomer was lost after the commit point, and what became of that
+  pid_t lost_pid_ = 0;     ///< of a newcomer that died after the commit point
   Losses losses_;
   bool cut_ = false;
   std::string cut_text_;
