@@ -55,7 +55,7 @@ inline constexpr auto kResumeForwardFaults = std::to_array<std::string_view>({
     "resume.accepts",   // the newcomer accepts for certain
     "resume.recorded",  // draining is begun
     "resume.told",      // old one leaves
-    "resume.gone",      // its files may be there
+    "resume.gone",      // it has gone, its files may be there
 });
 inline constexpr auto kResumeStartFaults = std::to_array<std::string_view>({
     "resume.starting",

@@ -8,9 +8,11 @@
 #include <cstdio>
 #include <optional>
 
+#include "handover/instance_files.h"
 #include "orchestrator/plan.h"
 #include "orchestrator/run_program.h"
 #include "os/file.h"
+#include "os/lock_file.h"
 #include "os/pid_file.h"
 
 namespace orchestrator {
@@ -55,6 +57,16 @@ bool GroupRuns(pid_t group) {
   return false;
 }
 
+/// What the server could not remove when it started, because children of a parent that was killed still ran.
+void RemoveLeftovers(const std::filesystem::path& runtime_dir, os::Clock& clock) {
+  auto names = os::ListDirectory(runtime_dir);
+  if (!names) return;
+  for (const std::string& name : names.value()) {
+    const pid_t pid = handover::PidOfLock(name);
+    if (pid != 0 && !os::Identify(pid)) RemoveFilesOfDead(runtime_dir, pid, clock);
+  }
+}
+
 }  // namespace
 
 os::Result<httpd::Instance> StartServer(const httpd::Program& program, const httpd::RunConfig& config,
@@ -79,7 +91,10 @@ os::Result<httpd::Instance> StartServer(const httpd::Program& program, const htt
     if (pid) {
       if (auto id = os::Identify(pid.value()); id) seen = id.value();
       auto instance = httpd::OpenInstance(config.runtime_dir, pid.value());
-      if (instance && instance.value().hello.state == httpd::State::kServing) return instance;
+      if (instance && instance.value().hello.state == httpd::State::kServing) {
+        RemoveLeftovers(config.runtime_dir, clock);
+        return instance;
+      }
       last =
           instance ? "it is " + std::string(httpd::StateName(instance.value().hello.state)) : instance.error().Text();
     }
@@ -116,6 +131,12 @@ bool EndGroup(pid_t group, os::Clock& clock) {
   // Log programs read to the end of their pipes; who is still there after that would stay for ever.
   if (AwaitGroup(group, clock)) return true;
   return ::kill(-group, SIGKILL) == 0 && AwaitGroup(group, clock);
+}
+
+void RemoveFilesOfDead(const std::filesystem::path& runtime_dir, pid_t pid, os::Clock& clock) {
+  if (auto dead = os::LockFile::Acquire(handover::LockPath(runtime_dir, pid), kGroupPatience, clock); dead) {
+    handover::RemoveInstanceFiles(runtime_dir, pid);
+  }
 }
 
 pid_t FindLaunched(const std::filesystem::path& notify_path) {

@@ -30,6 +30,10 @@ bool AwaitGroup(pid_t group, os::Clock& clock);
 /// themselves, then KILL. @return false: something of the group is still there
 bool EndGroup(pid_t group, os::Clock& clock);
 
+/// Removes the runtime files of an instance whose parent has ended. Children of one that was killed go within a second;
+/// until then its lock is held, and this waits, at most 5 s. An instance that has that number by now keeps its files.
+void RemoveFilesOfDead(const std::filesystem::path& runtime_dir, pid_t pid, os::Clock& clock);
+
 /// The process group that was started with NOTIFY_SOCKET=`notify_path` and still has a process; 0: none.
 pid_t FindLaunched(const std::filesystem::path& notify_path);
 

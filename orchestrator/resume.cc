@@ -428,7 +428,6 @@ Recovered Recovery::Finish(Patience patience) {
     }
   }
   if (!settled_) {
-    handover::RemoveInstanceFiles(site_.config.runtime_dir, record_.intent.from.id.pid);
     Fault("resume.gone");
     const std::string serves = record_.intent.to.id.pid > 0 ? NewName() : "another instance";
     if (losses.cut > 0) {
@@ -440,6 +439,9 @@ Recovered Recovery::Finish(Patience patience) {
     }
   }
   if (result_.exit_status == kExitFailed) return result_;  // the record stays open: there is something left to do
+  for (const os::ProcessId& id : {record_.intent.from.id, record_.intent.to.id}) {
+    if (id.pid != 0 && !os::IsRunning(id)) RemoveFilesOfDead(site_.config.runtime_dir, id.pid, clock_);
+  }
   if (auto ended = journal_.End(record_.id, result_.exit_status, result_.sentence, losses); !ended) {
     return {kExitFailed, ended.error().Text()};
   }

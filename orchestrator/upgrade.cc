@@ -8,6 +8,7 @@
 
 #include "handover/instance_files.h"
 #include "orchestrator/faults.h"
+#include "orchestrator/instances.h"
 #include "orchestrator/upgrade_run.h"
 #include "os/pid_file.h"
 
@@ -91,6 +92,10 @@ int Upgrade::Run() {
                  "process " + std::to_string(newcomer_->pid()) + " serves; process " + std::to_string(old_.id.pid) +
                      " drains by itself");
     }
+  }
+  if (lost_pid_ != 0) RemoveFilesOfDead(config_.runtime_dir, lost_pid_, clock_);
+  if (!lost_.empty()) {
+    return revived_ ? End("rolled back", kExitRolledBack, "rolled back: " + lost_) : End("failed", kExitFailed, lost_);
   }
   if (newcomer_gone_ && !httpd::FindServing(config_) && !newcomer_->EndedWell()) {
     return End("failed", kExitFailed,
@@ -212,8 +217,8 @@ Upgrade::Woke Upgrade::Await(milliseconds limit, const std::function<bool()>& tr
   const auto deadline = clock_.SteadyNow() + limit;
   for (;;) {
     if (true_now()) return Woke::kTrue;
-    if (newcomer_gone_ && !committed_) return Woke::kNewcomerEnded;
-    if (interrupted_by_ != 0 && !committed_) return Woke::kInterrupted;
+    if (newcomer_gone_ && (!committed_ || reviving_)) return Woke::kNewcomerEnded;
+    if (interrupted_by_ != 0 && !committed_ && !reviving_) return Woke::kInterrupted;
     const auto left = std::chrono::ceil<milliseconds>(deadline - clock_.SteadyNow());
     if (left.count() <= 0) return Woke::kTimeout;
     loop_->Turn(std::min(left, milliseconds(60000)));
@@ -291,9 +296,10 @@ int Upgrade::TakeBack(Step at, const std::string& reason) {
   std::string sentence = reason;
   for (const std::string& problem : problems) sentence += "; " + problem;
   if (old_gone_ || old_.process.HasEnded()) {
-    return End(
-        "failed", kExitFailed,
-        sentence + "; and the old instance has ended meanwhile: nobody serves, start it with orchestrator start");
+    const Outcome outcome = Revive();
+    sentence += "; and the old instance has ended meanwhile: " + outcome.text;
+    return outcome.event == Event::kSucceeded ? End("rolled back", kExitRolledBack, "rolled back: " + sentence)
+                                              : End("failed", kExitFailed, sentence);
   }
   return End("rolled back", kExitRolledBack, "rolled back: " + sentence);
 }

@@ -9,6 +9,12 @@ namespace orchestrator {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
+namespace {
+
+constexpr int kEndingMs = 500;  // a process that is killed closes its sockets before it has ended
+
+}  // namespace
+
 // ---- draining, done ------------------------------------------------------------------------------------------------
 
 Outcome Upgrade::Drain() {
@@ -30,7 +36,7 @@ Outcome Upgrade::Drain() {
   const auto list = options_.detach ? httpd::Control::CutList::kNone : httpd::Control::CutList::kWrite;
   Fault("draining.adopted");
   if (auto told = old_.control.Drain(timeout, intake.value(), list); !told) {
-    if (old_.process.HasEnded()) {
+    if (old_.process.WaitForEnd(told.error().kind == os::ErrorKind::kTimeout ? 0 : kEndingMs)) {
       old_gone_ = true;
     } else if (told.error().kind != os::ErrorKind::kTimeout) {
       return {Event::kFailed, "the old instance does not leave: " + told.error().Text()};
@@ -40,7 +46,7 @@ Outcome Upgrade::Drain() {
   }
   Fault("draining.told");
   Commit();
-  RedirectDrainers(intake.value());
+  RedirectDrainers(intake.value(), old_.id.pid);
   KeepNewcomer();
   std::string what = "process " + std::to_string(old_.id.pid) + " leaves";
   if (last_status_) {
@@ -54,7 +60,7 @@ void Upgrade::Commit() {
   committed_ = true;
   lock_->Release();  // a next upgrade may start while this one's old instance drains
   old_listeners_.clear();
-  listeners_.clear();
+  if (options_.detach) listeners_.clear();
 }
 
 /// So that a later upgrade can come back to it, and a rollback find it by its name.
@@ -72,11 +78,11 @@ void Upgrade::KeepNewcomer() {
 
 /// Instances of earlier upgrades pass their idle connections to the one that has just been told to leave; from now on
 /// they pass them to the newcomer. Who cannot be told serves what it has to the end, as before.
-void Upgrade::RedirectDrainers(const os::Fd& intake) {
+void Upgrade::RedirectDrainers(const os::Fd& intake, pid_t but_not) {
   auto list = httpd::ListInstances(config_.runtime_dir);
   if (!list) return;
   for (const httpd::Found& found : list.value()) {
-    if (!found.hello || found.hello->state != httpd::State::kDraining || found.pid == old_.id.pid) continue;
+    if (!found.hello || found.hello->state != httpd::State::kDraining || found.pid == but_not) continue;
     auto control = httpd::Control::Connect(config_.runtime_dir, found.pid);
     if (!control) continue;
     if (auto told = control.value().Redirect(intake); !told) {
@@ -92,11 +98,13 @@ Outcome Upgrade::AwaitOldGone() {
   Departure departure(old_, old_.control, config_.runtime_dir, timeout, drain_began_, report_, clock_);
   if (last_status_) departure.Remember(*last_status_);
   for (;;) {
-    Await(departure.Pause(), [this] { return old_gone_; });
+    Await(departure.Pause(), [this] { return old_gone_ || (newcomer_gone_ && !listeners_.empty()); });
     if (old_gone_) break;
+    MindNewcomer();
     departure.Look();
   }
   Fault("done.gone");
+  MindNewcomer();  // both may have gone in one turn
   cuts_ = departure.Finish();
   losses_.cut = cuts_.count;
   if (cuts_.Any()) {

@@ -75,7 +75,11 @@ class Upgrade {
   Outcome NewcomerEnded();
   void Commit();
   void KeepNewcomer();
-  void RedirectDrainers(const os::Fd& intake);
+  void RedirectDrainers(const os::Fd& intake, pid_t but_not);
+
+  // a newcomer that dies after the commit point
+  void MindNewcomer();
+  Outcome Revive();
 
   /// Turns the loop until `true_now` or the end of `limit`; also ends when a signal asks to stop (before the commit
   /// point) or the newcomer has ended.
@@ -97,10 +101,9 @@ class Upgrade {
   httpd::Instance old_;
   std::optional<Version> old_version_;  ///< kept: the way back when old_ has gone
   Context context_;
-  // Both are held until the commit point, not longer: a port that is removed, or a server that is stopped while we wait
-  // for the drain, must refuse its clients and not let them wait in a queue that only we keep open.
-  std::vector<handover::Listener> old_listeners_;
-  std::vector<handover::Listener> listeners_;  ///< the newcomer's
+  std::vector<handover::Listener> old_listeners_;  ///< until the commit point: a port that is removed must refuse
+  /// The newcomer's; held until the old instance has gone, so that it can be started again in the newcomer's place.
+  std::vector<handover::Listener> listeners_;
   std::string listener_text_;
   std::optional<Newcomer> newcomer_;
   httpd::Control newcomer_control_;
@@ -117,6 +120,10 @@ class Upgrade {
   bool old_gone_ = false;
   bool old_gone_told_ = false;
   bool newcomer_gone_ = false;
+  bool reviving_ = false;  ///< newcomer_ is the old version once more, and not serving yet
+  bool revived_ = false;   ///< and now it serves
+  std::string lost_;       ///< how the newcomer was lost after the commit point, and what became of that
+  pid_t lost_pid_ = 0;     ///< of a newcomer that died after the commit point
   Losses losses_;
   bool cut_ = false;
   Cuts cuts_;

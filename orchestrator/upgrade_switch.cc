@@ -20,6 +20,7 @@ using std::chrono::seconds;
 namespace {
 
 constexpr milliseconds kQueueSample{100};
+constexpr int kEndingMs = 500;  // a process that is killed closes its sockets before it has ended
 
 }  // namespace
 
@@ -156,7 +157,7 @@ Outcome Upgrade::Switch() {
     return {Event::kFailed, config_.pid_file.string() + " does not name the new instance after the switch"};
   }
   if (auto off = old_.control.Accept(false); !off) {
-    if (!old_.process.HasEnded()) {
+    if (!old_.process.WaitForEnd(kEndingMs)) {
       return {Event::kFailed, "the old instance does not stop accepting: " + off.error().Text()};
     }
     old_gone_ = true;

@@ -1,8 +1,10 @@
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <fstream>
 #include <memory>
 
 #include "tests/e2e/server.h"
@@ -152,6 +154,33 @@ TEST_F(Interrupted, ResumeStartsTheOldVersionAgainWhenBothWereKilledAndNotWhenTh
       EXPECT_EQ(Parents(), std::vector<pid_t>{Pid()});
     }
   }
+}
+
+TEST_F(Interrupted, ByAFullDiskChangesNothing) {
+  Start();
+  const pid_t pid = Pid();
+  const fs::path state = root_ / "run" / "orchestrator";
+  fs::create_directories(state);
+  ::chmod(state.c_str(), 0700);
+  struct Mount {
+    explicit Mount(const fs::path& where)
+        : path(where), mounted(::mount("none", where.c_str(), "tmpfs", 0, "size=16k,mode=700") == 0) {}
+    ~Mount() {
+      if (mounted) ::umount2(path.c_str(), MNT_DETACH);
+    }
+    fs::path path;
+    bool mounted;
+  } mount(state);
+  if (!mount.mounted) GTEST_SKIP() << "no file system can be mounted here";
+  std::ofstream(state / "filler") << std::string(16384, 'x') << std::flush;
+  const Outcome upgraded = Orchestrator("upgrade", {"--bake", "0"});
+  EXPECT_EQ(upgraded.status, 1) << upgraded.All();
+  EXPECT_NE(upgraded.err.find("journal"), std::string::npos) << upgraded.All();
+  EXPECT_NE(upgraded.err.find("no space is left"), std::string::npos) << upgraded.All();
+  EXPECT_EQ(std::count(upgraded.err.begin(), upgraded.err.end(), '\n'), 1) << upgraded.err;
+  EXPECT_EQ(Parents(), std::vector<pid_t>{pid});
+  EXPECT_EQ(Pid(), pid);
+  fs::remove(state / "filler");
 }
 
 TEST_F(Interrupted, OfTheServersOwnUserWorksAndNobodyElseSeesTheState) {
