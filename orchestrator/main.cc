@@ -28,6 +28,7 @@ int main(int argc, char** argv) {
     case orchestrator::Command::kStop:
       return orchestrator::RunStop(options, report, clock);
     case orchestrator::Command::kUpgrade:
+    case orchestrator::Command::kRollback:
       return orchestrator::RunUpgrade(options, report, clock);
     case orchestrator::Command::kResume:
       return orchestrator::RunResume(options, report, clock);

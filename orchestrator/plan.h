@@ -314,6 +314,10 @@ class QueueTrend {
   /// @return true once ten samples in a row were deeper than the baseline, and none was shallower than the one before
   bool Add(uint32_t depth);
 
+  /// The last sample was one of such a row: wait for the verdict before you ask the newcomer anything that it may not
+  /// answer, clients are waiting.
+  bool InDoubt() const { return run_ > 0; }
+
  private:
   static constexpr int kSamples = 10;
   uint32_t baseline_;

@@ -52,8 +52,18 @@ int Upgrade::Run() {
   });
   if (!watched) return End("failed", kExitFailed, watched.error().Text());
 
+  if (options_.dry_run) {
+    const Outcome planned = Plan();
+    if (planned.event == Event::kSucceeded) return TellPlan();
+    return End("failed", locked_out_ ? kExitBusy : kExitFailed, planned.text);
+  }
   for (const Step step : kSteps) {
-    Outcome outcome = Do(step);
+    Outcome outcome = RunHooks(step, Hook::When::kBefore);
+    if (outcome.event == Event::kSucceeded) outcome = Do(step);
+    if (outcome.event == Event::kSucceeded) {
+      Outcome hooked = RunHooks(step, Hook::When::kAfter);
+      if (hooked.event != Event::kSucceeded) outcome = std::move(hooked);
+    }
     if (record_ != 0) {
       if (auto noted = journal_->EndStep(record_, step, EventName(outcome.event), outcome.text); !noted) {
         report_.Note(noted.error().Text());
@@ -138,7 +148,7 @@ Outcome Upgrade::Do(Step step) {
 
 os::Status Upgrade::RecordIntent() {
   Intent intent;
-  intent.command = "upgrade";
+  intent.command = CommandName();
   intent.from.id = old_.id;
   intent.from.version = old_.hello.version;
   intent.from.binary = context_.binary;
@@ -154,6 +164,7 @@ os::Status Upgrade::RecordIntent() {
   intent.to.arguments = program_.arguments;
   intent.to.environment = program_.environment;
   intent.to.directory = program_.directory;
+  if (target_) intent.to.kept = target_->id;
   for (const auto& line : config_.listen) intent.listeners.push_back(line.address);
   intent.ready_timeout = options_.ready_timeout;
   intent.bake = options_.bake;

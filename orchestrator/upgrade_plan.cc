@@ -38,7 +38,55 @@ Outcome Upgrade::Plan() {
   if (!config) return {Event::kRefused, "the configuration is not usable: " + config.error().Text()};
   config_ = std::move(config).value();
 
-  auto lock = RunLock::Acquire(config_.runtime_dir, "upgrade", clock_);
+  if (Outcome outcome = options_.dry_run ? LookAround() : TakeCharge(); outcome.event != Event::kSucceeded) {
+    return outcome;
+  }
+  auto old = httpd::FindServing(config_);
+  if (!old) {
+    if (old.error().kind != os::ErrorKind::kNotFound) return {Event::kRefused, old.error().Text()};
+    return {Event::kRefused, "no instance is running: " + old.error().what + "; start one with orchestrator start"};
+  }
+  old_ = std::move(old).value();
+  if (old_.hello.state != httpd::State::kServing && old_.hello.state != httpd::State::kPaused) {
+    return {Event::kRefused, "process " + std::to_string(old_.id.pid) + " is " +
+                                 std::string(httpd::StateName(old_.hello.state)) + " and cannot be upgraded"};
+  }
+  WatchOld();
+
+  if (Outcome found = FindPrograms(); found.event != Event::kSucceeded) return found;
+  if (!options_.dry_run) {
+    if (auto recorded = RecordIntent(); !recorded) {
+      return {Event::kRefused, "the journal cannot be written: " + recorded.error().Text()};
+    }
+  }
+  Fault("planned.recorded");
+  if (auto checked = httpd::CheckConfig(program_); !checked) {
+    return {Event::kRefused, "the configuration is not usable: " + checked.error().Text()};
+  }
+  if (std::string too_many = CheckDraining(); !too_many.empty()) return {Event::kRefused, too_many};
+  if (Outcome prepared = PrepareListeners(); prepared.event != Event::kSucceeded) return prepared;
+  Fault("planned.listeners");
+  if (std::string tight = CheckHeadroom(); !tight.empty()) return {Event::kRefused, tight};
+  if (!options_.dry_run) {
+    if (Outcome kept = KeepOld(); kept.event != Event::kSucceeded) return kept;
+  }
+  if (auto status = old_.control.AskStatus(); status) {
+    old_traffic_ = {status.value().accesses, status.value().errors};
+  } else {
+    return {Event::kRefused, "the running instance does not tell its status: " + status.error().Text()};
+  }
+  old_queue_ = QueueDepth(old_listeners_);
+  loop_->Turn(milliseconds(0));
+  if (old_gone_) {
+    return {Event::kOldEnded, "the running instance " + std::to_string(old_.id.pid) +
+                                  " ended while the upgrade was planned; start one with orchestrator start"};
+  }
+  return {Event::kSucceeded, "replace process " + std::to_string(old_.id.pid) + " (" + old_.hello.version + ") by " +
+                                 program_.binary.string() + " (" + config_.version + "); " + listener_diff_.Text()};
+}
+
+Outcome Upgrade::TakeCharge() {
+  auto lock = RunLock::Acquire(config_.runtime_dir, CommandName(), clock_);
   if (!lock) {
     locked_out_ = lock.error().kind == os::ErrorKind::kBusy;
     return {Event::kRefused, lock.error().Text()};
@@ -54,52 +102,32 @@ Outcome Upgrade::Plan() {
   const Recovered recovered = Recover({program_, config_}, *lock_, *journal_, Patience::kNone, report_, clock_);
   if (recovered.exit_status == kExitFailed) return {Event::kRefused, recovered.sentence};
   if (!recovered.sentence.empty()) report_.Note(recovered.sentence);
+  return {};
+}
 
-  auto old = httpd::FindServing(config_);
-  if (!old) {
-    if (old.error().kind != os::ErrorKind::kNotFound) return {Event::kRefused, old.error().Text()};
-    return {Event::kRefused, "no instance is running: " + old.error().what + "; start one with orchestrator start"};
-  }
-  old_ = std::move(old).value();
-  if (old_.hello.state != httpd::State::kServing && old_.hello.state != httpd::State::kPaused) {
-    return {Event::kRefused, "process " + std::to_string(old_.id.pid) + " is " +
-                                 std::string(httpd::StateName(old_.hello.state)) + " and cannot be upgraded"};
-  }
-  WatchOld();
-
-  if (Outcome found = FindPrograms(); found.event != Event::kSucceeded) return found;
-  if (auto recorded = RecordIntent(); !recorded) {
-    return {Event::kRefused, "the journal cannot be written: " + recorded.error().Text()};
-  }
-  Fault("planned.recorded");
-  if (auto checked = httpd::CheckConfig(program_); !checked) {
-    return {Event::kRefused, "the configuration is not usable: " + checked.error().Text()};
-  }
-  if (std::string too_many = CheckDraining(); !too_many.empty()) return {Event::kRefused, too_many};
-  if (Outcome prepared = PrepareListeners(); prepared.event != Event::kSucceeded) return prepared;
-  Fault("planned.listeners");
-  if (std::string tight = CheckHeadroom(); !tight.empty()) return {Event::kRefused, tight};
-  if (auto kept = KeepVersion(config_.runtime_dir, old_, clock_); kept) {
-    old_version_ = std::move(kept).value();
-    if (auto named = journal_->NameKept(record_, old_version_->id, ""); !named) {
-      return {Event::kRefused, "the journal cannot be written: " + named.error().Text()};
+Outcome Upgrade::LookAround() {
+  if (const auto holder = CurrentHolder(config_.runtime_dir)) {
+    auto id = os::Identify(static_cast<pid_t>(holder->pid));
+    if (id && id.value().start_time == holder->start_time) {
+      locked_out_ = true;
+      return {Event::kRefused, holder->command + " is running: process " + std::to_string(holder->pid) + " of user " +
+                                   holder->user + " since " + LocalTime(holder->since) + ", step " + holder->step};
     }
-  } else {
+  }
+  if (const std::string text = InterruptedText(config_.runtime_dir, clock_); !text.empty()) report_.Note(text);
+  return {};
+}
+
+Outcome Upgrade::KeepOld() {
+  auto kept = KeepVersion(config_.runtime_dir, old_, clock_);
+  if (!kept) {
     return {Event::kRefused, "what runs now cannot be kept for the way back: " + kept.error().Text()};
   }
-  if (auto status = old_.control.AskStatus(); status) {
-    old_traffic_ = {status.value().accesses, status.value().errors};
-  } else {
-    return {Event::kRefused, "the running instance does not tell its status: " + status.error().Text()};
+  old_version_ = std::move(kept).value();
+  if (auto named = journal_->NameKept(record_, old_version_->id, target_ ? target_->id : ""); !named) {
+    return {Event::kRefused, "the journal cannot be written: " + named.error().Text()};
   }
-  old_queue_ = QueueDepth(old_listeners_);
-  loop_->Turn(milliseconds(0));
-  if (old_gone_) {
-    return {Event::kOldEnded, "the running instance " + std::to_string(old_.id.pid) +
-                                  " ended while the upgrade was planned; start one with orchestrator start"};
-  }
-  return {Event::kSucceeded, "replace process " + std::to_string(old_.id.pid) + " (" + old_.hello.version + ") by " +
-                                 program_.binary.string() + " (" + config_.version + "); " + listener_text_};
+  return {};
 }
 
 /// Completes program_: the running server's binary unless --binary was given, its own -D, -C and -c, its environment.
@@ -108,8 +136,15 @@ Outcome Upgrade::FindPrograms() {
   if (!context) return {Event::kRefused, context.error().Text()};
   context_ = std::move(context).value();
   for (const std::string& note : context_.notes) report_.Note(note);
-  if (options_.binary.empty() && !context_.binary.empty()) program_.binary = context_.binary;
-  std::vector<std::string> arguments = KeptArguments(context_.arguments);
+  if (options_.command == Command::kRollback) return FindPrevious();
+  // An instance that a rollback started from copies is followed by what they are copies of.
+  const auto of_binary = VersionOfCopy(config_.runtime_dir, context_.binary);
+  const auto of_config = VersionOfCopy(config_.runtime_dir, old_.hello.config_file);
+  if (options_.binary.empty() && !context_.binary.empty()) {
+    const bool origin = of_binary && ::access(of_binary.value().original_binary.c_str(), X_OK) == 0;
+    program_.binary = origin ? of_binary.value().original_binary : context_.binary;
+  }
+  std::vector<std::string> arguments = KeptArguments(of_config ? of_config.value().arguments : context_.arguments);
   // A define that the running server has, and that was typed again, is one define.
   for (const std::string& name : options_.defines) {
     bool known = false;
@@ -202,7 +237,7 @@ Outcome Upgrade::PrepareListeners() {
   for (const auto& listener : old_listeners_) have.push_back(listener.address.Text());
   for (const auto& line : config_.listen) want.push_back(line.address);
   if (want.empty()) return {Event::kRefused, "the configuration has no Listen: there is nothing to serve"};
-  const ListenerDiff diff = CompareListeners(have, want);
+  listener_diff_ = CompareListeners(have, want);
   for (const auto& line : config_.listen) {
     const auto held = std::find_if(old_listeners_.begin(), old_listeners_.end(),
                                    [&](const auto& l) { return l.address.Text() == line.address; });
@@ -215,6 +250,10 @@ Outcome Upgrade::PrepareListeners() {
       listeners_.push_back({held->address, held->name, os::Fd(copy)});
       continue;
     }
+    if (options_.dry_run) {
+      if (auto could = CanBind(line.address); !could) return {Event::kRefused, "cannot " + could.error().Text()};
+      continue;
+    }
     auto bound = BindListener(line.address);
     if (!bound) {
       std::string why = "cannot " + bound.error().Text();
@@ -225,7 +264,6 @@ Outcome Upgrade::PrepareListeners() {
     }
     listeners_.push_back(std::move(bound).value());
   }
-  listener_text_ = diff.Text();
   return {};
 }
 

@@ -12,6 +12,7 @@
 #include "handover/readiness.h"
 #include "orchestrator/context.h"
 #include "orchestrator/drivers/httpd.h"
+#include "orchestrator/hooks.h"
 #include "orchestrator/journal.h"
 #include "orchestrator/newcomer.h"
 #include "orchestrator/options.h"
@@ -55,12 +56,23 @@ class Upgrade {
   Outcome AwaitOldGone();
 
   // parts of planning
+  Outcome TakeCharge();  ///< lock, journal, what was interrupted before
+  Outcome LookAround();  ///< the same for --dry-run: nothing is taken, nothing written
   Outcome FindPrograms();
+  Outcome FindPrevious();  ///< for a rollback
+  os::Result<Version> PreviousVersion() const;
+  Outcome KeepOld();
+  int TellPlan();  ///< --dry-run
   std::string CheckDraining() const;
   std::string CheckHeadroom() const;
   Outcome PrepareListeners();
 
+  // hooks
+  Outcome RunHooks(Step step, Hook::When when);
+  Outcome RunHook(const Hook& hook);
+
   // parts of the others
+  std::string CommandName() const { return options_.command == Command::kRollback ? "rollback" : "upgrade"; }
   std::string RunProbes();                   ///< "" = all passed
   std::filesystem::path NotifyPath() const;  ///< where the newcomer says READY=1
   os::Status RecordIntent();
@@ -96,11 +108,12 @@ class Upgrade {
   httpd::RunConfig config_;
   httpd::Instance old_;
   std::optional<Version> old_version_;  ///< kept: the way back when old_ has gone
+  std::optional<Version> target_;       ///< of a rollback
   Context context_;
   std::vector<handover::Listener> old_listeners_;  ///< until the commit point: a port that is removed must refuse
   /// The newcomer's; held until the old instance has gone, so that it can be started again in the newcomer's place.
   std::vector<handover::Listener> listeners_;
-  std::string listener_text_;
+  ListenerDiff listener_diff_;
   std::optional<Newcomer> newcomer_;
   httpd::Control newcomer_control_;
   Traffic old_traffic_;

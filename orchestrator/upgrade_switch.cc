@@ -192,7 +192,7 @@ Outcome Upgrade::Bake() {
       return {Event::kFailed, "the new instance leaves connections waiting: " + std::to_string(depth) +
                                   " in the accept queue, and the number does not fall"};
     }
-    if (clock_.SteadyNow() < next_probe) continue;
+    if (clock_.SteadyNow() < next_probe || queue.InDoubt()) continue;
     next_probe = clock_.SteadyNow() + seconds(1);
     const std::string failed = RunProbes();
     loop_->Turn(milliseconds(0));

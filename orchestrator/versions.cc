@@ -287,7 +287,18 @@ int64_t BytesToKeep(const fs::path& runtime_dir, pid_t pid) {
   return st.st_size;
 }
 
-os::Result<Version> KeepVersion(const fs::path& runtime_dir, const httpd::Instance& instance, const os::Clock& clock) {
+namespace {
+
+/// A running instance, looked at.
+struct Seen {
+  Kept kept;
+  std::string config_text;
+  os::Fd exe;
+  std::vector<Kept> have;
+  fs::path same_binary;  ///< a kept file with the same bytes; empty: none
+};
+
+os::Result<Seen> LookAt(const fs::path& runtime_dir, const httpd::Instance& instance, const os::Clock& clock) {
   const pid_t pid = instance.id.pid;
   auto context = ReadContext(pid);
   if (!context) return context.error();
@@ -298,9 +309,10 @@ os::Result<Version> KeepVersion(const fs::path& runtime_dir, const httpd::Instan
     const int sys = errno;
     return os::SysError(sys, "look at the binary of process " + std::to_string(pid));
   }
-  Kept kept;
+  Seen seen;
+  Kept& kept = seen.kept;
   Version& v = kept.version;
-  std::string config_text;
+  std::string& config_text = seen.config_text;
   if (auto text = os::ReadFile(handover::ConfigPath(runtime_dir, pid)); text) config_text = std::move(text).value();
   v.config_id = FingerprintIn(config_text);
   v.version = instance.hello.version;
@@ -322,9 +334,8 @@ os::Result<Version> KeepVersion(const fs::path& runtime_dir, const httpd::Instan
     v.arguments = origin.value().arguments;
   }
 
-  const std::vector<Kept> have = ListKept(runtime_dir);
-  const Kept* same_binary = nullptr;
-  for (const Kept& one : have) {
+  seen.have = ListKept(runtime_dir);
+  for (const Kept& one : seen.have) {
     struct stat copy {};
     const bool is_copy = ::stat(one.version.binary.c_str(), &copy) == 0 && SourceOf(copy) == kept.source;
     if (one.source == kept.source || is_copy) {
@@ -337,12 +348,26 @@ os::Result<Version> KeepVersion(const fs::path& runtime_dir, const httpd::Instan
     if (!sha256) return sha256.error();
     v.sha256 = std::move(sha256).value();
   }
-  for (const Kept& one : have) {
-    if (one.version.sha256 == v.sha256) same_binary = &one;
+  for (const Kept& one : seen.have) {
+    if (one.version.sha256 == v.sha256) seen.same_binary = one.version.binary;
   }
   if (auto build_id = BuildIdOf(ExePath(pid)); build_id) v.build_id = std::move(build_id).value();
   v.id = IdOf(v, config_text);
 
+  seen.exe = std::move(exe).value();
+  return seen;
+}
+
+}  // namespace
+
+os::Result<Version> KeepVersion(const fs::path& runtime_dir, const httpd::Instance& instance, const os::Clock& clock) {
+  auto looked = LookAt(runtime_dir, instance, clock);
+  if (!looked) return looked.error();
+  Seen seen = std::move(looked).value();
+  Kept& kept = seen.kept;
+  Version& v = kept.version;
+  const std::string& config_text = seen.config_text;
+  const std::vector<Kept>& have = seen.have;
   const fs::path parent = DirectoryOf(runtime_dir);
   const fs::path target = parent / v.id;
   const auto place = [&](const fs::path& directory) {
@@ -363,9 +388,9 @@ os::Result<Version> KeepVersion(const fs::path& runtime_dir, const httpd::Instan
   const auto fill = [&]() -> os::Status {
     if (auto made = os::MakeDirectories(fresh, 0700); !made) return made;
     place(fresh);
-    const bool linked = same_binary && ::link(same_binary->version.binary.c_str(), v.binary.c_str()) == 0;
+    const bool linked = !seen.same_binary.empty() && ::link(seen.same_binary.c_str(), v.binary.c_str()) == 0;
     if (!linked) {
-      if (auto copied = CopyAll(exe.value(), v.binary); !copied) return copied;
+      if (auto copied = CopyAll(seen.exe, v.binary); !copied) return copied;
     }
     if (!config_text.empty()) {
       if (auto written = CopyText(v.config, config_text); !written) return written;
@@ -384,6 +409,13 @@ os::Result<Version> KeepVersion(const fs::path& runtime_dir, const httpd::Instan
     return done.error();
   }
   return v;
+}
+
+os::Result<Version> DescribeVersion(const fs::path& runtime_dir, const httpd::Instance& instance,
+                                    const os::Clock& clock) {
+  auto seen = LookAt(runtime_dir, instance, clock);
+  if (!seen) return seen.error();
+  return std::move(seen.value().kept.version);
 }
 
 std::vector<Version> ListVersions(const fs::path& runtime_dir) {

@@ -54,6 +54,10 @@ int64_t BytesToKeep(const std::filesystem::path& runtime_dir, pid_t pid);
 os::Result<Version> KeepVersion(const std::filesystem::path& runtime_dir, const httpd::Instance& instance,
                                 const os::Clock& clock);
 
+/// What KeepVersion() would keep, without keeping it: `id` tells whether it is one of the kept versions.
+os::Result<Version> DescribeVersion(const std::filesystem::path& runtime_dir, const httpd::Instance& instance,
+                                    const os::Clock& clock);
+
 /// Every kept version, the one that ran last first. Incomplete directories are left out.
 std::vector<Version> ListVersions(const std::filesystem::path& runtime_dir);
 
