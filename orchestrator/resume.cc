@@ -12,6 +12,7 @@
 #include "orchestrator/faults.h"
 #include "orchestrator/instances.h"
 #include "orchestrator/plan.h"
+#include "orchestrator/versions.h"
 #include "os/file.h"
 #include "os/pid_file.h"
 
@@ -95,6 +96,7 @@ class Recovery {
   Next Forward();
   Next StartOld();
   void StopNewcomer();
+  httpd::Program OldProgram() const;
   void Settle(int exit_status, std::string sentence);
   milliseconds UntilDeadline() const;
   std::string OldName() const { return "process " + std::to_string(record_.intent.from.id.pid); }
@@ -327,6 +329,26 @@ Recovery::Next Recovery::Forward() {
   return Next::kDone;
 }
 
+/// The kept copy of what ran, or, when it could not be kept, what it had been started from.
+httpd::Program Recovery::OldProgram() const {
+  const Party& from = record_.intent.from;
+  if (!from.kept.empty()) {
+    auto version = FindVersion(site_.config.runtime_dir, from.kept);
+    auto program =
+        version ? ProgramOfVersion(version.value(), from.environment) : os::Result<httpd::Program>(version.error());
+    if (program) return program.value();
+    report_.Note("the kept version " + from.kept + " cannot be used: " + program.error().Text());
+  }
+  httpd::Program program;
+  program.binary = from.binary;
+  program.server_root = from.server_root;
+  program.config_file = from.config_file;
+  program.arguments = from.arguments;
+  program.environment = from.environment;
+  program.directory = from.directory.empty() ? "/" : from.directory;
+  return program;
+}
+
 Recovery::Next Recovery::StartOld() {
   const Party& from = record_.intent.from;
   // Who is stopped in order takes its PidFile along; who is killed does not.
@@ -338,13 +360,7 @@ Recovery::Next Recovery::StartOld() {
   }
   StopNewcomer();
   Fault("resume.starting");
-  httpd::Program program;
-  program.binary = from.binary;
-  program.server_root = from.server_root;
-  program.config_file = from.config_file;
-  program.arguments = from.arguments;
-  program.environment = from.environment;
-  program.directory = from.directory.empty() ? "/" : from.directory;
+  const httpd::Program program = OldProgram();
   auto config = httpd::AskConfig(program);
   if (!config) {
     Settle(kExitFailed, "nobody serves, and the old version cannot be started again: " + config.error().Text());

@@ -9,6 +9,7 @@
 #include "handover/instance_files.h"
 #include "orchestrator/faults.h"
 #include "orchestrator/upgrade_run.h"
+#include "os/pid_file.h"
 
 namespace orchestrator {
 
@@ -87,6 +88,10 @@ int Upgrade::Run() {
       case Action::kFinish:
         break;
       case Action::kGiveUp:
+        if (record_ != 0 && OldWasKilled()) {
+          LeaveOpen();
+          outcome.text += "; the running instance was killed meanwhile: orchestrator resume starts it again";
+        }
         return End("failed", locked_out_ ? kExitBusy : kExitFailed, outcome.text);
       case Action::kUndo:
         return TakeBack(step, outcome.text);
@@ -186,6 +191,17 @@ os::Status Upgrade::Record(Step step) {
   return journal_->BeginStep(record_, step, facts);
 }
 
+/// Who is killed leaves its PidFile behind, who is stopped does not.
+bool Upgrade::OldWasKilled() const {
+  auto named = os::ReadPidFile(config_.pid_file);
+  return old_.process.valid() && old_.process.HasEnded() && named && named.value() == old_.id.pid;
+}
+
+/// The record stays without an end: once we are gone it counts as interrupted.
+void Upgrade::LeaveOpen() {
+  record_ = 0;
+}
+
 int Upgrade::End(std::string_view status, int exit_status, const std::string& reason) {
   if (committed_) Fault("ended");
   if (record_ != 0) {
@@ -246,9 +262,11 @@ int Upgrade::TakeBack(Step at, const std::string& reason) {
         if (on) break;
         if (!newcomer_->HasEnded()) {
           newcomer_control_.Close();
+          LeaveOpen();
           return End("failed", kExitFailed,
                      reason + "; and the old instance does not accept again (" + on.error().Text() +
-                         "): the new one, process " + std::to_string(newcomer_->pid()) + ", goes on serving");
+                         "): the new one, process " + std::to_string(newcomer_->pid()) +
+                         ", goes on serving; orchestrator resume ends this one way or the other");
         }
         problems.push_back("the old instance does not accept again: " + on.error().Text());
         break;

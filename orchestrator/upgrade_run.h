@@ -78,6 +78,8 @@ class Upgrade {
   os::Status RecordIntent();
   os::Status Record(Step step);
   int End(std::string_view status, int exit_status, const std::string& reason);
+  bool OldWasKilled() const;
+  void LeaveOpen();
   int TakeBack(Step at, const std::string& reason);
   void WatchOld();
   Outcome NewcomerEnded();

@@ -180,7 +180,7 @@ TEST_F(Interrupted, OfTheServersOwnUserWorksAndNobodyElseSeesTheState) {
   EXPECT_EQ(Mode(run), 0700U);
   EXPECT_EQ(Mode(run / "orchestrator"), 0700U);
   for (const auto& entry : fs::directory_iterator(run / "orchestrator")) {
-    EXPECT_EQ(Mode(entry.path()), 0600U) << entry.path();
+    EXPECT_EQ(Mode(entry.path()), entry.is_directory() ? 0700U : 0600U) << entry.path();
     struct stat info {};
     ASSERT_EQ(::lstat(entry.path().c_str(), &info), 0);
     EXPECT_EQ(info.st_uid, 65534U) << entry.path();
