@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <set>
 
@@ -495,7 +496,10 @@ void PruneVersions(const fs::path& runtime_dir, const std::vector<std::string>& 
   if (!names) return;
   for (const std::string& name : names.value()) {
     std::error_code failed;
-    if (!keep.contains(name)) fs::remove_all(DirectoryOf(runtime_dir) / name, failed);
+    if (keep.contains(name)) continue;
+    // Another command may be copying at this moment: we hold no lock.
+    if (name.starts_with(kTemporary) && os::Identify(std::atoi(name.c_str() + kTemporary.size()))) continue;
+    fs::remove_all(DirectoryOf(runtime_dir) / name, failed);
   }
 }
 

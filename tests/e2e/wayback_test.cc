@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <sstream>
 #include <thread>
 
 #include "tests/e2e/server.h"
@@ -148,6 +149,45 @@ TEST_F(WayBack, AnUpgradeThatALaterOneHasReplacedStartsNothingAgain) {
   const Outcome upgraded = first.Wait();
   EXPECT_EQ(e2e::CountOf(upgraded.out, "was started again"), 0U) << upgraded.All();
   EXPECT_EQ(Parents(), std::vector<pid_t>{third_pid});
+}
+
+TEST_F(WayBack, TheConfigurationThatTheServerWritesDownReadsAsTheOneThatItRunsWith) {
+  e2e::WriteFile(root_ / "conf" / "extra.conf", "ServerAdmin ${WHO}@example.org\nTimeout 50\n");
+  Configure({.log = PipedLog(),
+             .more = "Define WHO me\nInclude conf/extra.conf\n<IfDefine !NO>\nKeepAlive Off\n</IfDefine>"});
+  const std::vector<std::string> more = {"-D", "YES", "-C", "ServerTokens Prod", "-c", "MaxKeepAliveRequests 7"};
+  auto start = more;
+  start.insert(start.end(), {"-k", "start"});
+  ASSERT_EQ(Httpd(start).status, 0);
+  const fs::path written = root_ / "run" / ("httpd." + std::to_string(Pid()) + ".conf");
+  struct stat st {};
+  ASSERT_EQ(::stat(written.c_str(), &st), 0);
+  EXPECT_EQ(st.st_mode & 07777, 0600U);
+  const auto meaning = [](const Outcome& asked) {  // all but where it stands
+    EXPECT_EQ(asked.status, 0) << asked.All();
+    std::string out;
+    std::istringstream lines(asked.out);
+    for (std::string line; std::getline(lines, line);) {
+      if (line.find("file\"") == std::string::npos && line.find("\"line\"") == std::string::npos) out += line + "\n";
+    }
+    return out;
+  };
+  auto ask = more;
+  ask.emplace_back("--run-config");
+  const std::string runs = meaning(Httpd(ask));
+  EXPECT_NE(runs.find("config_id"), std::string::npos);
+  const auto again = [&] {
+    return meaning(e2e::Execute(
+        {e2e::Program("httpd"), "-d", root_.string(), "-f", written.string(), "-D", "YES", "--run-config"}));
+  };
+  EXPECT_EQ(again(), runs);
+  // A graceful restart that is refused leaves it as it is, one that works does not.
+  e2e::WriteFile(root_ / "conf" / "extra.conf", "Nonsense\n");
+  EXPECT_NE(Httpd({"-k", "graceful", "--wait"}).status, 0);
+  EXPECT_EQ(again(), runs);
+  e2e::WriteFile(root_ / "conf" / "extra.conf", "Timeout 51\n");
+  EXPECT_EQ(Httpd({"-k", "graceful", "--wait"}).status, 0);
+  EXPECT_NE(e2e::FileText(written).find("Timeout 51\n"), std::string::npos);
 }
 
 // ---- rollback ------------------------------------------------------------------------------------------------------

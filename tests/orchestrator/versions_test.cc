@@ -163,7 +163,11 @@ TEST_F(Versions, OldOnesAreRemovedButThoseThatAreWantedAreNot) {
   std::vector<std::string> ids;
   for (int i = 0; i < 5; ++i)
     ids.push_back(Keep(Run("1." + std::to_string(i), "Listen " + std::to_string(80 + i) + "\n")).id);
+  fs::create_directory(Kept() / ".new.0");
+  fs::create_directory(Kept() / (".new." + std::to_string(::getpid())));  // somebody is at work on it
   PruneVersions(Runtime(), {ids[0]}, 2);
+  EXPECT_FALSE(fs::exists(Kept() / ".new.0"));
+  EXPECT_TRUE(fs::exists(Kept() / (".new." + std::to_string(::getpid()))));
   std::vector<std::string> left;
   for (const Version& one : ListVersions(Runtime())) left.push_back(one.id);
   EXPECT_THAT(left, ElementsAre(ids[4], ids[3], ids[0]));
