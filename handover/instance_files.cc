@@ -13,6 +13,8 @@ constexpr std::string_view kControl = ".control";
 constexpr std::string_view kPrivate = ".http";
 constexpr std::string_view kLock = ".lock";
 constexpr std::string_view kCut = ".cut";
+constexpr std::string_view kConfig = ".conf";
+constexpr std::string_view kNewConfig = ".conf.new";
 
 std::string PathOf(const std::string& runtime_dir, pid_t pid, std::string_view suffix) {
   std::string path = runtime_dir + "/";
@@ -46,6 +48,14 @@ std::string CutPath(const std::string& runtime_dir, pid_t pid) {
   return PathOf(runtime_dir, pid, kCut);
 }
 
+std::string ConfigPath(const std::string& runtime_dir, pid_t pid) {
+  return PathOf(runtime_dir, pid, kConfig);
+}
+
+std::string NewConfigPath(const std::string& runtime_dir, pid_t pid) {
+  return PathOf(runtime_dir, pid, kNewConfig);
+}
+
 pid_t PidOfControl(std::string_view name) {
   return PidIn(name, kControl);
 }
@@ -59,7 +69,7 @@ pid_t PidOfCut(std::string_view name) {
 }
 
 void RemoveInstanceFiles(const std::string& runtime_dir, pid_t pid) {
-  for (const std::string_view suffix : {kControl, kPrivate, kLock}) {
+  for (const std::string_view suffix : {kControl, kPrivate, kConfig, kNewConfig, kLock}) {
     ::unlink(PathOf(runtime_dir, pid, suffix).c_str());
   }
 }

@@ -13,6 +13,9 @@ std::string ControlPath(const std::string& runtime_dir, pid_t pid);  ///< httpd.
 std::string PrivatePath(const std::string& runtime_dir, pid_t pid);  ///< httpd.<pid>.http
 std::string LockPath(const std::string& runtime_dir, pid_t pid);     ///< httpd.<pid>.lock
 std::string CutPath(const std::string& runtime_dir, pid_t pid);      ///< httpd.<pid>.cut: see cut_list.h
+/// httpd.<pid>.conf: the configuration that the instance runs with, as one file.
+std::string ConfigPath(const std::string& runtime_dir, pid_t pid);
+std::string NewConfigPath(const std::string& runtime_dir, pid_t pid);  ///< the same while it is written
 /// Pid in the name of a control socket, of a lock file, of a cut list; 0 when it is another name.
 pid_t PidOfControl(std::string_view name);
 pid_t PidOfLock(std::string_view name);

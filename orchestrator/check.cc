@@ -41,7 +41,11 @@ struct Written {
 };
 
 bool IsOurs(const LogLine& log, const Surroundings& around) {
-  return log.kind == "program" && !log.arguments.empty() && IsLogWriter(Below(around.server_root, log.arguments[0]));
+  if (log.kind != "program" || log.arguments.empty()) return false;
+  const fs::path program = Below(around.server_root, log.arguments[0]);
+  const auto [known, is_new] = around.log_writers.try_emplace(program.string(), false);
+  if (is_new) known->second = IsLogWriter(program);
+  return known->second;
 }
 
 std::vector<Written> WrittenByOurs(const RunConfig& config, const Surroundings& around) {

@@ -2,6 +2,7 @@
 
 #include <Poco/JSON/Object.h>
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -33,7 +34,8 @@ struct Surroundings {
   uid_t uid = 0;  ///< of the parent
   gid_t gid = 0;
   std::vector<gid_t> groups;
-  std::vector<httpd::Found> instances;  ///< of the runtime directory
+  std::vector<httpd::Found> instances;              ///< of the runtime directory
+  mutable std::map<std::string, bool> log_writers;  ///< what IsLogWriter() said, by path: a thousand hosts, one program
 };
 
 /// Every finding of a configuration, in the order of the table in check.cc, each kind in the order of the

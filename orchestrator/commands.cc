@@ -10,10 +10,12 @@
 #include "handover/instance_files.h"
 #include "orchestrator/departure.h"
 #include "orchestrator/drivers/httpd.h"
+#include "orchestrator/instances.h"
+#include "orchestrator/journal.h"
+#include "orchestrator/resume.h"
 #include "orchestrator/run_lock.h"
 #include "orchestrator/run_program.h"
 #include "orchestrator/site.h"
-#include "os/pid_file.h"
 
 namespace orchestrator {
 
@@ -22,30 +24,7 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr milliseconds kPoll{10};
-constexpr int kTermMs = 10000;  // after which an instance that was told to stop gets a TERM, and 5 s later a KILL
-constexpr int kKillMs = 5000;
-
-/// What every command begins with.
-struct Site {
-  httpd::Program program;
-  httpd::RunConfig config;
-};
-
-os::Result<Site> FindSite(const Options& options) {
-  Site site;
-  auto program = ProgramOf(options);
-  if (!program) return program.error();
-  site.program = std::move(program).value();
-  auto config = httpd::AskConfig(site.program);
-  if (!config) {
-    os::Error error = config.error();
-    error.what = "the configuration is not usable: " + error.what;
-    return error;
-  }
-  site.config = std::move(config).value();
-  return site;
-}
+constexpr milliseconds kTermAfter{10000};  // an instance that was told to stop gets a TERM then, and 5 s later a KILL
 
 int Fail(Report& report, const std::string& reason) {
   report.Result("failed", kExitFailed, reason);
@@ -65,18 +44,6 @@ os::Result<Output> RunServer(const httpd::Program& program, const std::vector<st
   options.environment = program.environment;
   options.directory = program.directory;
   return RunProgram(std::move(options), limit);
-}
-
-/// Waits for the end of a stopping instance; TERM, then KILL when it takes too long.
-/// @return false: it had to be killed
-bool AwaitEnd(const httpd::Instance& instance, int term_after_ms, Report& report) {
-  const std::string who = "process " + std::to_string(instance.id.pid);
-  if (instance.process.WaitForEnd(term_after_ms)) return true;
-  report.Note(who + " is still there: TERM");
-  if (!instance.process.Signal(SIGTERM) || instance.process.WaitForEnd(kKillMs)) return true;
-  report.Note(who + " ignores TERM: KILL");
-  if (instance.process.Signal(SIGKILL)) instance.process.WaitForEnd(-1);
-  return false;
 }
 
 /// `httpd -k stop --wait` does not need a configuration that is right.
@@ -110,42 +77,25 @@ int RunStart(const Options& options, Report& report, os::Clock& clock) {
                   verb + ": process " + std::to_string(instance.id.pid) + ", version " + instance.hello.version, more);
     return kExitDone;
   };
+  if (auto journal = Journal::Open(lock.value().directory(), Journal::Mode::kExisting, clock); journal) {
+    const Recovered recovered = Recover(site, lock.value(), journal.value(), Patience::kNone, report, clock);
+    if (recovered.exit_status == kExitFailed) return Fail(report, recovered.sentence);
+    if (!recovered.sentence.empty()) report.Note(recovered.sentence);
+  } else if (journal.error().kind != os::ErrorKind::kNotFound) {
+    report.Note(journal.error().Text());
+  }
   if (auto running = httpd::FindServing(site.config); running) {
     if (running.value().hello.state == httpd::State::kServing) return serving(running.value(), "already running");
     return Fail(report, "process " + std::to_string(running.value().id.pid) + " is running and " +
                             std::string(httpd::StateName(running.value().hello.state)) +
-                            ": an upgrade may have been interrupted; stop it with orchestrator stop");
+                            "; stop it with orchestrator stop");
   } else if (running.error().kind == os::ErrorKind::kDenied) {
     return Fail(report, running.error().Text());
   }
   lock.value().Say("starting the server");
-  const auto deadline = clock.SteadyNow() + options.ready_timeout;
-  auto output = RunServer(site.program, {"-k", "start"}, options.ready_timeout);
-  if (!output) return Fail(report, output.error().Text());
-  if (output.value().exit.signaled || output.value().exit.code != 0) {
-    std::string words = FirstSentence(output.value().err);
-    return Fail(report, "httpd -k start " + output.value().exit.Text() + (words.empty() ? "" : ": " + words));
-  }
-  std::optional<os::ProcessId> seen;
-  std::string last = "it wrote no " + site.config.pid_file.string();
-  while (clock.SteadyNow() < deadline) {
-    auto pid = os::ReadPidFile(site.config.pid_file);
-    if (pid) {
-      if (auto id = os::Identify(pid.value()); id) seen = id.value();
-      auto instance = httpd::OpenInstance(site.config.runtime_dir, pid.value());
-      if (instance && instance.value().hello.state == httpd::State::kServing)
-        return serving(instance.value(), "started");
-      last =
-          instance ? "it is " + std::string(httpd::StateName(instance.value().hello.state)) : instance.error().Text();
-    }
-    if (seen && !os::IsRunning(*seen)) {
-      const std::string words = FirstSentence(output.value().err);
-      return Fail(report, "the server (process " + std::to_string(seen->pid) + ") ended right after its start; " +
-                              (words.empty() ? "its error log says why" : words));
-    }
-    clock.Sleep(kPoll);
-  }
-  return Fail(report, "the server was started and does not serve in time: " + last + "; its error log may say why");
+  auto started = StartServer(site.program, site.config, options.ready_timeout, clock);
+  if (!started) return Fail(report, started.error().Text());
+  return serving(started.value(), "started");
 }
 
 int RunStop(const Options& options, Report& report, os::Clock& clock) {
@@ -175,6 +125,7 @@ int RunStop(const Options& options, Report& report, os::Clock& clock) {
     }
   }
   if (instances.empty()) {
+    ForgetInterrupted(lock.value(), report, clock);
     report.Result("done", kExitDone, "not running");
     return kExitDone;
   }
@@ -183,6 +134,7 @@ int RunStop(const Options& options, Report& report, os::Clock& clock) {
                         [](const auto& i) { return i.hello.state == httpd::State::kServing; });
   int64_t cut = 0;
   bool killed = false;
+  bool unknown = false;
   std::vector<handover::CutRequest> requests;
   const auto began = clock.SteadyNow();
   std::map<pid_t, httpd::Status> before;  // should one not answer any more
@@ -202,7 +154,8 @@ int RunStop(const Options& options, Report& report, os::Clock& clock) {
   if (options.graceful && timeout == 0) report.Note("no time limit: this waits until the last request is done");
   for (httpd::Instance& instance : instances) {
     if (!options.graceful) {
-      if (!AwaitEnd(instance, kTermMs, report)) handover::RemoveInstanceFiles(site.config.runtime_dir, instance.id.pid);
+      if (AwaitEnd(instance.process, kTermAfter, report) == Ending::kKilled)
+        handover::RemoveInstanceFiles(site.config.runtime_dir, instance.id.pid);
       continue;
     }
     Departure departure(instance, instance.control, site.config.runtime_dir, timeout, began, report, clock);
@@ -211,15 +164,20 @@ int RunStop(const Options& options, Report& report, os::Clock& clock) {
     Cuts cuts = departure.Finish();
     cut += cuts.count;
     killed = killed || cuts.killed;
+    unknown = unknown || cuts.unknown;
     requests.insert(requests.end(), cuts.requests.begin(), cuts.requests.end());
   }
-  if (cut > 0) {
+  ForgetInterrupted(lock.value(), report, clock);
+  if (cut > 0 || unknown) {
     auto more = Ordered();
     more.set("cut", cut);
     more.set("cut_requests", CutsJson(requests));
     report.Result("done", kExitCut,
                   "stopped; " + CountOf(cut, "request") + (cut == 1 ? " was" : " were") + " cut at the deadline of " +
-                      std::to_string(timeout) + " s" + (killed ? ", and a process had to be killed" : ""),
+                      std::to_string(timeout) + " s" +
+                      (unknown  ? ", and a process had to be killed of which nobody knows what it had in progress"
+                       : killed ? ", and a process had to be killed"
+                                : ""),
                   more);
     return kExitCut;
   }
@@ -291,6 +249,10 @@ int RunStatus(const Options& options, Report& report, os::Clock& clock) {
     more.set("running", object);
     table += holder->command + " is running: process " + std::to_string(holder->pid) + " of user " + holder->user +
              " since " + LocalTime(holder->since) + ", step " + holder->step + "\n";
+  }
+  if (const std::string interrupted = InterruptedText(config.runtime_dir, clock); !interrupted.empty()) {
+    more.set("interrupted", interrupted);
+    table += interrupted + "\n";
   }
   table.pop_back();
   report.Event("status", table, more);

@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "handover/instance_files.h"
+#include "orchestrator/faults.h"
 #include "os/file.h"
 
 namespace orchestrator {
@@ -55,12 +56,25 @@ std::optional<std::vector<handover::CutRequest>> TakeCutList(const fs::path& run
 }  // namespace
 
 std::string Cuts::Text(pid_t pid, int timeout) const {
-  if (count == 0 && !killed) return "";
+  if (unknown) {
+    return "process " + std::to_string(pid) + " had to be killed at the deadline of " + std::to_string(timeout) +
+           " s, and what it had in progress is not known";
+  }
   return CountOf(count, "request") + " of process " + std::to_string(pid) + " " + (count == 1 ? "was" : "were") +
          " cut at the deadline of " + std::to_string(timeout) + " s" +
          (killed        ? ", and it had to be killed"
           : needed_term ? ", and it needed a TERM"
                         : "");
+}
+
+std::string Cuts::Examples() const {
+  constexpr size_t kMost = 5;
+  std::string out;
+  for (size_t i = 0; i < std::min(kMost, requests.size()); ++i) {
+    out += (out.empty() ? "" : "; ") + handover::CutText(requests[i]);
+  }
+  if (requests.size() > kMost) out += "; and " + std::to_string(requests.size() - kMost) + " more";
+  return out;
 }
 
 Poco::JSON::Array CutsJson(const std::vector<handover::CutRequest>& requests) {
@@ -118,6 +132,7 @@ void Departure::Look() {
     if (auto sent = instance_.process.Signal(SIGTERM); !sent && !instance_.process.HasEnded()) {
       report_.Note("TERM: " + sent.error().Text());
     }
+    Fault("done.term");
   }
   if (!kill_sent_ && now >= deadline_ + kTermAfter + kKillAfter && !instance_.process.HasEnded()) Kill();
 }
@@ -144,6 +159,7 @@ void Departure::Kill() {
   if (auto sent = instance_.process.Signal(SIGKILL); !sent && !instance_.process.HasEnded()) {
     report_.Note("KILL: " + sent.error().Text());
   }
+  Fault("done.kill");
 }
 
 void Departure::EndOrphans() {
@@ -169,7 +185,7 @@ Cuts Departure::Finish() {
   Cuts cuts;
   cuts.killed = kill_sent_;
   cuts.needed_term = term_sent_;
-  auto listed = TakeCutList(runtime_dir_, instance_.id.pid);
+  auto listed = TakeCuts(runtime_dir_, instance_.id.pid, report_);
   handover::RemoveInstanceFiles(runtime_dir_, instance_.id.pid);  // it did so itself, unless it was killed
   const bool at_deadline = timeout_ != 0 && clock_.SteadyNow() >= deadline_ - milliseconds(50);
   const int64_t was_busy = at_deadline && last_ ? last_->busy : 0;
@@ -178,16 +194,23 @@ Cuts Departure::Finish() {
     cuts.count = static_cast<int64_t>(cuts.requests.size());
     if (kill_sent_) cuts.count = std::max(cuts.count, was_busy);
   } else {
+    cuts.unknown = kill_sent_ && !last_;
     cuts.count = was_busy;  // killed before it could tell, or a release that does not
   }
-  for (const auto& request : cuts.requests) {
+  return cuts;
+}
+
+std::optional<std::vector<handover::CutRequest>> TakeCuts(const fs::path& runtime_dir, pid_t pid, Report& report) {
+  auto listed = TakeCutList(runtime_dir, pid);
+  if (!listed) return std::nullopt;
+  for (const auto& request : *listed) {
     auto more = Ordered();
-    more.set("pid", instance_.id.pid);
+    more.set("pid", pid);
     const auto fields = CutJson(request);
     for (const std::string& name : fields.getNames()) more.set(name, fields.get(name));
-    report_.Event("cut", "            cut: " + handover::CutText(request), more);
+    report.Event("cut", "            cut: " + handover::CutText(request), more);
   }
-  return cuts;
+  return listed;
 }
 
 void RemoveStaleCutLists(const fs::path& runtime_dir, const os::Clock& clock) {

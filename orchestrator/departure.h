@@ -20,7 +20,11 @@ struct Cuts {
   int64_t count = 0;                           ///< all of them; more than `requests` when the instance had to be killed
   bool killed = false;
   bool needed_term = false;
-  /// "2 requests of process 7 were cut at the deadline of 30 s, and it needed a TERM"; "" when nothing was cut
+  bool unknown = false;  ///< it was killed, and nobody knows what it had in progress
+  bool Any() const { return count > 0 || unknown; }
+  /// The first few of `requests`, for the history; "" when none is known.
+  std::string Examples() const;
+  /// "2 requests of process 7 were cut at the deadline of 30 s, and it needed a TERM"
   std::string Text(pid_t pid, int timeout) const;
 };
 
@@ -68,6 +72,10 @@ class Departure {
   bool term_sent_ = false;
   bool kill_sent_ = false;
 };
+
+/// Reads, removes and reports the list that an instance left; nullopt: it left none.
+std::optional<std::vector<handover::CutRequest>> TakeCuts(const std::filesystem::path& runtime_dir, pid_t pid,
+                                                          Report& report);
 
 /// Removes cut lists that nobody fetched (their orchestrator died): of instances that have gone, older than a minute.
 void RemoveStaleCutLists(const std::filesystem::path& runtime_dir, const os::Clock& clock);

@@ -4,6 +4,8 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include <cerrno>
+
 namespace orchestrator {
 
 namespace {
@@ -29,6 +31,18 @@ os::Result<handover::Listener> BindListener(const std::string& address) {
   auto fd = os::ListenTcp(parsed.value(), kBacklog);
   if (!fd) return fd.error();
   return handover::Listener{parsed.value(), address, std::move(fd).value()};
+}
+
+os::Status CanBind(const std::string& address) {
+  auto parsed = os::SocketAddress::Parse(address);
+  if (!parsed) return parsed.error();
+  const os::Fd fd(::socket(parsed.value().family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const int on = 1;  // what ListenTcp() sets: a listener is in the way, a connection of an earlier one is not
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (parsed.value().family() == AF_INET6) ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+  if (::bind(fd.get(), parsed.value().raw(), parsed.value().length()) == 0) return os::kDone;
+  const int sys = errno;
+  return os::SysError(sys, "listen on " + address);
 }
 
 }  // namespace orchestrator

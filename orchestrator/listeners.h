@@ -20,4 +20,7 @@ uint32_t QueueDepth(const std::vector<handover::Listener>& listeners);
 /// @return kBusy, kDenied...: one sentence that names the address
 os::Result<handover::Listener> BindListener(const std::string& address);
 
+/// Whether BindListener() would find `address` free: binds for a moment and never listens, so no client sees it.
+os::Status CanBind(const std::string& address);
+
 }  // namespace orchestrator

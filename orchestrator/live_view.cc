@@ -216,8 +216,8 @@ class View {
     if (!story_.server_root.empty()) line.Text(story_.server_root, Ink::kPlain, line.room() - WidthOf(elapsed) - 2);
     line.Right(elapsed, std::min(style_.columns - 1, 78), Ink::kDim);
     Add(95, line);
-    const Party& old_one = story_.party[0];
-    const Party& new_one = story_.party[1];
+    const PartyStory& old_one = story_.party[0];
+    const PartyStory& new_one = story_.party[1];
     if (old_one.version.empty() && new_one.version.empty()) return;
     Line versions(style_);
     versions.Text("         ").Text(old_one.version.empty() ? "?" : old_one.version, Ink::kOld, 24);
@@ -306,7 +306,7 @@ class View {
     columns_ = {label, {label + column, label + 2 * column + 2}};
     Line head(style_);
     for (const Side side : kSides) {
-      const Party& party = story_.party[At(side)];
+      const PartyStory& party = story_.party[At(side)];
       const std::string name = side == Side::kOld ? "old" : "new";
       head.Right(party.pid == 0 ? name : name + " " + std::to_string(party.pid), columns_.end[At(side)],
                  side == Side::kOld ? Ink::kOld : Ink::kNew);

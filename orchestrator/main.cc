@@ -4,8 +4,10 @@
 
 #include "orchestrator/check.h"
 #include "orchestrator/commands.h"
+#include "orchestrator/history.h"
 #include "orchestrator/options.h"
 #include "orchestrator/report.h"
+#include "orchestrator/resume.h"
 #include "orchestrator/upgrade.h"
 #include "os/clock.h"
 #include "os/signals.h"
@@ -27,7 +29,12 @@ int main(int argc, char** argv) {
     case orchestrator::Command::kStop:
       return orchestrator::RunStop(options, report, clock);
     case orchestrator::Command::kUpgrade:
+    case orchestrator::Command::kRollback:
       return orchestrator::RunUpgrade(options, report, clock);
+    case orchestrator::Command::kResume:
+      return orchestrator::RunResume(options, report, clock);
+    case orchestrator::Command::kHistory:
+      return orchestrator::RunHistory(options, report, clock);
     case orchestrator::Command::kStatus:
       return orchestrator::RunStatus(options, report, clock);
     case orchestrator::Command::kCheck:

@@ -5,9 +5,8 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
-#include <utility>
 
+#include "orchestrator/instances.h"
 #include "orchestrator/run_program.h"
 #include "os/file.h"
 
@@ -18,28 +17,6 @@ using std::chrono::milliseconds;
 namespace {
 constexpr size_t kMaxWords = 16U << 10;
 constexpr milliseconds kPatience{5000};
-
-/// True while a process of the group runs. kill(2) counts zombies, too, which nobody may ever reap in a container.
-bool GroupRuns(pid_t group) {
-  if (::kill(-group, 0) != 0) return errno == EPERM;
-  auto names = os::ListDirectory("/proc");
-  if (!names) return true;
-  for (const std::string& name : names.value()) {
-    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
-    auto stat = os::ReadFile("/proc/" + name + "/stat");
-    if (!stat) continue;
-    const size_t close = stat.value().rfind(')');
-    char state = '?';
-    long parent = 0;
-    long its_group = 0;
-    if (close == std::string::npos ||
-        std::sscanf(stat.value().c_str() + close + 1, " %c %ld %ld", &state, &parent, &its_group) != 3) {
-      continue;
-    }
-    if (its_group == group && state != 'Z' && state != 'X') return true;
-  }
-  return false;
-}
 }  // namespace
 
 os::Result<Newcomer> Newcomer::Launch(const httpd::Program& program, const Context& context,
@@ -112,18 +89,7 @@ bool Newcomer::End(httpd::Control* control, os::Clock& clock) {
     }
   }
   HasEnded();
-  // The group outlives its leader while anybody is in it, so the number cannot have a new owner yet.
-  // Log programs read to the end of their pipes; who is still there after that would stay for ever.
-  auto deadline = clock.SteadyNow() + kPatience;
-  bool killed = false;
-  while (GroupRuns(pid())) {
-    if (clock.SteadyNow() >= deadline) {
-      if (std::exchange(killed, true) || ::kill(-pid(), SIGKILL) != 0) return false;
-      deadline = clock.SteadyNow() + kPatience;
-    }
-    clock.Sleep(milliseconds(10));
-  }
-  return true;
+  return EndGroup(pid(), clock);
 }
 
 }  // namespace orchestrator

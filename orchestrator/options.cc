@@ -21,9 +21,16 @@ constexpr std::array kCommands = std::to_array<CommandRow>({
     {"start", Command::kStart},
     {"stop", Command::kStop},
     {"upgrade", Command::kUpgrade},
+    {"rollback", Command::kRollback},
+    {"resume", Command::kResume},
+    {"history", Command::kHistory},
     {"status", Command::kStatus},
     {"check", Command::kCheck},
 });
+
+bool IsUpgrade(Command command) {
+  return command == Command::kUpgrade || command == Command::kRollback;
+}
 
 using Text = std::string;
 using Texts = std::vector<std::string>;
@@ -35,12 +42,13 @@ void AddOptions(Command command, cxxopts::Options& options) {
   add("D,define", "", cxxopts::value<Texts>());
   add("binary", "", cxxopts::value<Text>());
   add("json", "");
-  if (command == Command::kUpgrade || command == Command::kStart) add("ready-timeout", "", cxxopts::value<Text>());
-  if (command == Command::kUpgrade || command == Command::kStop) {
+  if (IsUpgrade(command) || command == Command::kStart) add("ready-timeout", "", cxxopts::value<Text>());
+  if (IsUpgrade(command) || command == Command::kStop) {
     add("graceful-shutdown-timeout", "", cxxopts::value<Text>());
   }
   if (command == Command::kStop) add("graceful", "");
-  if (command == Command::kUpgrade) {
+  if (command == Command::kRollback) add("to", "", cxxopts::value<Text>());
+  if (IsUpgrade(command)) {
     add("probe", "", cxxopts::value<Texts>());
     add("bake", "", cxxopts::value<Text>());
     add("max-draining", "", cxxopts::value<Text>());
@@ -49,6 +57,9 @@ void AddOptions(Command command, cxxopts::Options& options) {
     add("no-live", "");
     add("report", "", cxxopts::value<Text>());
     add("no-report", "");
+    add("dry-run", "");
+    add("hook", "", cxxopts::value<Texts>());
+    add("hook-timeout", "", cxxopts::value<Text>());
   }
 }
 
@@ -74,7 +85,7 @@ os::Result<Options> Convert(Command command, const cxxopts::ParseResult& parsed)
   if (flag("binary")) out.binary = std::filesystem::absolute(text("binary"), failed).lexically_normal();
   if (flag("define")) out.defines = parsed["define"].as<Texts>();
   out.json = flag("json");
-  if (command == Command::kUpgrade || command == Command::kStart) {
+  if (IsUpgrade(command) || command == Command::kStart) {
     if (flag("ready-timeout")) {
       auto value = ParseSeconds(text("ready-timeout"));
       if (!value) return About("ready-timeout", value.error());
@@ -82,7 +93,7 @@ os::Result<Options> Convert(Command command, const cxxopts::ParseResult& parsed)
       out.ready_timeout = value.value();
     }
   }
-  if (command == Command::kUpgrade || command == Command::kStop) {
+  if (IsUpgrade(command) || command == Command::kStop) {
     if (flag("graceful-shutdown-timeout")) {
       auto value = ParseCount(text("graceful-shutdown-timeout"), 0, 86400 * 365);
       if (!value) return About("graceful-shutdown-timeout", value.error());
@@ -93,7 +104,7 @@ os::Result<Options> Convert(Command command, const cxxopts::ParseResult& parsed)
     out.graceful = flag("graceful");
     if (out.graceful_shutdown_timeout && !out.graceful) return Usage("--graceful-shutdown-timeout needs --graceful");
   }
-  if (command == Command::kUpgrade) {
+  if (IsUpgrade(command)) {
     if (flag("probe")) {
       for (const Text& one : parsed["probe"].as<Texts>()) {
         auto probe = ParseProbe(one);
@@ -126,6 +137,27 @@ os::Result<Options> Convert(Command command, const cxxopts::ParseResult& parsed)
       if (text("report").empty()) return Usage("--report: the value is empty");
       out.report = std::filesystem::absolute(text("report"), failed).lexically_normal();
     }
+    out.dry_run = flag("dry-run");
+    if (flag("hook")) {
+      for (const Text& one : parsed["hook"].as<Texts>()) {
+        auto hook = ParseHook(one);
+        if (!hook) return Usage(hook.error().what);
+        if (out.detach && hook.value().step == Step::kDone) {
+          return Usage("--hook " + hook.value().Name() + ": with --detach nobody waits for that step");
+        }
+        out.hooks.push_back(std::move(hook).value());
+      }
+    }
+    if (flag("hook-timeout")) {
+      auto value = ParseSeconds(text("hook-timeout"));
+      if (!value) return About("hook-timeout", value.error());
+      if (value.value().count() == 0) return Usage("--hook-timeout: nothing is done in no time");
+      out.hook_timeout = value.value();
+    }
+    if (command == Command::kRollback && flag("to")) {
+      out.to = text("to");
+      if (out.to.empty()) return Usage("--to: the value is empty");
+    }
     if (out.probes.empty()) out.probes.push_back(DefaultProbe());
   }
   return out;
@@ -135,7 +167,9 @@ os::Result<Options> Convert(Command command, const cxxopts::ParseResult& parsed)
 
 os::Result<Options> ParseOptions(const std::vector<std::string>& arguments) {
   Options out;
-  if (arguments.size() < 2) return Usage("a command is missing: start, stop, upgrade, status or check");
+  if (arguments.size() < 2) {
+    return Usage("a command is missing: start, stop, upgrade, rollback, resume, history, status or check");
+  }
   const std::string& first = arguments[1];
   if (first == "--help" || first == "-h") return out;
   if (first == "--version") {
@@ -146,7 +180,7 @@ os::Result<Options> ParseOptions(const std::vector<std::string>& arguments) {
   if (row == kCommands.end()) {
     const bool option = first.starts_with('-');
     return Usage("\"" + first + "\" is " + (option ? "given before the command" : "no command") +
-                 ": start, stop, upgrade, status or check comes first");
+                 ": start, stop, upgrade, rollback, resume, history, status or check comes first");
   }
   cxxopts::Options options("orchestrator");
   AddOptions(row->command, options);
@@ -183,6 +217,14 @@ upgrade                           replace the running instance by a new one whil
   --report FILE                   write the report there (FILE.html, and FILE.json beside it) instead of into
                                   DefaultRuntimeDir/orchestrator/reports
   --no-report                     write none
+  --dry-run                       print the plan and do nothing
+  --hook [before-]STEP=COMMAND    run sh -c COMMAND after (before) a step; may be repeated. A failure before the old
+                                  instance is told to leave takes the upgrade back
+  --hook-timeout S                a hook that takes longer is killed and has failed (30)
+rollback                          upgrade to the version that served before; options of upgrade, and
+  --to ID|VERSION                 to that one of the kept versions
+resume                            finish an upgrade whose orchestrator died, or take it back
+history                           the last 100 upgrades: when, who, from, to, result, failures, durations
 status                            instances of this configuration
 check                             what two instances of this configuration would share, and what to do about it
 

@@ -5,12 +5,13 @@
 #include <string>
 #include <vector>
 
+#include "orchestrator/hooks.h"
 #include "orchestrator/plan.h"
 #include "os/error.h"
 
 namespace orchestrator {
 
-enum class Command { kStart, kStop, kUpgrade, kStatus, kCheck, kHelp, kVersion };
+enum class Command { kStart, kStop, kUpgrade, kRollback, kResume, kHistory, kStatus, kCheck, kHelp, kVersion };
 
 /// What the command line asks for. Options that a command does not have are refused, not ignored.
 struct Options {
@@ -20,9 +21,9 @@ struct Options {
   std::vector<std::string> defines;  ///< -D, repeated
   std::string binary;                ///< --binary, made absolute; "" = see each command
   bool json = false;
-  // upgrade, start
+  // upgrade, rollback, start
   std::chrono::milliseconds ready_timeout{30000};
-  // upgrade
+  // upgrade, rollback
   std::vector<Probe> probes;  ///< never empty
   std::chrono::milliseconds bake{10000};
   int max_draining = 10;
@@ -31,7 +32,12 @@ struct Options {
   bool live = true;                        ///< the live view, when there is a terminal for it
   bool keep_report = true;                 ///< a report file at the end
   std::string report;                      ///< --report, made absolute: where; "" = the usual place
-  // upgrade, stop --graceful
+  bool dry_run = false;
+  std::vector<Hook> hooks;
+  std::chrono::milliseconds hook_timeout{30000};
+  // rollback
+  std::string to;  ///< id or version; "" = the one before
+  // upgrade, rollback, stop --graceful
   std::optional<int> graceful_shutdown_timeout;  ///< seconds, 0 = no limit; nothing: GracefulShutdownTimeout
   // stop
   bool graceful = false;

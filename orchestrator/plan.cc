@@ -45,6 +45,22 @@ std::string_view StepName(Step step) {
   return "?";
 }
 
+std::string_view EventName(Event event) {
+  switch (event) {
+    case Event::kSucceeded:
+      return "succeeded";
+    case Event::kRefused:
+      return "refused";
+    case Event::kFailed:
+      return "failed";
+    case Event::kInterrupted:
+      return "interrupted";
+    case Event::kOldEnded:
+      return "old ended";
+  }
+  return "?";
+}
+
 std::optional<Step> ParseStep(std::string_view name) {
   for (const StepText& row : kStepTexts) {
     if (row.name == name) return row.step;
@@ -58,6 +74,24 @@ std::vector<Undo> UndoOf(Step at) {
     if (row.at == at) out.push_back(row.undo);
   }
   return out;
+}
+
+std::string_view ConditionText(Condition found) {
+  switch (found) {
+    case Condition::kGone:
+      return "has ended";
+    case Condition::kStandby:
+      return "is in standby";
+    case Condition::kAble:
+      return "is alive";
+    case Condition::kLeaving:
+      return "is leaving";
+    case Condition::kMute:
+      return "does not answer";
+    case Condition::kReplaced:
+      return "has been replaced by another one";
+  }
+  return "?";
 }
 
 os::Result<Probe> ParseProbe(std::string_view text) {
@@ -164,6 +198,18 @@ std::vector<std::string> KeptArguments(std::span<const std::string> arguments) {
       out.push_back(*value);
     } else {
       out.push_back(argument);
+    }
+  }
+  return out;
+}
+
+std::vector<std::string> WithoutDirectives(std::span<const std::string> arguments) {
+  std::vector<std::string> out;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    if (arguments[i] == "-C" || arguments[i] == "-c") {
+      ++i;
+    } else {
+      out.push_back(arguments[i]);
     }
   }
   return out;

@@ -41,6 +41,8 @@ enum class Event {
   kOldEnded,     ///< the old instance ended by itself, so there is nothing to go back to
 };
 
+std::string_view EventName(Event event);  ///< "succeeded"
+
 enum class Action {
   kGoOn,    ///< next step; after the last one: the upgrade is done
   kGiveUp,  ///< nothing was changed: say why, exit 1
@@ -125,6 +127,107 @@ inline constexpr std::array kUndoRows = [] {
 
 std::vector<Undo> UndoOf(Step at);
 
+// ---- recovery ------------------------------------------------------------------------------------------------------
+
+/// What is found of an instance of an upgrade whose orchestrator died.
+enum class Condition : uint8_t {
+  kGone = 1,       ///< its process has ended, or never was
+  kStandby = 2,    ///< newcomers only: fully started, has not accepted yet
+  kAble = 4,       ///< accepts, or would if it were told to
+  kLeaving = 8,    ///< was told to leave, or is on its way out: cannot accept again
+  kMute = 16,      ///< its process runs and does not answer
+  kReplaced = 32,  ///< newcomers only: gone or leaving, and a third instance serves (a later upgrade, a start)
+};
+inline constexpr std::array kOldConditions = {Condition::kGone, Condition::kAble, Condition::kLeaving,
+                                              Condition::kMute};
+inline constexpr std::array kNewConditions = {Condition::kGone,    Condition::kStandby, Condition::kAble,
+                                              Condition::kLeaving, Condition::kMute,    Condition::kReplaced};
+using ConditionSet = uint8_t;
+constexpr ConditionSet operator|(Condition a, Condition b) {
+  return static_cast<ConditionSet>(static_cast<ConditionSet>(a) | static_cast<ConditionSet>(b));
+}
+constexpr ConditionSet operator|(ConditionSet a, Condition b) {
+  return static_cast<ConditionSet>(a | static_cast<ConditionSet>(b));
+}
+
+enum class Verdict {
+  kNothing,   ///< somebody serves and nobody is left over: only the record is closed
+  kTakeBack,  ///< UndoOf() the step: the old instance serves again, the newcomer goes
+  kForward,   ///< the newcomer serves, the old one is told to leave and its deadline kept
+  kStartOld,  ///< nobody can serve: the old binary and configuration are started once more
+  kStuck,     ///< whether somebody serves cannot be told: a person has to end the mute process
+};
+
+struct RecoveryRow {
+  Step first;  ///< last step that was begun is in [first, last]
+  Step last;
+  ConditionSet old_instance;
+  ConditionSet newcomer;
+  Verdict verdict;
+};
+
+/// What is done with an interrupted upgrade; exactly one row for each combination (CoversEverythingOnce below).
+///
+/// Before `draining` was begun the old instance wins whenever it can serve; from then on the newcomer does.
+inline constexpr std::array kRecoveryRows = [] {
+  using enum Step;
+  using enum Condition;
+  using enum Verdict;
+  constexpr auto only = [](Condition found) { return static_cast<ConditionSet>(found); };
+  return std::to_array<RecoveryRow>({
+      // the old instance can serve
+      {kPlanned, kBaked, only(kAble), kGone | kStandby | kAble | kLeaving | kMute, kTakeBack},
+      {kDraining, kDone, only(kAble), only(kAble), kForward},
+      {kDraining, kDone, only(kAble), kGone | kStandby | kLeaving | kMute, kTakeBack},  // a mute newcomer is no server
+      // it cannot, and the newcomer can
+      {kPlanned, kDone, kGone | kLeaving, kStandby | kAble, kForward},
+      // neither can
+      {kPlanned, kDone, kGone | kLeaving, kGone | kLeaving, kStartOld},
+      {kPlanned, kDone, kGone | kLeaving, only(kMute), kStuck},
+      // the old one does not answer; before the switch it was never asked for anything and serves as it did
+      {kPlanned, kProbed, only(kMute), kGone | kStandby | kAble | kLeaving | kMute, kTakeBack},
+      {kSwitched, kDone, only(kMute), kStandby | kAble, kForward},
+      {kSwitched, kDone, only(kMute), kGone | kLeaving | kMute, kStuck},
+      // somebody else serves: whoever of the two is left leaves
+      {kPlanned, kDone, only(kGone), only(kReplaced), kNothing},
+      {kPlanned, kDone, kAble | kLeaving | kMute, only(kReplaced), kForward},
+  });
+}();
+
+/// The row's verdict; nullopt: no such combination (a newcomer cannot be an old instance's kStandby...).
+constexpr std::optional<Verdict> JudgeRecovery(Step last_begun, Condition old_instance, Condition newcomer) {
+  for (const RecoveryRow& row : kRecoveryRows) {
+    if (last_begun >= row.first && last_begun <= row.last &&
+        (row.old_instance & static_cast<ConditionSet>(old_instance)) != 0 &&
+        (row.newcomer & static_cast<ConditionSet>(newcomer)) != 0) {
+      return row.verdict;
+    }
+  }
+  return std::nullopt;
+}
+
+/// For each step and pair of conditions, exactly one row.
+constexpr bool CoversEverythingOnce() {
+  for (const Step step : kSteps) {
+    for (const Condition old_instance : kOldConditions) {
+      for (const Condition newcomer : kNewConditions) {
+        int rows = 0;
+        for (const RecoveryRow& row : kRecoveryRows) {
+          rows += step >= row.first && step <= row.last &&
+                  (row.old_instance & static_cast<ConditionSet>(old_instance)) != 0 &&
+                  (row.newcomer & static_cast<ConditionSet>(newcomer)) != 0;
+        }
+        if (rows != 1) return false;
+      }
+    }
+  }
+  return true;
+}
+static_assert(CoversEverythingOnce(), "a combination has no verdict, or two");
+
+/// "its process has ended", for the sentence that explains a recovery.
+std::string_view ConditionText(Condition found);
+
 /// Exit statuses of the program (DESIGN 4).
 enum Exit : int {
   kExitDone = 0,
@@ -178,6 +281,10 @@ ListenerDiff CompareListeners(std::span<const std::string> old_ones, std::span<c
 /// --wait, -D FOREGROUND and -D NO_DETACH. `arguments` includes argv[0], which is dropped.
 std::vector<std::string> KeptArguments(std::span<const std::string> arguments);
 
+/// `arguments` (KeptArguments) without -C and -c: what they say is in a configuration that the server wrote down
+/// itself.
+std::vector<std::string> WithoutDirectives(std::span<const std::string> arguments);
+
 /// NUL-separated text as in /proc/PID/cmdline and /proc/PID/environ.
 std::vector<std::string> SplitNul(std::string_view text);
 
@@ -206,6 +313,10 @@ class QueueTrend {
 
   /// @return true once ten samples in a row were deeper than the baseline, and none was shallower than the one before
   bool Add(uint32_t depth);
+
+  /// The last sample was one of such a row: wait for the verdict before you ask the newcomer anything that it may not
+  /// answer, clients are waiting.
+  bool InDoubt() const { return run_ > 0; }
 
  private:
   static constexpr int kSamples = 10;

@@ -33,7 +33,7 @@ void SetCounts(const Interval& interval, Poco::JSON::Object& out) {
 }
 
 Poco::JSON::Object PartyJson(const Story& story, Side side) {
-  const Party& party = story.party[At(side)];
+  const PartyStory& party = story.party[At(side)];
   const Totals& totals = story.timeline.totals(side);
   auto out = Ordered();
   out.set("pid", party.pid);

@@ -32,4 +32,19 @@ os::Result<httpd::Program> ProgramOf(const Options& options) {
   return program;
 }
 
+os::Result<Site> FindSite(const Options& options) {
+  Site site;
+  auto program = ProgramOf(options);
+  if (!program) return program.error();
+  site.program = std::move(program).value();
+  auto config = httpd::AskConfig(site.program);
+  if (!config) {
+    os::Error error = config.error();
+    error.what = "the configuration is not usable: " + error.what;
+    return error;
+  }
+  site.config = std::move(config).value();
+  return site;
+}
+
 }  // namespace orchestrator

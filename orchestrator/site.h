@@ -11,4 +11,13 @@ namespace orchestrator {
 /// @return kNotFound: there is no such program, with what to do
 os::Result<httpd::Program> ProgramOf(const Options& options);
 
+/// What every command begins with.
+struct Site {
+  httpd::Program program;
+  httpd::RunConfig config;
+};
+
+/// ProgramOf(), and what the program says about its configuration.
+os::Result<Site> FindSite(const Options& options);
+
 }  // namespace orchestrator

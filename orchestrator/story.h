@@ -25,7 +25,7 @@ struct NoteStory {
 };
 
 /// Who the two instances are. Versions and paths are foreign text: whoever shows them escapes them.
-struct Party {
+struct PartyStory {
   long pid = 0;       ///< 0: not there yet
   bool gone = false;  ///< it has ended
   std::string version;
@@ -44,8 +44,8 @@ struct Story {
   int64_t began_unix_ms = 0;
   std::string server_root;
   std::string config_file;
-  std::string user;            ///< who typed the command
-  std::array<Party, 2> party;  ///< by Side
+  std::string user;                 ///< who typed the command
+  std::array<PartyStory, 2> party;  ///< by Side
   std::vector<StepStory> steps;
   std::vector<NoteStory> notes;
   std::vector<std::string> cut;   ///< requests that were cut, a line each

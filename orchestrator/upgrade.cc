@@ -1,6 +1,5 @@
 #include "orchestrator/upgrade.h"
 
-#include <Poco/JSON/Array.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -8,7 +7,10 @@
 #include <algorithm>
 
 #include "handover/instance_files.h"
+#include "orchestrator/faults.h"
+#include "orchestrator/instances.h"
 #include "orchestrator/upgrade_run.h"
+#include "os/pid_file.h"
 
 namespace orchestrator {
 
@@ -52,9 +54,25 @@ int Upgrade::Run() {
   });
   if (!watched) return End("failed", kExitFailed, watched.error().Text());
 
+  if (options_.dry_run) {
+    const Outcome planned = Plan();
+    if (planned.event == Event::kSucceeded) return TellPlan();
+    return End("failed", locked_out_ ? kExitBusy : kExitFailed, planned.text);
+  }
   StartObserving();
   for (const Step step : kSteps) {
-    Outcome outcome = Do(step);
+    Outcome outcome = RunHooks(step, Hook::When::kBefore);
+    if (outcome.event == Event::kSucceeded) outcome = Do(step);
+    if (outcome.event == Event::kSucceeded) {
+      Outcome hooked = RunHooks(step, Hook::When::kAfter);
+      if (hooked.event != Event::kSucceeded) outcome = std::move(hooked);
+    }
+    if (record_ != 0) {
+      if (auto noted = journal_->EndStep(record_, step, EventName(outcome.event), outcome.text); !noted) {
+        report_.Note(noted.error().Text());
+      }
+      if (step == Step::kDraining) Fault("draining.noted");
+    }
     auto action = Decide(step, outcome.event);
     if (action == Action::kGoOn) {
       auto more = Ordered();
@@ -72,6 +90,10 @@ int Upgrade::Run() {
       case Action::kFinish:
         break;
       case Action::kGiveUp:
+        if (record_ != 0 && OldWasKilled()) {
+          LeaveOpen();
+          outcome.text += "; the running instance was killed meanwhile: orchestrator resume starts it again";
+        }
         return End("failed", locked_out_ ? kExitBusy : kExitFailed, outcome.text);
       case Action::kUndo:
         return TakeBack(step, outcome.text);
@@ -81,6 +103,10 @@ int Upgrade::Run() {
                  "process " + std::to_string(newcomer_->pid()) + " serves; process " + std::to_string(old_.id.pid) +
                      " drains by itself");
     }
+  }
+  if (lost_pid_ != 0) RemoveFilesOfDead(config_.runtime_dir, lost_pid_, clock_);
+  if (!lost_.empty()) {
+    return revived_ ? End("rolled back", kExitRolledBack, "rolled back: " + lost_) : End("failed", kExitFailed, lost_);
   }
   if (newcomer_gone_ && !httpd::FindServing(config_) && !newcomer_->EndedWell()) {
     return End("failed", kExitFailed,
@@ -129,35 +155,61 @@ Outcome Upgrade::Do(Step step) {
   return {Event::kFailed, "no such step"};
 }
 
+os::Status Upgrade::RecordIntent() {
+  Intent intent;
+  intent.command = CommandName();
+  intent.from.id = old_.id;
+  intent.from.version = old_.hello.version;
+  intent.from.binary = context_.binary;
+  intent.from.server_root = old_.hello.server_root;
+  intent.from.config_file = old_.hello.config_file;
+  intent.from.arguments = KeptArguments(context_.arguments);
+  intent.from.environment = context_.environment;
+  intent.from.directory = context_.directory;
+  intent.to.version = config_.version;
+  intent.to.binary = program_.binary;
+  intent.to.server_root = config_.server_root;
+  intent.to.config_file = config_.config_file;
+  intent.to.arguments = program_.arguments;
+  intent.to.environment = program_.environment;
+  intent.to.directory = program_.directory;
+  if (target_) intent.to.kept = target_->id;
+  for (const auto& line : config_.listen) intent.listeners.push_back(line.address);
+  intent.ready_timeout = options_.ready_timeout;
+  intent.bake = options_.bake;
+  intent.graceful_shutdown_timeout = options_.graceful_shutdown_timeout.value_or(config_.graceful_shutdown_timeout);
+  auto begun = journal_->BeginUpgrade(intent);
+  if (!begun) return begun.error();
+  record_ = begun.value();
+  return Record(Step::kPlanned);
+}
+
+std::filesystem::path Upgrade::NotifyPath() const {
+  return lock_->directory() / ("notify." + std::to_string(::getpid()));
+}
+
 os::Status Upgrade::Record(Step step) {
   auto facts = Ordered();
-  if (step == Step::kPlanned) {
-    facts.set("orchestrator", ::getpid());
-    facts.set("server_root", config_.server_root);
-    facts.set("config_file", config_.config_file);
-    facts.set("binary", program_.binary.string());
-    facts.set("version", config_.version);
-    facts.set("old_pid", old_.id.pid);
-    facts.set("old_start_time", static_cast<int64_t>(old_.id.start_time));
-    facts.set("boot_id", old_.id.boot_id);
-    facts.set("old_version", old_.hello.version);
-    facts.set("old_binary", context_.binary.string());
-    Poco::JSON::Array listeners;
-    for (const auto& line : config_.listen) listeners.add(line.address);
-    facts.set("listeners", listeners);
-  }
-  if (newcomer_) {
-    facts.set("new_pid", newcomer_->pid());
-    if (auto id = os::Identify(newcomer_->pid()); id) {
-      facts.set("new_start_time", static_cast<int64_t>(id.value().start_time));
-    }
-  }
-  return journal_->Begin(step, facts);
+  if (step == Step::kLaunched) facts.set("notify", NotifyPath().string());
+  facts.set("steady_ms", std::chrono::duration_cast<milliseconds>(clock_.SteadyNow().time_since_epoch()).count());
+  return journal_->BeginStep(record_, step, facts);
+}
+
+/// Who is killed leaves its PidFile behind, who is stopped does not.
+bool Upgrade::OldWasKilled() const {
+  auto named = os::ReadPidFile(config_.pid_file);
+  return old_.process.valid() && old_.process.HasEnded() && named && named.value() == old_.id.pid;
+}
+
+/// The record stays without an end: once we are gone it counts as interrupted.
+void Upgrade::LeaveOpen() {
+  record_ = 0;
 }
 
 int Upgrade::End(std::string_view status, int exit_status, const std::string& reason) {
-  if (journal_) {
-    if (auto ended = journal_->End(exit_status, reason); !ended) report_.Note(ended.error().Text());
+  if (committed_) Fault("ended");
+  if (record_ != 0) {
+    if (auto ended = journal_->End(record_, exit_status, reason, losses_); !ended) report_.Note(ended.error().Text());
   }
   if (lock_) lock_->Release();
   notify_.reset();
@@ -179,8 +231,8 @@ Upgrade::Woke Upgrade::Await(milliseconds limit, const std::function<bool()>& tr
   const auto deadline = clock_.SteadyNow() + limit;
   for (;;) {
     if (true_now()) return Woke::kTrue;
-    if (newcomer_gone_ && !committed_) return Woke::kNewcomerEnded;
-    if (interrupted_by_ != 0 && !committed_) return Woke::kInterrupted;
+    if (newcomer_gone_ && (!committed_ || reviving_)) return Woke::kNewcomerEnded;
+    if (interrupted_by_ != 0 && !committed_ && !reviving_) return Woke::kInterrupted;
     const auto left = std::chrono::ceil<milliseconds>(deadline - clock_.SteadyNow());
     if (left.count() <= 0) return Woke::kTimeout;
     loop_->Turn(std::min(left, milliseconds(60000)));
@@ -206,6 +258,7 @@ int Upgrade::TakeBack(Step at, const std::string& reason) {
   std::vector<std::string> problems;
   bool gone = true;
   lock_->Say("rolling back");
+  Fault("back.begun");
   for (const Undo undo : UndoOf(at)) {
     switch (undo) {
       case Undo::kResumeOld: {
@@ -214,12 +267,15 @@ int Upgrade::TakeBack(Step at, const std::string& reason) {
           break;
         }
         auto on = old_.control.Accept(true);
+        Fault("back.resumed");
         if (on) break;
         if (!newcomer_->HasEnded()) {
           newcomer_control_.Close();
+          LeaveOpen();
           return End("failed", kExitFailed,
                      reason + "; and the old instance does not accept again (" + on.error().Text() +
-                         "): the new one, process " + std::to_string(newcomer_->pid()) + ", goes on serving");
+                         "): the new one, process " + std::to_string(newcomer_->pid()) +
+                         ", goes on serving; orchestrator resume ends this one way or the other");
         }
         problems.push_back("the old instance does not accept again: " + on.error().Text());
         break;
@@ -232,6 +288,7 @@ int Upgrade::TakeBack(Step at, const std::string& reason) {
         if (newcomer_control_.Drain(kRetireSeconds, intake.value())) {
           newcomer_->process().WaitForEnd(kRetireSeconds * 1000 + 500);
         }
+        Fault("back.retired");
         break;
       }
       case Undo::kStopNewcomer:
@@ -239,9 +296,11 @@ int Upgrade::TakeBack(Step at, const std::string& reason) {
         loop_->Unwatch(newcomer_->errors());
         gone = newcomer_->End(&newcomer_control_, clock_);
         newcomer_control_.Close();
+        Fault("back.stopped");
         break;
       case Undo::kRemoveNewcomerFiles:
         handover::RemoveInstanceFiles(config_.runtime_dir, newcomer_->pid());
+        Fault("back.removed");
         break;
     }
   }
@@ -251,9 +310,10 @@ int Upgrade::TakeBack(Step at, const std::string& reason) {
   std::string sentence = reason;
   for (const std::string& problem : problems) sentence += "; " + problem;
   if (old_gone_ || old_.process.HasEnded()) {
-    return End(
-        "failed", kExitFailed,
-        sentence + "; and the old instance has ended meanwhile: nobody serves, start it with orchestrator start");
+    const Outcome outcome = Revive();
+    sentence += "; and the old instance has ended meanwhile: " + outcome.text;
+    return outcome.event == Event::kSucceeded ? End("rolled back", kExitRolledBack, "rolled back: " + sentence)
+                                              : End("failed", kExitFailed, sentence);
   }
   return End("rolled back", kExitRolledBack, "rolled back: " + sentence);
 }

@@ -2,14 +2,23 @@
 
 #include <signal.h>
 
+#include "orchestrator/faults.h"
+
 namespace orchestrator {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
+namespace {
+
+constexpr int kEndingMs = 500;  // a process that is killed closes its sockets before it has ended
+
+}  // namespace
+
 // ---- draining, done ------------------------------------------------------------------------------------------------
 
 Outcome Upgrade::Drain() {
+  Fault("draining.recorded");
   const int timeout = options_.graceful_shutdown_timeout.value_or(config_.graceful_shutdown_timeout);
   loop_->Turn(milliseconds(0));
   if (newcomer_gone_) return NewcomerEnded();
@@ -25,8 +34,9 @@ Outcome Upgrade::Drain() {
   if (!intake) return {Event::kFailed, "the new instance takes no connections over: " + intake.error().Text()};
   // Who does not wait for the end cannot fetch the list.
   const auto list = options_.detach ? httpd::Control::CutList::kNone : httpd::Control::CutList::kWrite;
+  Fault("draining.adopted");
   if (auto told = old_.control.Drain(timeout, intake.value(), list); !told) {
-    if (old_.process.HasEnded()) {
+    if (old_.process.WaitForEnd(told.error().kind == os::ErrorKind::kTimeout ? 0 : kEndingMs)) {
       old_gone_ = true;
     } else if (told.error().kind != os::ErrorKind::kTimeout) {
       return {Event::kFailed, "the old instance does not leave: " + told.error().Text()};
@@ -34,8 +44,10 @@ Outcome Upgrade::Drain() {
       return {Event::kFailed, "the old instance cannot be told to leave: " + signaled.error().Text()};
     }
   }
+  Fault("draining.told");
   Commit();
-  RedirectDrainers(intake.value());
+  RedirectDrainers(intake.value(), old_.id.pid);
+  KeepNewcomer();
   std::string what = "process " + std::to_string(old_.id.pid) + " leaves";
   if (last_status_) {
     what += ": " + CountOf(last_status_->connections, "connection") + ", " + CountOf(last_status_->busy, "request");
@@ -48,18 +60,31 @@ void Upgrade::Commit() {
   committed_ = true;
   lock_->Release();  // a next upgrade may start while this one's old instance drains
   old_listeners_.clear();
-  listeners_.clear();
   observer_->LetGo();
   observer_->Tell([this](Story& story) { story.committed_ms = report_.ElapsedMs(); });
+  if (options_.detach) listeners_.clear();
+}
+
+/// So that a later upgrade can come back to it, and a rollback find it by its name.
+void Upgrade::KeepNewcomer() {
+  auto instance = httpd::OpenInstance(config_.runtime_dir, newcomer_->pid());
+  if (!instance) return;  // it has ended: the loop tells
+  auto kept = KeepVersion(config_.runtime_dir, instance.value(), clock_);
+  if (!kept) {
+    report_.Note("the new version is not kept for a rollback: " + kept.error().Text());
+  } else if (auto named = journal_->NameKept(record_, old_version_ ? old_version_->id : "", kept.value().id); !named) {
+    report_.Note(named.error().Text());
+  }
+  PruneVersions(config_.runtime_dir, {});
 }
 
 /// Instances of earlier upgrades pass their idle connections to the one that has just been told to leave; from now on
 /// they pass them to the newcomer. Who cannot be told serves what it has to the end, as before.
-void Upgrade::RedirectDrainers(const os::Fd& intake) {
+void Upgrade::RedirectDrainers(const os::Fd& intake, pid_t but_not) {
   auto list = httpd::ListInstances(config_.runtime_dir);
   if (!list) return;
   for (const httpd::Found& found : list.value()) {
-    if (!found.hello || found.hello->state != httpd::State::kDraining || found.pid == old_.id.pid) continue;
+    if (!found.hello || found.hello->state != httpd::State::kDraining || found.pid == but_not) continue;
     auto control = httpd::Control::Connect(config_.runtime_dir, found.pid);
     if (!control) continue;
     if (auto told = control.value().Redirect(intake); !told) {
@@ -70,6 +95,7 @@ void Upgrade::RedirectDrainers(const os::Fd& intake) {
 }
 
 Outcome Upgrade::AwaitOldGone() {
+  Fault("done.recorded");
   const int timeout = options_.graceful_shutdown_timeout.value_or(config_.graceful_shutdown_timeout);
   Departure departure(old_, old_.control, config_.runtime_dir, timeout, drain_began_, report_, clock_);
   if (last_status_) departure.Remember(*last_status_);
@@ -78,17 +104,23 @@ Outcome Upgrade::AwaitOldGone() {
                                    ? std::nullopt
                                    : std::optional(std::chrono::ceil<milliseconds>(deadline - clock_.SteadyNow())));
   for (;;) {
-    Await(departure.Pause(), [this] { return old_gone_; });
+    Await(departure.Pause(), [this] { return old_gone_ || (newcomer_gone_ && !listeners_.empty()); });
     if (old_gone_) break;
+    MindNewcomer();
     departure.Look();
   }
+  Fault("done.gone");
   observer_->Tell([](Story& story) { story.party[At(Side::kOld)].gone = true; });
+  MindNewcomer();  // both may have gone in one turn
   cuts_ = departure.Finish();
-  if (cuts_.count > 0 || cuts_.killed) {
+  losses_.cut = cuts_.count;
+  if (cuts_.Any()) {
     cut_ = true;
     cut_text_ = cuts_.Text(old_.id.pid, timeout) + "; the new instance serves";
   }
-  return {Event::kSucceeded, "process " + std::to_string(old_.id.pid) + " has gone"};
+  const std::string cut = cuts_.Examples();
+  return {Event::kSucceeded,
+          "process " + std::to_string(old_.id.pid) + " has gone" + (cut.empty() ? "" : "; cut: " + cut)};
 }
 
 }  // namespace orchestrator

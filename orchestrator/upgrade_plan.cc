@@ -10,7 +10,9 @@
 #include <cstdlib>
 
 #include "orchestrator/check.h"
+#include "orchestrator/faults.h"
 #include "orchestrator/listeners.h"
+#include "orchestrator/resume.h"
 #include "orchestrator/site.h"
 #include "os/file.h"
 
@@ -37,20 +39,9 @@ Outcome Upgrade::Plan() {
   if (!config) return {Event::kRefused, "the configuration is not usable: " + config.error().Text()};
   config_ = std::move(config).value();
 
-  auto lock = RunLock::Acquire(config_.runtime_dir, "upgrade", clock_);
-  if (!lock) {
-    locked_out_ = lock.error().kind == os::ErrorKind::kBusy;
-    return {Event::kRefused, lock.error().Text()};
+  if (Outcome outcome = options_.dry_run ? LookAround() : TakeCharge(); outcome.event != Event::kSucceeded) {
+    return outcome;
   }
-  lock_.emplace(std::move(lock).value());
-  lock_->Say("planned");
-  RemoveStaleCutLists(config_.runtime_dir, clock_);
-  const std::string id =
-      std::to_string(::getpid()) + "." + std::to_string(static_cast<int64_t>(UnixSeconds(clock_) * 1000));
-  auto journal = Journal::Open(lock_->directory(), id, clock_);
-  if (!journal) return {Event::kRefused, "the journal cannot be opened: " + journal.error().Text()};
-  journal_.emplace(std::move(journal).value());
-
   auto old = httpd::FindServing(config_);
   if (!old) {
     if (old.error().kind != os::ErrorKind::kNotFound) return {Event::kRefused, old.error().Text()};
@@ -65,16 +56,23 @@ Outcome Upgrade::Plan() {
   ObserveOld();
 
   if (Outcome found = FindPrograms(); found.event != Event::kSucceeded) return found;
-  if (auto recorded = Record(Step::kPlanned); !recorded) {
-    return {Event::kRefused, "the journal cannot be written: " + recorded.error().Text()};
+  if (!options_.dry_run) {
+    if (auto recorded = RecordIntent(); !recorded) {
+      return {Event::kRefused, "the journal cannot be written: " + recorded.error().Text()};
+    }
   }
+  Fault("planned.recorded");
   if (auto checked = httpd::CheckConfig(program_); !checked) {
     return {Event::kRefused, "the configuration is not usable: " + checked.error().Text()};
   }
   if (Outcome shared = CheckSharedState(); shared.event != Event::kSucceeded) return shared;
   if (std::string too_many = CheckDraining(); !too_many.empty()) return {Event::kRefused, too_many};
   if (Outcome prepared = PrepareListeners(); prepared.event != Event::kSucceeded) return prepared;
+  Fault("planned.listeners");
   if (std::string tight = CheckHeadroom(); !tight.empty()) return {Event::kRefused, tight};
+  if (!options_.dry_run) {
+    if (Outcome kept = KeepOld(); kept.event != Event::kSucceeded) return kept;
+  }
   if (auto status = old_.control.AskStatus(); status) {
     old_traffic_ = {status.value().accesses, status.value().errors};
   } else {
@@ -87,7 +85,60 @@ Outcome Upgrade::Plan() {
                                   " ended while the upgrade was planned; start one with orchestrator start"};
   }
   return {Event::kSucceeded, "replace process " + std::to_string(old_.id.pid) + " (" + old_.hello.version + ") by " +
-                                 program_.binary.string() + " (" + config_.version + "); " + listener_text_};
+                                 program_.binary.string() + " (" + config_.version + "); " + listener_diff_.Text()};
+}
+
+Outcome Upgrade::TakeCharge() {
+  auto lock = RunLock::Acquire(config_.runtime_dir, CommandName(), clock_);
+  if (!lock) {
+    locked_out_ = lock.error().kind == os::ErrorKind::kBusy;
+    return {Event::kRefused, lock.error().Text()};
+  }
+  lock_.emplace(std::move(lock).value());
+  lock_->Say("planned");
+  RemoveStaleCutLists(config_.runtime_dir, clock_);
+  auto journal = Journal::Open(lock_->directory(), Journal::Mode::kCreate, clock_);
+  if (!journal) return {Event::kRefused, "the journal cannot be opened: " + journal.error().Text()};
+  journal_.emplace(std::move(journal).value());
+  if (!journal_->Note().empty()) report_.Note(journal_->Note());
+  Fault("planned.locked");
+  // An upgrade whose orchestrator died comes first; under our lock, and without waiting for who drains.
+  const Recovered recovered = Recover({program_, config_}, *lock_, *journal_, Patience::kNone, report_, clock_);
+  if (recovered.exit_status == kExitFailed) return {Event::kRefused, recovered.sentence};
+  if (!recovered.sentence.empty()) report_.Note(recovered.sentence);
+  return {};
+}
+
+Outcome Upgrade::LookAround() {
+  if (const auto holder = CurrentHolder(config_.runtime_dir)) {
+    auto id = os::Identify(static_cast<pid_t>(holder->pid));
+    if (id && id.value().start_time == holder->start_time) {
+      locked_out_ = true;
+      return {Event::kRefused, holder->command + " is running: process " + std::to_string(holder->pid) + " of user " +
+                                   holder->user + " since " + LocalTime(holder->since) + ", step " + holder->step};
+    }
+  }
+  if (const std::string text = InterruptedText(config_.runtime_dir, clock_); !text.empty()) report_.Note(text);
+  return {};
+}
+
+Outcome Upgrade::KeepOld() {
+  auto kept = KeepVersion(config_.runtime_dir, old_, clock_);
+  if (!kept && kept.error().kind == os::ErrorKind::kDenied) {
+    // A confined command (a unit without CAP_SYS_PTRACE) may not read another user's /proc/PID/exe. That is no reason
+    // to keep a server from being upgraded; what is lost is the way back after the commit point.
+    report_.Note("what runs now is not kept: " + kept.error().Text() +
+                 "; if the new instance dies while the old one drains, nothing can take its place");
+    return {};
+  }
+  if (!kept) {
+    return {Event::kRefused, "what runs now cannot be kept for the way back: " + kept.error().Text()};
+  }
+  old_version_ = std::move(kept).value();
+  if (auto named = journal_->NameKept(record_, old_version_->id, target_ ? target_->id : ""); !named) {
+    return {Event::kRefused, "the journal cannot be written: " + named.error().Text()};
+  }
+  return {};
 }
 
 /// Completes program_: the running server's binary unless --binary was given, its own -D, -C and -c, its environment.
@@ -96,8 +147,15 @@ Outcome Upgrade::FindPrograms() {
   if (!context) return {Event::kRefused, context.error().Text()};
   context_ = std::move(context).value();
   for (const std::string& note : context_.notes) report_.Note(note);
-  if (options_.binary.empty() && !context_.binary.empty()) program_.binary = context_.binary;
-  std::vector<std::string> arguments = KeptArguments(context_.arguments);
+  if (options_.command == Command::kRollback) return FindPrevious();
+  // An instance that a rollback started from copies is followed by what they are copies of.
+  const auto of_binary = VersionOfCopy(config_.runtime_dir, context_.binary);
+  const auto of_config = VersionOfCopy(config_.runtime_dir, old_.hello.config_file);
+  if (options_.binary.empty() && !context_.binary.empty()) {
+    const bool origin = of_binary && ::access(of_binary.value().original_binary.c_str(), X_OK) == 0;
+    program_.binary = origin ? of_binary.value().original_binary : context_.binary;
+  }
+  std::vector<std::string> arguments = KeptArguments(of_config ? of_config.value().arguments : context_.arguments);
   // A define that the running server has, and that was typed again, is one define.
   for (const std::string& name : options_.defines) {
     bool known = false;
@@ -165,6 +223,12 @@ std::string Upgrade::CheckHeadroom() const {
   struct statvfs disk {};
   if (::statvfs(config_.runtime_dir.c_str(), &disk) == 0) {
     const auto bytes = static_cast<int64_t>(disk.f_bavail) * static_cast<int64_t>(disk.f_frsize);
+    const int64_t copy = BytesToKeep(config_.runtime_dir, old_.id.pid);
+    if (copy > 0 && bytes < (4 << 20) + copy) {
+      return "the file system of " + config_.runtime_dir.string() + " has " + Megabytes(bytes) +
+             " left and the copy of the running server for the way back needs " + Megabytes(copy + (4 << 20)) +
+             ": make room first";
+    }
     if (bytes < (4 << 20) || (disk.f_files > 0 && disk.f_favail < 64)) {
       return "the file system of " + config_.runtime_dir.string() + " is full (" + Megabytes(bytes) + ", " +
              std::to_string(disk.f_favail) + " inodes left): make room first";
@@ -214,7 +278,7 @@ Outcome Upgrade::PrepareListeners() {
   for (const auto& listener : old_listeners_) have.push_back(listener.address.Text());
   for (const auto& line : config_.listen) want.push_back(line.address);
   if (want.empty()) return {Event::kRefused, "the configuration has no Listen: there is nothing to serve"};
-  const ListenerDiff diff = CompareListeners(have, want);
+  listener_diff_ = CompareListeners(have, want);
   for (const auto& line : config_.listen) {
     const auto held = std::find_if(old_listeners_.begin(), old_listeners_.end(),
                                    [&](const auto& l) { return l.address.Text() == line.address; });
@@ -227,6 +291,10 @@ Outcome Upgrade::PrepareListeners() {
       listeners_.push_back({held->address, held->name, os::Fd(copy)});
       continue;
     }
+    if (options_.dry_run) {
+      if (auto could = CanBind(line.address); !could) return {Event::kRefused, "cannot " + could.error().Text()};
+      continue;
+    }
     auto bound = BindListener(line.address);
     if (!bound) {
       std::string why = "cannot " + bound.error().Text();
@@ -237,8 +305,7 @@ Outcome Upgrade::PrepareListeners() {
     }
     listeners_.push_back(std::move(bound).value());
   }
-  listener_text_ = diff.Text();
-  ObserveListeners(diff);
+  ObserveListeners(listener_diff_);
   return {};
 }
 

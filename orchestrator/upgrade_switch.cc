@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "handover/instance_files.h"
+#include "orchestrator/faults.h"
 #include "orchestrator/listeners.h"
 #include "os/file.h"
 #include "os/pid_file.h"
@@ -19,13 +20,15 @@ using std::chrono::seconds;
 namespace {
 
 constexpr milliseconds kQueueSample{100};
+constexpr int kEndingMs = 500;  // a process that is killed closes its sockets before it has ended
 
 }  // namespace
 
 // ---- launched, ready, probed ---------------------------------------------------------------------------------------
 
 Outcome Upgrade::Launch() {
-  const auto path = lock_->directory() / ("notify." + std::to_string(::getpid()));
+  Fault("launched.recorded");
+  const auto path = NotifyPath();
   if (auto removed = os::RemoveFile(path); !removed) return {Event::kRefused, removed.error().Text()};
   auto notify = handover::NotifySocket::Open(path);
   if (!notify) return {Event::kRefused, notify.error().Text()};
@@ -37,10 +40,17 @@ Outcome Upgrade::Launch() {
   }
   auto started = Newcomer::Launch(program_, context_, listeners_, path);
   if (!started) return {Event::kRefused, "cannot start the new instance: " + started.error().Text()};
+  Fault("launched.started");
   newcomer_.emplace(std::move(started).value());
   observer_->Tell([this](Story& story) {
     story.party[At(Side::kNew)] = {newcomer_->pid(), false, config_.version, program_.binary};
   });
+  if (auto id = os::Identify(newcomer_->pid()); id) {
+    if (auto named = journal_->NameNewcomer(record_, id.value()); !named) {
+      return {Event::kFailed, "the journal cannot be written: " + named.error().Text()};
+    }
+  }
+  Fault("launched.named");
   auto watched = loop_->Watch(newcomer_->process().fd(), EPOLLIN, [this](uint32_t) {
     loop_->Unwatch(newcomer_->process().fd());
     newcomer_->HasEnded();
@@ -57,6 +67,7 @@ Outcome Upgrade::Launch() {
 }
 
 Outcome Upgrade::AwaitReady() {
+  Fault("ready.recorded");
   bool ready = false;
   std::string stranger;
   auto watched = loop_->Watch(notify_->fd(), EPOLLIN, [&](uint32_t) {
@@ -99,6 +110,7 @@ Outcome Upgrade::AwaitReady() {
   newcomer_control_ = std::move(control).value();
   auto hello = newcomer_control_.SayHello(httpd::Control::Ownership::kOwner);
   if (!hello) return {Event::kFailed, "the new instance does not answer: " + hello.error().Text()};
+  Fault("ready.owned");
   if (hello.value().state != httpd::State::kStandby) {
     return {Event::kFailed,
             "the new instance is " + std::string(httpd::StateName(hello.value().state)) + " instead of in standby"};
@@ -121,16 +133,19 @@ std::string Upgrade::RunProbes() {
 }
 
 Outcome Upgrade::ProbeNewcomer() {
+  Fault("probed.recorded");
   std::string failed = RunProbes();
   loop_->Turn(milliseconds(0));
   if (newcomer_gone_) return NewcomerEnded();
   if (!failed.empty()) return {Event::kFailed, std::move(failed)};
+  Fault("probed.passed");
   return {Event::kSucceeded, CountOf(static_cast<int64_t>(options_.probes.size()), "probe") + " passed"};
 }
 
 // ---- switched, baked -----------------------------------------------------------------------------------------------
 
 Outcome Upgrade::Switch() {
+  Fault("switched.recorded");
   old_queue_ = std::max(old_queue_, QueueDepth(old_listeners_));
   if (auto status = old_.control.AskStatus(); status) {
     old_traffic_ = {status.value().accesses, status.value().errors};
@@ -140,6 +155,7 @@ Outcome Upgrade::Switch() {
     if (newcomer_gone_) return NewcomerEnded();
     return {Event::kFailed, "the new instance does not accept: " + on.error().Text()};
   }
+  Fault("switched.accepts");
   switched_ms_ = report_.ElapsedMs();
   observer_->Tell([this](Story& story) { story.switched_ms = switched_ms_; });
   auto pid = os::ReadPidFile(config_.pid_file);
@@ -147,17 +163,19 @@ Outcome Upgrade::Switch() {
     return {Event::kFailed, config_.pid_file.string() + " does not name the new instance after the switch"};
   }
   if (auto off = old_.control.Accept(false); !off) {
-    if (!old_.process.HasEnded()) {
+    if (!old_.process.WaitForEnd(kEndingMs)) {
       return {Event::kFailed, "the old instance does not stop accepting: " + off.error().Text()};
     }
     old_gone_ = true;
   }
+  Fault("switched.paused");
   return {Event::kSucceeded,
           "process " + std::to_string(newcomer_->pid()) + " accepts, " +
               (old_gone_ ? "the old one has gone" : "process " + std::to_string(old_.id.pid) + " is paused")};
 }
 
 Outcome Upgrade::Bake() {
+  Fault("baked.recorded");
   if (options_.bake.count() == 0) return {Event::kSucceeded, "not watched (--bake 0)"};
   QueueTrend queue(old_queue_);
   ObserveCountdown("bake", options_.bake);
@@ -181,7 +199,7 @@ Outcome Upgrade::Bake() {
       return {Event::kFailed, "the new instance leaves connections waiting: " + std::to_string(depth) +
                                   " in the accept queue, and the number does not fall"};
     }
-    if (clock_.SteadyNow() < next_probe) continue;
+    if (clock_.SteadyNow() < next_probe || queue.InDoubt()) continue;
     next_probe = clock_.SteadyNow() + seconds(1);
     const std::string failed = RunProbes();
     loop_->Turn(milliseconds(0));
@@ -190,6 +208,7 @@ Outcome Upgrade::Bake() {
     auto status = newcomer_control_.AskStatus();
     if (!status) return {Event::kFailed, "the new instance does not tell its status: " + status.error().Text()};
     now = {status.value().accesses, status.value().errors};
+    losses_.errors = now.errors;
     if (IsErrorRateWorse(old_traffic_, now)) {
       return {Event::kFailed, "the new instance answered " + std::to_string(now.errors) + " of " +
                                   CountOf(now.requests, "request") + " with an error (the old one " +
@@ -197,6 +216,7 @@ Outcome Upgrade::Bake() {
                                   ")"};
     }
   }
+  Fault("baked.passed");
   return {Event::kSucceeded,
           CountOf(now.requests, "request") + ", " + CountOf(now.errors, "error") + " in " + Seconds(options_.bake)};
 }

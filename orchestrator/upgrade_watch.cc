@@ -1,4 +1,3 @@
-#include <pwd.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -17,11 +16,6 @@ std::string Environment(const char* name) {
   return value ? value : "";
 }
 
-std::string UserName() {
-  const passwd* entry = ::getpwuid(::getuid());
-  return entry ? entry->pw_name : std::to_string(::getuid());
-}
-
 }  // namespace
 
 void Upgrade::StartObserving() {
@@ -38,6 +32,7 @@ void Upgrade::StartObserving() {
 }
 
 void Upgrade::ObserveOld() {
+  if (!observer_) return;  // --dry-run
   observer_->Tell([this](Story& story) {
     story.server_root = config_.server_root;
     story.config_file = config_.config_file;
@@ -48,6 +43,7 @@ void Upgrade::ObserveOld() {
 }
 
 void Upgrade::ObserveListeners(const ListenerDiff& diff) {
+  if (!observer_) return;
   observer_->Tell([&diff](Story& story) {
     story.keep = diff.keep;
     story.add = diff.add;

@@ -12,7 +12,7 @@ Result<LockFile> LockFile::Acquire(const std::filesystem::path& path, std::chron
                                    Clock& clock) {
   const auto deadline = clock.SteadyNow() + patience;
   for (;;) {
-    auto fd = Open(path, O_RDWR | O_CREAT, 0600);
+    auto fd = Open(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
     if (!fd) return fd.error();
     if (::flock(fd.value().get(), LOCK_EX | LOCK_NB) == 0) {
       struct stat ours {};

@@ -16,6 +16,7 @@ namespace os {
 /// File     created 0600 when missing, never unlinked by this class: unlinking lets two processes each lock a
 ///          different inode under the same name. (Who removes leftovers of a dead owner does so holding the lock,
 ///          and Acquire looks again after locking: a lock on an unlinked inode does not count.)
+///          A symbolic link in its place is refused (ELOOP): who may write to the directory does not choose our file.
 /// Crash    the kernel frees the lock with the last descriptor; there is no stale lock to clean up.
 /// Fork     a fork()ed child shares the lock and keeps it alive. The descriptor is O_CLOEXEC, so a
 ///          program we exec does not.

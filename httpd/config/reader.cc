@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "httpd/config/builder.h"
+#include "httpd/config/flatten.h"
 #include "httpd/config/lexer.h"
 #include "httpd/config/shared_state.h"
 
@@ -237,7 +238,15 @@ os::Result<ServerConfig> Builder::Run() {
 os::Result<ServerConfig> ReadConfiguration(const ReadRequest& request, const FileSource& files) {
   auto tree = ReadTree(request, files);
   if (!tree) return tree.error();
-  return Builder(tree.value(), request, files).Run();
+  auto config = Builder(tree.value(), request, files).Run();
+  if (!config) return config.error();
+  auto flattened = Flatten(tree.value(), request, files);
+  if (flattened) {
+    config.value().flattened = std::move(flattened).value();
+  } else {
+    config.value().not_flattened = flattened.error().Text();
+  }
+  return config;
 }
 
 os::Result<RuntimePlaces> ReadRuntimePlaces(const ReadRequest& request, const FileSource& files) {

@@ -200,6 +200,8 @@ struct ServerConfig {
   std::vector<std::string> loaded_modules;                     ///< as named by LoadModule: "status_module"
   std::vector<SharedState> shared_state;
   std::vector<std::string> warnings;  ///< full sentences with file and line, to be printed once
+  std::string flattened;              ///< all of it as one file (flatten.h)
+  std::string not_flattened;          ///< why `flattened` is empty
   Host main;
   std::vector<Host> virtual_hosts;
 };

@@ -4,6 +4,7 @@
 #include <Poco/Glob.h>
 #include <Poco/JSON/Array.h>
 #include <Poco/JSON/Object.h>
+#include <Poco/SHA2Engine.h>
 #include <grp.h>
 #include <pwd.h>
 #include <sys/stat.h>
@@ -15,6 +16,7 @@
 #include <set>
 #include <sstream>
 
+#include "httpd/config/lexer.h"
 #include "httpd/log/log_set.h"
 #include "httpd/modules/site.h"
 #include "os/file.h"
@@ -168,6 +170,17 @@ os::Status CheckSurroundings(const Loaded& loaded) {
   return os::kDone;
 }
 
+std::string Fingerprint(const config::ServerConfig& config) {
+  if (config.flattened.empty()) return "";
+  Poco::SHA2Engine engine;
+  config::LineReader lines(config.flattened);
+  while (auto line = lines.Next()) {
+    engine.update(*line);
+    engine.update('\n');
+  }
+  return Poco::DigestEngine::digestToHex(engine.digest()).substr(0, 32);
+}
+
 std::string RunConfigJson(const Loaded& loaded) {
   const config::ServerConfig& c = loaded.config;
   Poco::JSON::Object json(Poco::JSON_PRESERVE_KEY_ORDER);
@@ -178,6 +191,7 @@ std::string RunConfigJson(const Loaded& loaded) {
   json.set("config_file", c.config_file);
   json.set("pid_file", c.pid_file);
   json.set("runtime_dir", c.runtime_dir);
+  json.set("config_id", Fingerprint(c));
   json.set("user", c.user);
   json.set("group", c.group);
   json.set("graceful_shutdown_timeout", c.graceful_shutdown_timeout_s);

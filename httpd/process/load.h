@@ -29,6 +29,10 @@ os::Result<std::shared_ptr<const Loaded>> Load(const config::Options& options);
 /// log programs can be found.
 os::Status CheckSurroundings(const Loaded& loaded);
 
+/// Names what a configuration says, whatever files it stands in: hex, the same for the same flattened text without its
+/// comments. "" when it could not be flattened.
+std::string Fingerprint(const config::ServerConfig& config);
+
 /// --run-config: what orchestrator asks for, as JSON (object; keys listed in orchestrator(8)).
 std::string RunConfigJson(const Loaded& loaded);
 

@@ -805,6 +805,7 @@ void Parent::Promote() {
   current_ = std::move(pending_);
   board_->header().generation = current_->number;
   board_->header().config_generation = current_->number + 1;
+  PublishConfig();
   if (state_ == State::kStarting) {
     Fire(Event::kReady);
     return;
@@ -840,6 +841,17 @@ void Parent::Promote() {
     graceful_again_ = false;
     Fire(Event::kGraceful);
   }
+}
+
+void Parent::PublishConfig() {
+  const config::ServerConfig& c = current_->loaded->config;
+  auto written = c.flattened.empty() ? os::Status(os::Error{os::ErrorKind::kInvalid, 0, c.not_flattened})
+                                     : WriteEffectiveConfig(runtime_dir_, own_pid_,
+                                                            "# fingerprint: " + Fingerprint(c) + "\n" + c.flattened);
+  if (written) return;
+  Log(Level::kWarn,
+      "the configuration that runs cannot be written down, so an upgrade cannot keep it for the way back: " +
+          written.error().Text());
 }
 
 void Parent::DrainChildren(Generation& generation, const std::string& pass, bool intake, bool is_private) {

@@ -107,6 +107,7 @@ class Parent {
 
   void NewGeneration();
   void Promote();
+  void PublishConfig();  ///< httpd.<pid>.conf
   void AbandonPending(const std::string& why);
   void ReplaceChildren();
   void FinishReplace();

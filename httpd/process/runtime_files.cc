@@ -1,7 +1,11 @@
 #include "httpd/process/runtime_files.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
 
 #include "os/file.h"
 #include "os/pid_file.h"
@@ -36,6 +40,26 @@ os::Result<os::LockFile> ClaimRuntimeDir(const std::string& runtime_dir, os::Clo
   ::unlink(ControlPath(runtime_dir, ::getpid()).c_str());
   ::unlink(PrivatePath(runtime_dir, ::getpid()).c_str());
   return lock;
+}
+
+os::Status WriteEffectiveConfig(const std::string& runtime_dir, pid_t pid, const std::string& text) {
+  const std::string path = handover::ConfigPath(runtime_dir, pid);
+  const std::string fresh = handover::NewConfigPath(runtime_dir, pid);
+  const auto write = [&]() -> os::Status {
+    auto file = os::Open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600);
+    if (!file) return file.error();
+    if (auto written = os::WriteAll(file.value(), text); !written) return written;
+    if (auto closed = os::CloseChecked(file.value()); !closed) return closed;
+    if (::rename(fresh.c_str(), path.c_str()) == 0) return os::kDone;
+    const int sys = errno;
+    return os::SysError(sys, "rename " + fresh);
+  };
+  auto done = write();
+  if (!done) {
+    ::unlink(fresh.c_str());
+    ::unlink(path.c_str());  // an older one would tell what is not true any more
+  }
+  return done;
 }
 
 os::Result<pid_t> RunningServer(const std::string& pid_file, const std::string& runtime_dir, os::Clock& clock) {

@@ -26,6 +26,11 @@ os::Result<os::LockFile> ClaimRuntimeDir(const std::string& runtime_dir, os::Clo
 /// @return false: an instance is there whose parent is dead and whose last processes are just leaving; try again soon
 bool RemoveLeftovers(const std::string& runtime_dir, os::Clock& clock);
 
+/// Writes `text` (config::Flatten) to httpd.<pid>.conf, 0600, for who keeps a copy of what runs: the files that it was
+/// read from may be edited at any time. A reader sees the old text or the new one; it is not synced, as it says nothing
+/// once the instance has gone.
+os::Status WriteEffectiveConfig(const std::string& runtime_dir, pid_t pid, const std::string& text);
+
 /// Pid in `pid_file` when it names a running server: its instance lock is held, or, for a server with another runtime
 /// directory, a live process of the same program. 0 otherwise: no file, no such process, another program, a zombie.
 /// @return kInvalid: the file cannot be understood (AH00058)

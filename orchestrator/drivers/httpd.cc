@@ -106,6 +106,7 @@ os::Result<RunConfig> ParseRunConfig(std::string_view json) {
     config.config_file = root->optValue<std::string>("config_file", "");
     config.pid_file = root->getValue<std::string>("pid_file");
     config.runtime_dir = root->getValue<std::string>("runtime_dir");
+    config.config_id = root->optValue<std::string>("config_id", "");
     config.graceful_shutdown_timeout = root->optValue<int>("graceful_shutdown_timeout", 0);
     if (const auto listen = root->getArray("listen")) {
       for (unsigned i = 0; i < listen->size(); ++i) {
@@ -408,9 +409,10 @@ os::Result<int> Get(const std::filesystem::path& http_socket, const std::string&
   auto connected = os::ConnectUnix(http_socket, SOCK_STREAM);
   if (!connected) return connected.error();
   try {
-    const Poco::Net::StreamSocket stream(new Poco::Net::StreamSocketImpl(connected.value().Release()));
+    Poco::Net::StreamSocket stream(new Poco::Net::StreamSocketImpl(connected.value().Release()));
+    stream.setSendTimeout(Poco::Timespan(5, 0));  // the session's own time-out is for sockets that it opens itself
+    stream.setReceiveTimeout(Poco::Timespan(5, 0));
     Poco::Net::HTTPClientSession session(stream);
-    session.setTimeout(Poco::Timespan(5, 0));
     session.setKeepAlive(false);
     Poco::Net::HTTPRequest request(Poco::Net::HTTPRequest::HTTP_GET, path, Poco::Net::HTTPMessage::HTTP_1_1);
     request.setHost("localhost");

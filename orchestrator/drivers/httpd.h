@@ -65,6 +65,7 @@ struct RunConfig {
   std::string config_file;
   std::filesystem::path pid_file;
   std::filesystem::path runtime_dir;
+  std::string config_id;              ///< the same for two configurations that mean the same; "" = not told
   int graceful_shutdown_timeout = 0;  ///< seconds; 0 = no limit
   std::vector<ListenLine> listen;
   std::vector<LogLine> logs;

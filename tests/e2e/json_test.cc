@@ -128,6 +128,8 @@ class Json : public e2e::Server {
 TEST_F(Json, EveryLineOfEveryCommandIsAsTheManualPageSays) {
   ASSERT_FALSE(schema_.empty()) << "no schema in " << BATON_MANUAL;
   ExpectDocumented("status", {}, 1, "status");
+  ExpectDocumented("history", {}, 0, "history");
+  ExpectDocumented("resume", {}, 0);
   ExpectDocumented("stop", {}, 0);
   ExpectDocumented("upgrade", {}, 1);
   ExpectDocumented("start", {}, 0);
@@ -136,6 +138,8 @@ TEST_F(Json, EveryLineOfEveryCommandIsAsTheManualPageSays) {
   ExpectDocumented("upgrade", {"--bake", "0.1", "--accept-shared", "log-program"}, 0);
   ExpectDocumented("upgrade", {"--bake", "0", "--probe", "/missing=200"}, 3);
   ExpectDocumented("upgrade", {"--bake", "0", "--detach"}, 0);
+  ExpectDocumented("upgrade", {"--dry-run", "--hook", "probed=true"}, 0);
+  ExpectDocumented("rollback", {}, 1);  // nothing else has run yet
   ExpectDocumented("status", {}, 0, "status");
   Configure({.ports = {port_}, .log = "|/bin/cat", .more = "Mutex default OmitPID"});
   ExpectDocumented("check", {}, 1);
@@ -150,7 +154,8 @@ TEST_F(Json, EveryLineOfEveryCommandIsAsTheManualPageSays) {
   download = SlowDownload();
   ASSERT_TRUE(download);
   ExpectDocumented("stop", {"--graceful", "--graceful-shutdown-timeout", "1"}, 4);
-  for (const char* event : {"step", "note", "progress", "finding", "cut", "status", "result"}) {
+  ExpectDocumented("history", {}, 0, "history");
+  for (const char* event : {"step", "note", "progress", "finding", "cut", "history", "plan", "status", "result"}) {
     EXPECT_TRUE(seen_.contains(event)) << event << " never came";
   }
 }

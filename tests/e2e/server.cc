@@ -128,8 +128,10 @@ Outcome Execute(const std::vector<std::string>& words, const std::vector<std::st
   return Collect(files.out, files.err, process.value().TryReap().value_or(os::ExitStatus()));
 }
 
-Running::Running(const std::vector<std::string>& words, const fs::path& output) : output_(output) {
-  auto process = Launch(words, output.string() + ".out", output.string() + ".err", {});
+Running::Running(const std::vector<std::string>& words, const fs::path& output,
+                 const std::vector<std::string>& more_environment)
+    : output_(output) {
+  auto process = Launch(words, output.string() + ".out", output.string() + ".err", more_environment);
   if (!process) {
     ADD_FAILURE() << process.error().Text();
     return;

@@ -39,7 +39,8 @@ Outcome Execute(const std::vector<std::string>& words, const std::vector<std::st
 class Running {
  public:
   /// @param output  file for its standard output and error
-  Running(const std::vector<std::string>& words, const std::filesystem::path& output);
+  Running(const std::vector<std::string>& words, const std::filesystem::path& output,
+          const std::vector<std::string>& more_environment = {});
   ~Running();
   Running(Running&&) = default;
   pid_t pid() const { return process_.pid(); }

@@ -68,6 +68,15 @@ TEST(CommandLineOptions, WhatIsWrongIsNamedInOneLine) {
       {{"start", "--probe", "/"}, "probe"},
       {{"stop", "--detach"}, "detach"},
       {{"stop", "--graceful-shutdown-timeout", "3"}, "needs --graceful"},
+      {{"upgrade", "--to", "0.1.0"}, "to"},
+      {{"rollback", "--to", ""}, "--to: the value is empty"},
+      {{"upgrade", "--hook", "switched"}, "--hook: \"switched\" has no ="},
+      {{"upgrade", "--hook", "start=true"},
+       "names no step: STEP=COMMAND or before-STEP=COMMAND is wanted, STEP one of planned"},
+      {{"upgrade", "--hook", "done= "}, "has no command"},
+      {{"rollback", "--detach", "--hook", "before-done=true"}, "--hook before-done: with --detach nobody waits"},
+      {{"upgrade", "--hook-timeout", "0"}, "--hook-timeout"},
+      {{"status", "--dry-run"}, "dry-run"},
   };
   for (const Wrong& wrong : all) {
     auto options = Parse(wrong.arguments);
@@ -77,8 +86,16 @@ TEST(CommandLineOptions, WhatIsWrongIsNamedInOneLine) {
   }
 }
 
-TEST(CommandLineOptions, CommandsThatDoNotExistYetAreRefused) {
-  for (const char* name : {"history", "resume", "rollback"}) EXPECT_FALSE(Parse({name})) << name;
+TEST(CommandLineOptions, HooksKeepTheirOrderAndTheirCommandsMayHoldAnything) {
+  auto options = Parse({"rollback", "--hook", "before-switched=a=b, c", "--hook=done=d", "--to", "0.1.0", "--dry-run"});
+  ASSERT_TRUE(options) << options.error().what;
+  EXPECT_EQ(options.value().command, Command::kRollback);
+  EXPECT_EQ(options.value().to, "0.1.0");
+  EXPECT_TRUE(options.value().dry_run);
+  ASSERT_EQ(options.value().hooks.size(), 2U);
+  EXPECT_EQ(options.value().hooks[0].Name(), "before-switched");
+  EXPECT_EQ(options.value().hooks[0].command, "a=b, c");
+  EXPECT_EQ(options.value().hooks[1].Name(), "done");
 }
 
 TEST(CommandLineOptions, HelpIsAnsweredEverywhere) {

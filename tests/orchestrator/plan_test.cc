@@ -87,6 +87,88 @@ TEST(UpgradePlan, PastTheCommitPointThereIsNothingToTakeBack) {
   EXPECT_TRUE(UndoOf(Step::kDone).empty());
 }
 
+// ---- recovery: together these visit every row ----------------------------------------------------------------------
+
+constexpr std::array kBeforeCommit = {Step::kPlanned, Step::kLaunched, Step::kReady,
+                                      Step::kProbed,  Step::kSwitched, Step::kBaked};
+constexpr std::array kAfterCommit = {Step::kDraining, Step::kDone};
+using enum Condition;
+
+TEST(RecoveryTable, HasOneVerdictForEveryCombination) {
+  EXPECT_TRUE(CoversEverythingOnce());  // static_assert says so too; this one names the subject
+  for (const Step step : kSteps) {
+    for (const Condition old_one : kOldConditions) {
+      for (const Condition new_one : kNewConditions) EXPECT_TRUE(JudgeRecovery(step, old_one, new_one));
+    }
+  }
+}
+
+TEST(RecoveryTable, HasNoVerdictForAnOldInstanceInStandby) {
+  EXPECT_FALSE(JudgeRecovery(Step::kBaked, kStandby, kAble));
+}
+
+TEST(RecoveryTable, BeforeTheCommitPointAnOldInstanceThatCanServeDoesWhateverTheNewcomerIs) {
+  for (const Step step : kBeforeCommit) {
+    for (const Condition new_one : {kGone, kStandby, kAble, kLeaving, kMute}) {
+      EXPECT_EQ(JudgeRecovery(step, kAble, new_one), Verdict::kTakeBack) << StepName(step) << ConditionText(new_one);
+    }
+  }
+}
+
+TEST(RecoveryTable, FromTheCommitPointOnTheNewcomerServesIfItCan) {
+  for (const Step step : kAfterCommit) EXPECT_EQ(JudgeRecovery(step, kAble, kAble), Verdict::kForward);
+}
+
+TEST(RecoveryTable, FromTheCommitPointOnTheOldOneServesIfItStillCanAndTheNewcomerCannot) {
+  for (const Step step : kAfterCommit) {
+    for (const Condition new_one : {kGone, kStandby, kLeaving, kMute}) {
+      EXPECT_EQ(JudgeRecovery(step, kAble, new_one), Verdict::kTakeBack) << StepName(step) << ConditionText(new_one);
+    }
+  }
+}
+
+TEST(RecoveryTable, WithoutAnOldInstanceThatCanServeTheNewcomerDoesAtAnyStep) {
+  for (const Step step : kSteps) {
+    for (const Condition old_one : {kGone, kLeaving}) {
+      for (const Condition new_one : {kStandby, kAble}) {
+        EXPECT_EQ(JudgeRecovery(step, old_one, new_one), Verdict::kForward) << StepName(step);
+      }
+    }
+  }
+}
+
+TEST(RecoveryTable, WhenNeitherCanServeTheOldOneIsStartedAgain) {
+  for (const Step step : kSteps) {
+    for (const Condition old_one : {kGone, kLeaving}) {
+      for (const Condition new_one : {kGone, kLeaving}) {
+        EXPECT_EQ(JudgeRecovery(step, old_one, new_one), Verdict::kStartOld) << StepName(step);
+      }
+    }
+  }
+}
+
+TEST(RecoveryTable, AMuteProcessThatMayBeTheOnlyServerIsLeftToAPerson) {
+  for (const Step step : kSteps) {
+    for (const Condition old_one : {kGone, kLeaving}) EXPECT_EQ(JudgeRecovery(step, old_one, kMute), Verdict::kStuck);
+    for (const Condition new_one : {kGone, kLeaving, kMute}) {
+      // Until the switch the old one was asked for nothing: it serves, mute or not.
+      EXPECT_EQ(JudgeRecovery(step, kMute, new_one), step < Step::kSwitched ? Verdict::kTakeBack : Verdict::kStuck);
+    }
+    for (const Condition new_one : {kStandby, kAble}) {
+      EXPECT_EQ(JudgeRecovery(step, kMute, new_one), step < Step::kSwitched ? Verdict::kTakeBack : Verdict::kForward);
+    }
+  }
+}
+
+TEST(RecoveryTable, WhenAThirdInstanceServesWhoeverIsLeftLeaves) {
+  for (const Step step : kSteps) {
+    EXPECT_EQ(JudgeRecovery(step, kGone, kReplaced), Verdict::kNothing);
+    for (const Condition old_one : {kAble, kLeaving, kMute}) {
+      EXPECT_EQ(JudgeRecovery(step, old_one, kReplaced), Verdict::kForward);
+    }
+  }
+}
+
 TEST(Probes, APathAloneAsksForTwoOrThreeHundred) {
   auto probe = ParseProbe("/health");
   ASSERT_TRUE(probe);

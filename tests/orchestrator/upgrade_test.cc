@@ -15,6 +15,7 @@
 #include <fstream>
 
 #include "handover/message.h"
+#include "orchestrator/journal.h"
 #include "orchestrator/run_program.h"
 #include "os/clock.h"
 #include "os/file.h"
@@ -193,7 +194,8 @@ class UpgradeProcess : public testing::Test {
     EXPECT_EQ(os::ReadPidFile(PidFile()).value(), old_);
     EXPECT_THAT(Servers(), ElementsAre(old_));
     EXPECT_THAT(Left(), UnorderedElementsAre(File(old_, "control"), File(old_, "http"), "orchestrator"));
-    EXPECT_THAT(os::ListDirectory(Runtime() / "orchestrator").value(), Each(AnyOf("journal", "lock", "reports")));
+    EXPECT_THAT(os::ListDirectory(Runtime() / "orchestrator").value(),
+                Each(AnyOf("journal.db", "lock", "reports", "versions")));
   }
 
   static size_t Lines(const std::string& text) {
@@ -315,14 +317,23 @@ TEST_F(UpgradeProcess, TheJournalHasEveryStepBeforeItsEffect) {
   StartOld();
   Configure("two");
   ASSERT_EQ(Do("upgrade", {"--bake", "0"}).exit.code, 0);
-  const std::string journal = os::ReadFile(Runtime() / "orchestrator" / "journal").value();
-  size_t at = 0;
-  for (const char* step : {"planned", "launched", "ready", "probed", "switched", "baked", "draining", "done"}) {
-    at = journal.find("\"phase\":\"begin\",\"step\":\"" + std::string(step) + "\"", at);
-    ASSERT_NE(at, std::string::npos) << step;
+  const os::SystemClock clock;
+  auto journal = orchestrator::Journal::Open(Runtime() / "orchestrator", orchestrator::Journal::Mode::kExisting, clock);
+  ASSERT_TRUE(journal) << journal.error().Text();
+  const auto records = journal.value().History().value();
+  ASSERT_EQ(records.size(), 1U);
+  EXPECT_EQ(records[0].intent.from.id.pid, old_);
+  EXPECT_EQ(records[0].intent.from.version, "one");
+  EXPECT_EQ(records[0].intent.to.id.pid, os::ReadPidFile(PidFile()).value());
+  EXPECT_TRUE(records[0].ended);
+  EXPECT_EQ(records[0].exit_status, 0);
+  std::vector<orchestrator::Step> steps;
+  for (const auto& step : records[0].steps) {
+    steps.push_back(step.step);
+    EXPECT_EQ(step.result, "succeeded");
+    EXPECT_NE(step.detail, "");
   }
-  EXPECT_NE(journal.find("\"phase\":\"end\"", at), std::string::npos);
-  EXPECT_THAT(journal, HasSubstr("\"old_pid\":" + std::to_string(old_)));
+  EXPECT_THAT(steps, testing::ElementsAreArray(orchestrator::kSteps));
 }
 
 // ---- a bad newcomer ------------------------------------------------------------------------------------------------

@@ -46,7 +46,8 @@ Child Start(const StartOptions& options) {
   spawn.arguments = options.argv;
   spawn.environment = os::Environment();
   for (const auto& entry : options.environment) spawn.environment.push_back(entry);
-  spawn.descriptors = {{options.input < 0 ? in_read.get() : options.input, 0}, {out_write.get(), 1}, {err_write.get(), 2}};
+  spawn.descriptors = {
+      {options.input < 0 ? in_read.get() : options.input, 0}, {out_write.get(), 1}, {err_write.get(), 2}};
   spawn.directory = options.directory;
   spawn.limits = options.limits;
   if (options.nonblocking_input) ::fcntl(in_read.get(), F_SETFL, O_NONBLOCK);

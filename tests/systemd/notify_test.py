@@ -63,6 +63,30 @@ def main():
             said = hear()
             assert f"MAINPID={serving}" in said, ("after a rollback the old one is the main process again", said)
 
+            # Killed when the old one leaves already: its version is started again, and is the main process.
+            with open(root + "/htdocs/big", "wb") as f:
+                f.truncate(20_000_000)
+            slow = socket.socket()
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            slow.connect(("127.0.0.1", port))
+            slow.sendall(b"GET /big HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            assert slow.recv(100)
+            revived = upgrade("--bake", "0")
+            said = hear()
+            newcomer = int(next(line for line in said if line.startswith("MAINPID="))[8:])
+            while '"state":"draining"' not in subprocess.run(
+                    [BIN + "/orchestrator", "status", "-d", root, "-f", "httpd.conf", "--json"],
+                    capture_output=True, text=True).stdout:
+                pass
+            os.kill(newcomer, signal.SIGKILL)
+            said = hear()
+            serving = int(next(line for line in said if line.startswith("MAINPID="))[8:])
+            assert serving != newcomer, said
+            slow.close()
+            assert revived.wait(30) == 3
+            with open(root + "/run/httpd.pid") as f:
+                assert int(f.read()) == serving
+
             # Nobody said STOPPING=1 until now: every message was one of those above. The one that serves does say it.
             subprocess.run([BIN + "/httpd", "-d", root, "-f", "httpd.conf", "-k", "graceful-stop", "--wait"], check=True)
             said = hear()

@@ -444,6 +444,15 @@ TEST(Dumps, HostsLookAsApachePrintsThem) {
             "Group: name=\"#33\" id=33\n");
 }
 
+TEST(SharedState, IsNotedOnceWithItsLineAndOnlyWhereARowSaysSo) {
+  const ServerConfig c = Good("Mutex default\nMutex file:/tmp ssl-cache omitpid\n");
+  ASSERT_EQ(c.shared_state.size(), 1U);
+  EXPECT_EQ(c.shared_state[0].id, "mutex-omitpid");
+  EXPECT_FALSE(c.shared_state[0].dangerous);
+  EXPECT_THAT(c.shared_state[0].text, HasSubstr("Mutex file:/tmp ssl-cache omitpid: "));
+  EXPECT_EQ(c.shared_state[0].where.line, 2);
+}
+
 TEST(Dumps, DirectivesNameModuleHelpAndContext) {
   EXPECT_THAT(DumpDirectives(),
               HasSubstr("Require (mod_authz_core.c)\n\tspecifies authorization directives which one must "
