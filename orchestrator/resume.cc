@@ -429,6 +429,10 @@ Recovered Recovery::Finish(Patience patience) {
   }
   if (!settled_) {
     Fault("resume.gone");
+    // It may have gone before we looked: then its list is still there.
+    if (auto listed = TakeCuts(site_.config.runtime_dir, record_.intent.from.id.pid, report_); listed) {
+      losses.cut = std::max(losses.cut, static_cast<int64_t>(listed->size()));
+    }
     const std::string serves = record_.intent.to.id.pid > 0 ? NewName() : "another instance";
     if (losses.cut > 0) {
       Settle(kExitCut, CountOf(losses.cut, "request") + " of " + OldName() + " " + (losses.cut == 1 ? "was" : "were") +

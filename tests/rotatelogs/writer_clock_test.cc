@@ -29,7 +29,12 @@ struct HourlyLog {
   }
   void Put(std::string_view line) {
     if (!writer) Begin();
-    const auto put = writer->Put(line);
+    const auto joined = writer->Join();
+    ASSERT_TRUE(joined) << joined.error().what;
+    writer->Input().Room();
+    writer->Input().Filled(0);
+    writer->Input().Append(line);
+    const auto put = writer->Put(writer->Input().Waiting());
     EXPECT_TRUE(put) << put.error().what;
   }
   void SetUtc(int year, int month, int day, int hour, int minute) {
