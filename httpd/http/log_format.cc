@@ -10,6 +10,7 @@
 #include <limits>
 #include <utility>
 
+#include "httpd/http/ascii.h"
 #include "httpd/http/values.h"
 
 namespace httpd::http {
@@ -64,15 +65,6 @@ enum class Kind : uint8_t {
   kBytesBoth,
   kFirstByte,
 };
-
-char Lower(char c) {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
-}
-
-bool EqualsIgnoreCase(std::string_view a, std::string_view b) {
-  return a.size() == b.size() &&
-         std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) { return Lower(x) == Lower(y); });
-}
 
 constexpr bool IsDigit(char c) {
   return c >= '0' && c <= '9';

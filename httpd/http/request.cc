@@ -6,6 +6,8 @@
 #include <bit>
 #include <cstring>
 
+#include "httpd/http/ascii.h"
+
 namespace httpd::http {
 namespace {
 
@@ -46,15 +48,6 @@ bool IsBlank(char c) {
 /// May stand in a field value: tab, printable, obs-text.
 bool FieldByte(unsigned char c) {
   return c == '\t' || (c >= 0x20 && c != 0x7f);
-}
-
-char Lower(char c) {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
-}
-
-bool EqualsIgnoreCase(std::string_view a, std::string_view b) {
-  return a.size() == b.size() &&
-         std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) { return Lower(x) == Lower(y); });
 }
 
 /// First byte in [p, end) that is not visible ASCII or is '#': where a request target ends or goes wrong.

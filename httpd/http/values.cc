@@ -10,6 +10,8 @@
 #include <limits>
 #include <utility>
 
+#include "httpd/http/ascii.h"
+
 namespace httpd::http {
 namespace {
 
@@ -25,19 +27,10 @@ bool IsDigit(char c) {
 bool IsAlnum(char c) {
   return IsDigit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
-char Lower(char c) {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
-}
-
 int HexDigit(char c) {
   if (IsDigit(c)) return c - '0';
   c = Lower(c);
   return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-bool EqualsIgnoreCase(std::string_view a, std::string_view b) {
-  return a.size() == b.size() &&
-         std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) { return Lower(x) == Lower(y); });
 }
 
 std::string_view Trim(std::string_view text) {

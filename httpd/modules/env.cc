@@ -91,7 +91,7 @@ void Fixup(RequestState& state) {
 
 const Module kEnv = {.name = {"mod_env.c", "env_module"},
                      .directives = Directives,
-                     .applies = [](const config::ModuleSlots& slots) { return slots.Find<EnvSettings>() != nullptr; },
+                     .applies = HasSettings<EnvSettings>,
                      .early = nullptr,
                      .fixup = Fixup,
                      .output = nullptr};

@@ -1,20 +1,16 @@
 #include "httpd/modules/environment.h"
 
-#include <strings.h>
+#include <algorithm>
+
+#include "httpd/http/ascii.h"
 
 namespace httpd::modules {
 
-namespace {
-
-bool SameName(std::string_view a, std::string_view b) {
-  return a.size() == b.size() && ::strncasecmp(a.data(), b.data(), a.size()) == 0;
-}
-
-}  // namespace
+using http::EqualsIgnoreCase;
 
 void Environment::Set(std::string_view name, std::string_view value) {
   for (size_t i = 0; i < count_; ++i) {
-    if (!SameName(entries_[i].first, name)) continue;
+    if (!EqualsIgnoreCase(entries_[i].first, name)) continue;
     entries_[i].second.assign(value);
     return;
   }
@@ -26,8 +22,9 @@ void Environment::Set(std::string_view name, std::string_view value) {
 
 void Environment::Unset(std::string_view name) {
   for (size_t i = 0; i < count_; ++i) {
-    if (!SameName(entries_[i].first, name)) continue;
-    for (size_t next = i + 1; next < count_; ++next) std::swap(entries_[next - 1], entries_[next]);
+    if (!EqualsIgnoreCase(entries_[i].first, name)) continue;
+    const auto at = entries_.begin() + static_cast<std::ptrdiff_t>(i);
+    std::rotate(at, at + 1, entries_.begin() + static_cast<std::ptrdiff_t>(count_));  // its memory stays in reserve
     --count_;
     return;
   }
@@ -39,7 +36,7 @@ void Environment::PrefixForRedirect() {
 
 const std::string* Environment::Find(std::string_view name) const {
   for (size_t i = 0; i < count_; ++i) {
-    if (SameName(entries_[i].first, name)) return &entries_[i].second;
+    if (EqualsIgnoreCase(entries_[i].first, name)) return &entries_[i].second;
   }
   return nullptr;
 }

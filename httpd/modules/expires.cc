@@ -167,12 +167,11 @@ void Output(RequestState& state) {
 
 }  // namespace
 
-const Module kExpires = {
-    .name = {"mod_expires.c", "expires_module"},
-    .directives = Directives,
-    .applies = [](const config::ModuleSlots& slots) { return slots.Find<ExpiresSettings>() != nullptr; },
-    .early = nullptr,
-    .fixup = nullptr,
-    .output = Output};
+const Module kExpires = {.name = {"mod_expires.c", "expires_module"},
+                         .directives = Directives,
+                         .applies = HasSettings<ExpiresSettings>,
+                         .early = nullptr,
+                         .fixup = nullptr,
+                         .output = Output};
 
 }  // namespace httpd::modules

@@ -9,12 +9,12 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 
 #include "httpd/http/values.h"
 #include "httpd/modules/autoindex.h"
 #include "httpd/modules/static_file.h"
 #include "httpd/modules/status.h"
-#include "os/socket.h"
 
 namespace httpd::modules {
 
@@ -111,12 +111,7 @@ bool Handler::EndTurn() {
 }
 
 int Handler::SelectHost(const Request& request) const {
-  return site_.Select(request.local_port, request.head->authority, [&request] {
-    sockaddr_storage raw{};
-    socklen_t length = sizeof raw;
-    if (::getsockname(request.fd, reinterpret_cast<sockaddr*>(&raw), &length) != 0) return std::string();
-    return os::SocketAddress::FromRaw(reinterpret_cast<sockaddr*>(&raw), length).Host();
-  });
+  return site_.Select(request.local_port, request.head->authority, [&request] { return LocalAddressOf(request); });
 }
 
 void Handler::ApplyHost(int host, Response& response) const {
@@ -567,13 +562,13 @@ void Handler::Finish(const Request& request, const Response& response, const net
   record.pid = ::getpid();
   record.response_head = outcome.response_head;
   const auto* note = static_cast<const ExchangeNote*>(response.note.get());
-  http::RequestHead edited;
+  std::optional<http::RequestHead> edited;
   if (note && note->has_fields) {
     edited = *request.head;
-    edited.fields.clear();
-    for (const auto& [name, value] : note->fields) edited.fields.push_back({name, value});
-    http::IndexKnown(edited);
-    record.head = &edited;
+    edited->fields.clear();
+    for (const auto& [name, value] : note->fields) edited->fields.push_back({name, value});
+    http::IndexKnown(*edited);
+    record.head = &*edited;
   }
   if (note) {
     record.environment = [note](std::string_view name) {

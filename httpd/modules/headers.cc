@@ -1,8 +1,6 @@
 // mod_headers: Header, RequestHeader. Source  httpd 2.4 manual, mod_headers
-#include <Poco/Exception.h>
 #include <Poco/RegularExpression.h>
 #include <stdlib.h>
-#include <strings.h>
 
 #include <algorithm>
 #include <chrono>
@@ -119,11 +117,9 @@ Complaint CompileValue(const std::string& text, std::vector<Piece>& out) {
 }
 
 Complaint CompilePattern(const Node& node, const std::string& text, std::shared_ptr<Regex>& out) {
-  try {
-    out = std::make_shared<Regex>(text);
-  } catch (const Poco::Exception& failed) {
-    return node.name + ": regex could not be compiled: " + failed.displayText();
-  }
+  auto compiled = CompileRegex(text);
+  if (!compiled) return node.name + ": regex could not be compiled: " + compiled.error().what;
+  out = std::move(compiled).value();
   return std::nullopt;
 }
 
@@ -285,35 +281,11 @@ bool Contains(std::string_view list, std::string_view value) {
   return false;
 }
 
-bool IsNamed(std::string_view line, std::string_view name) {
-  return line.size() > name.size() && line[name.size()] == ':' &&
-         ::strncasecmp(line.data(), name.data(), name.size()) == 0;
-}
-
 const http::HeaderField* FirstOf(const http::RequestHead& head, std::string_view name) {
   for (const http::HeaderField& field : head.fields) {
     if (config::SameIgnoringCase(field.name, name)) return &field;
   }
   return nullptr;
-}
-
-/// Every value of `name` in `fields` through `change`, in place.
-template <class F>
-void ChangeFields(std::string& fields, std::string_view name, F change) {
-  std::string out;
-  for (size_t at = 0; at < fields.size();) {
-    const size_t end = std::min(fields.find("\r\n", at), fields.size());
-    const std::string_view line = std::string_view(fields).substr(at, end - at);
-    if (IsNamed(line, name)) {
-      std::string_view value = line.substr(name.size() + 1);
-      while (!value.empty() && value.front() == ' ') value.remove_prefix(1);
-      AppendField(out, line.substr(0, name.size()), change(std::string(value)));
-    } else {
-      out.append(line).append("\r\n");
-    }
-    at = std::min(end + 2, fields.size());
-  }
-  fields = std::move(out);
 }
 
 void Apply(const Edit& edit, RequestState& state) {
@@ -429,12 +401,11 @@ void Output(RequestState& state) {
 
 }  // namespace
 
-const Module kHeaders = {
-    .name = {"mod_headers.c", "headers_module"},
-    .directives = Directives,
-    .applies = [](const config::ModuleSlots& slots) { return slots.Find<HeaderSettings>() != nullptr; },
-    .early = Early,
-    .fixup = Fixup,
-    .output = Output};
+const Module kHeaders = {.name = {"mod_headers.c", "headers_module"},
+                         .directives = Directives,
+                         .applies = HasSettings<HeaderSettings>,
+                         .early = Early,
+                         .fixup = Fixup,
+                         .output = Output};
 
 }  // namespace httpd::modules

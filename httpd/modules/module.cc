@@ -1,17 +1,17 @@
 #include "httpd/modules/module.h"
 
-#include <strings.h>
+#include <Poco/Exception.h>
+#include <Poco/RegularExpression.h>
 #include <sys/socket.h>
 
+#include <utility>
+
+#include "httpd/http/ascii.h"
 #include "os/socket.h"
 
 namespace httpd::modules {
 
 namespace {
-
-bool SameName(std::string_view a, std::string_view b) {
-  return a.size() == b.size() && ::strncasecmp(a.data(), b.data(), a.size()) == 0;
-}
 
 /// Length of the line at `at`, its line end included.
 size_t LineLength(std::string_view fields, size_t at) {
@@ -20,7 +20,8 @@ size_t LineLength(std::string_view fields, size_t at) {
 }
 
 bool IsNamed(std::string_view line, std::string_view name) {
-  return line.size() > name.size() && line[name.size()] == ':' && SameName(line.substr(0, name.size()), name);
+  return line.size() > name.size() && line[name.size()] == ':' &&
+         http::EqualsIgnoreCase(line.substr(0, name.size()), name);
 }
 
 }  // namespace
@@ -49,7 +50,8 @@ void RequestState::Edit() {
 void RequestState::RemoveHeader(std::string_view name) {
   if (Header(name).data() == nullptr) return;
   Edit();
-  std::erase_if(edited_.fields, [name](const http::HeaderField& field) { return SameName(field.name, name); });
+  std::erase_if(edited_.fields,
+                [name](const http::HeaderField& field) { return http::EqualsIgnoreCase(field.name, name); });
   http::IndexKnown(edited_);
 }
 
@@ -68,21 +70,30 @@ void RequestState::SetHeader(std::string_view name, std::string_view value) {
 }
 
 const std::string& RequestState::LocalAddress() {
-  if (local_address_.empty() && request->fd >= 0) {
-    sockaddr_storage raw{};
-    socklen_t length = sizeof raw;
-    if (::getsockname(request->fd, reinterpret_cast<sockaddr*>(&raw), &length) == 0) {
-      local_address_ = os::SocketAddress::FromRaw(reinterpret_cast<sockaddr*>(&raw), length).Host();
-    }
-  }
+  if (local_address_.empty()) local_address_ = LocalAddressOf(*request);
   return local_address_;
+}
+
+std::string LocalAddressOf(const net::Request& request) {
+  sockaddr_storage raw{};
+  socklen_t length = sizeof raw;
+  if (::getsockname(request.fd, reinterpret_cast<sockaddr*>(&raw), &length) != 0) return "";
+  return os::SocketAddress::FromRaw(reinterpret_cast<sockaddr*>(&raw), length).Host();
+}
+
+os::Result<std::shared_ptr<Poco::RegularExpression>> CompileRegex(const std::string& text, bool no_case) {
+  try {
+    return std::make_shared<Poco::RegularExpression>(text, no_case ? Poco::RegularExpression::RE_CASELESS : 0);
+  } catch (const Poco::Exception& failed) {
+    return os::Error{os::ErrorKind::kInvalid, 0, failed.displayText()};
+  }
 }
 
 std::string Joined(const http::RequestHead& head, std::string_view name) {
   std::string value;
   bool found = false;
   for (const http::HeaderField& field : head.fields) {
-    if (!SameName(field.name, name)) continue;
+    if (!http::EqualsIgnoreCase(field.name, name)) continue;
     if (found) value += ", ";
     value += field.value;
     found = true;
@@ -118,6 +129,22 @@ void RemoveField(std::string& fields, std::string_view name) {
 
 void AppendField(std::string& fields, std::string_view name, std::string_view value) {
   fields.append(name).append(": ").append(value).append("\r\n");
+}
+
+void ChangeFields(std::string& fields, std::string_view name,
+                  const std::function<std::string(const std::string&)>& change) {
+  std::string out;
+  for (size_t at = 0; at < fields.size();) {
+    const size_t length = LineLength(fields, at);
+    const std::string_view line = std::string_view(fields).substr(at, length);
+    if (IsNamed(line, name)) {
+      AppendField(out, line.substr(0, name.size()), change(std::string(FindField(line, name))));
+    } else {
+      out.append(line);
+    }
+    at += length;
+  }
+  fields = std::move(out);
 }
 
 }  // namespace httpd::modules

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <deque>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -78,6 +80,18 @@ const T* SettingsFor(const RequestState& state) {
   return state.settings ? state.settings->modules.Find<T>() : state.host->host->settings.modules.Find<T>();
 }
 
+/// Whether T was said anything in a place: what most modules apply by.
+template <class T>
+bool HasSettings(const config::ModuleSlots& slots) {
+  return slots.Find<T>() != nullptr;
+}
+
+/// Numeric address that the connection came in on, from the kernel; "" on the private socket.
+std::string LocalAddressOf(const net::Request& request);
+
+/// @return kInvalid with Poco's words
+os::Result<std::shared_ptr<Poco::RegularExpression>> CompileRegex(const std::string& text, bool no_case = false);
+
 /// Values of all request fields of that name as one list: "a, b". "" = none
 std::string Joined(const http::RequestHead& head, std::string_view name);
 
@@ -87,5 +101,8 @@ std::string Joined(const http::RequestHead& head, std::string_view name);
 std::string_view FindField(std::string_view fields, std::string_view name);
 void RemoveField(std::string& fields, std::string_view name);
 void AppendField(std::string& fields, std::string_view name, std::string_view value);
+/// Every value of that name through `change`, in place.
+void ChangeFields(std::string& fields, std::string_view name,
+                  const std::function<std::string(const std::string&)>& change);
 
 }  // namespace httpd::modules

@@ -1,5 +1,4 @@
 // mod_setenvif: SetEnvIf, SetEnvIfNoCase, BrowserMatch, BrowserMatchNoCase. Source  httpd 2.4 manual, mod_setenvif
-#include <Poco/Exception.h>
 #include <Poco/RegularExpression.h>
 
 #include <memory>
@@ -56,16 +55,6 @@ struct SetEnvIfSettings final : config::ModuleSettings {
   }
 };
 
-/// @return empty: it cannot be compiled, `why` says more
-std::shared_ptr<Regex> Compile(const std::string& text, bool no_case, std::string& why) {
-  try {
-    return std::make_shared<Regex>(text, no_case ? Regex::RE_CASELESS : 0);
-  } catch (const Poco::Exception& failed) {
-    why = failed.displayText();
-    return nullptr;
-  }
-}
-
 bool Matches(const Regex& pattern, const std::string& text) {
   Regex::Match found;
   return pattern.match(text, 0, found) > 0;
@@ -74,9 +63,9 @@ bool Matches(const Regex& pattern, const std::string& text) {
 /// @param words  pattern and variables; the subject was taken off
 Complaint AddRule(Scope& scope, const Node& node, Rule rule, const Words& words, size_t next, bool no_case) {
   const std::string& text = words[next++];
-  std::string why;
-  rule.pattern = Compile(text, no_case, why);
-  if (!rule.pattern) return node.name + " regex could not be compiled: " + why;
+  auto pattern = CompileRegex(text, no_case);
+  if (!pattern) return node.name + " regex could not be compiled: " + pattern.error().what;
+  rule.pattern = std::move(pattern).value();
   rule.matches_empty = Matches(*rule.pattern, "");
   if (next >= words.size()) return "Missing envariable expression for " + node.name;
   for (; next < words.size(); ++next) {
@@ -106,9 +95,9 @@ Complaint SetEnvIf(config::Builder&, Scope& scope, const Node& node, const Words
   }
   if (rule.subject == Rule::Subject::kHeader && words[0].find_first_of("^$.*+?[](){}|\\") != std::string::npos) {
     rule.subject = Rule::Subject::kHeaderPattern;  // Apache: a name with these is a pattern of names
-    std::string why;
-    rule.name_pattern = Compile(words[0], true, why);
-    if (!rule.name_pattern) return node.name + " header regex could not be compiled: " + why;
+    auto pattern = CompileRegex(words[0], true);
+    if (!pattern) return node.name + " header regex could not be compiled: " + pattern.error().what;
+    rule.name_pattern = std::move(pattern).value();
   }
   const bool no_case = config::SameIgnoringCase(node.name, "SetEnvIfNoCase");
   return AddRule(scope, node, std::move(rule), words, 1, no_case);
@@ -215,12 +204,11 @@ void Fixup(RequestState& state) {
 
 }  // namespace
 
-const Module kSetEnvIf = {
-    .name = {"mod_setenvif.c", "setenvif_module"},
-    .directives = Directives,
-    .applies = [](const config::ModuleSlots& slots) { return slots.Find<SetEnvIfSettings>() != nullptr; },
-    .early = Early,
-    .fixup = Fixup,
-    .output = nullptr};
+const Module kSetEnvIf = {.name = {"mod_setenvif.c", "setenvif_module"},
+                          .directives = Directives,
+                          .applies = HasSettings<SetEnvIfSettings>,
+                          .early = Early,
+                          .fixup = Fixup,
+                          .output = nullptr};
 
 }  // namespace httpd::modules

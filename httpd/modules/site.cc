@@ -1,6 +1,5 @@
 #include "httpd/modules/site.h"
 
-#include <Poco/Exception.h>
 #include <Poco/RegularExpression.h>
 
 #include <algorithm>
@@ -50,11 +49,9 @@ os::Status CheckRequire(const config::PerDirectory& settings, const config::Sour
 os::Status Compile(CompiledHost& out, const config::Section& section, int enclosing) {
   CompiledHost::Section compiled{&section, nullptr, enclosing};
   if (section.is_regex) {
-    try {
-      compiled.regex = std::make_shared<Poco::RegularExpression>(section.pattern);
-    } catch (const Poco::Exception& error) {
-      return At(section.where, "Regex could not be compiled: " + error.displayText());
-    }
+    auto regex = CompileRegex(section.pattern);
+    if (!regex) return At(section.where, "Regex could not be compiled: " + regex.error().what);
+    compiled.regex = std::move(regex).value();
   }
   if (auto checked = CheckRequire(section.settings, section.where); !checked) return checked;
   switch (section.kind) {
