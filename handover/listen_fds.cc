@@ -20,6 +20,15 @@ bool ParseNumber(std::string_view text, int& out) {
 
 }  // namespace
 
+os::Result<Listener> CopyListener(const Listener& listener) {
+  os::Fd copy = listener.fd.Duplicate();
+  if (!copy.valid()) {
+    const int sys = errno;
+    return os::SysError(sys, "copy a listening socket");
+  }
+  return Listener{listener.address, listener.name, std::move(copy)};
+}
+
 os::Result<std::vector<Listener>> TakeListenFds() {
   std::vector<Listener> out;
   const char* pid_text = std::getenv("LISTEN_PID");

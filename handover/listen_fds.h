@@ -17,6 +17,9 @@ struct Listener {
   os::Fd fd;
 };
 
+/// Another descriptor of the same listening socket, ours to keep. @return the error of fcntl(2)
+os::Result<Listener> CopyListener(const Listener& listener);
+
 /// Takes over the sockets announced in LISTEN_FDS/LISTEN_PID/LISTEN_FDNAMES (descriptors from 3 on), sets O_CLOEXEC on
 /// them, and removes the three variables from our environment so that no program we start believes they are its own.
 /// The announced descriptors are ours from then on: call it before anything else opens one.

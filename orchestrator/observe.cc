@@ -1,6 +1,5 @@
 #include "orchestrator/observe.h"
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/epoll.h>
@@ -85,7 +84,7 @@ void Observer::Hold(const std::vector<handover::Listener>& listeners) {
   const std::lock_guard guard(lock_);
   held_.clear();
   for (const auto& listener : listeners) {
-    os::Fd copy(::fcntl(listener.fd.get(), F_DUPFD_CLOEXEC, 3));
+    os::Fd copy = listener.fd.Duplicate();
     if (copy.valid()) held_.push_back(std::move(copy));
   }
 }

@@ -1,6 +1,5 @@
 #include "orchestrator/upgrade_run.h"
 
-#include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -283,12 +282,9 @@ Outcome Upgrade::PrepareListeners() {
     const auto held = std::find_if(old_listeners_.begin(), old_listeners_.end(),
                                    [&](const auto& l) { return l.address.Text() == line.address; });
     if (held != old_listeners_.end()) {
-      const int copy = ::fcntl(held->fd.get(), F_DUPFD_CLOEXEC, 3);
-      if (copy < 0) {
-        const int sys = errno;
-        return {Event::kRefused, os::SysError(sys, "copy a listening socket").Text()};
-      }
-      listeners_.push_back({held->address, held->name, os::Fd(copy)});
+      auto copy = handover::CopyListener(*held);
+      if (!copy) return {Event::kRefused, copy.error().Text()};
+      listeners_.push_back(std::move(copy).value());
       continue;
     }
     if (options_.dry_run) {

@@ -1,8 +1,4 @@
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 
 #include "orchestrator/listeners.h"
 #include "orchestrator/upgrade_run.h"
@@ -75,12 +71,9 @@ Outcome Upgrade::Revive() {
       if (found != list->end() && !held) held = &*found;
     }
     if (held) {
-      const int copy = ::fcntl(held->fd.get(), F_DUPFD_CLOEXEC, 3);
-      if (copy < 0) {
-        const int sys = errno;
-        return nobody(os::SysError(sys, "copy a listening socket").Text());
-      }
-      wanted.push_back({held->address, held->name, os::Fd(copy)});
+      auto copy = handover::CopyListener(*held);
+      if (!copy) return nobody(copy.error().Text());
+      wanted.push_back(std::move(copy).value());
     } else if (auto bound = BindListener(line.address); bound) {  // the upgrade had taken it away
       wanted.push_back(std::move(bound).value());
     } else {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -24,6 +25,10 @@ class Fd {
   int get() const { return raw_; }  ///< a loan: never close it, never store it beyond the owner's life
   bool valid() const { return raw_ >= 0; }
   [[nodiscard]] int Release() noexcept { return std::exchange(raw_, -1); }
+
+  /// Another descriptor of the same description, O_CLOEXEC and above 2. Invalid, with errno set, when there is none
+  /// left.
+  [[nodiscard]] Fd Duplicate() const { return Fd(::fcntl(raw_, F_DUPFD_CLOEXEC, 3)); }
 
   /// Drops close(2)'s error and keeps errno, so it is safe on an error path.
   /// For a file we wrote, call CloseChecked() (os/file.h): ENOSPC and EIO may surface only there.

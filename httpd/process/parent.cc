@@ -858,7 +858,7 @@ void Parent::DrainChildren(Generation& generation, const std::string& pass, bool
   for (ChildProcess& child : generation.children) {
     Message drain("drain");
     drain.Add("PASS", pass).Add("INTAKE", intake ? "1" : "0").Add("PRIVATE", is_private ? "1" : "0");
-    if (pass == "descriptor") drain.descriptors.emplace_back(::fcntl(successor_.get(), F_DUPFD_CLOEXEC, 3));
+    if (pass == "descriptor") drain.descriptors.push_back(successor_.Duplicate());
     child.leaving = true;
     TellChild(child, drain);
   }
@@ -998,7 +998,7 @@ void Parent::StopChildren(Generation& generation) {
   for (ChildProcess& child : generation.children) {
     Message stop("stop");
     if (at_deadline_) stop.Add("CUT", "1");
-    if (cut_list_.valid()) stop.descriptors.emplace_back(::fcntl(cut_list_.get(), F_DUPFD_CLOEXEC, 3));
+    if (cut_list_.valid()) stop.descriptors.push_back(cut_list_.Duplicate());
     child.leaving = true;
     TellChild(child, stop);
   }
@@ -1278,7 +1278,7 @@ Message Parent::HandleVerb(Control& control, Message& message, bool& answer_late
         break;
       }
       answer.Add("LISTENER", current_->listeners[i]->address.Text());
-      answer.descriptors.emplace_back(::fcntl(current_->listeners[i]->fd.get(), F_DUPFD_CLOEXEC, 3));
+      answer.descriptors.push_back(current_->listeners[i]->fd.Duplicate());
     }
     return answer;
   }
@@ -1295,7 +1295,7 @@ Message Parent::HandleVerb(Control& control, Message& message, bool& answer_late
   if (verb == "adopt") {
     if (!alive) return refuse_state();
     Message answer("ok");
-    answer.descriptors.emplace_back(::fcntl(intake_write_.get(), F_DUPFD_CLOEXEC, 3));
+    answer.descriptors.push_back(intake_write_.Duplicate());
     return answer;
   }
   if (verb == "drain") {

@@ -253,28 +253,31 @@ os::Result<os::Fd> Control::Adopt() {
   return std::move(answer.value().descriptors.front());
 }
 
-os::Status Control::Drain(int timeout, const os::Fd& intake, CutList list) {
-  Message request("drain");
-  request.Add("TIMEOUT", std::to_string(timeout));
-  if (list == CutList::kWrite) request.Add("CUT_LIST", "1");
+namespace {
+
+/// Asks with a copy of `intake` along, if there is one.
+os::Status AskToPass(const os::Fd& socket, Message request, const os::Fd& intake) {
   if (intake.valid()) {
-    const int copy = ::fcntl(intake.get(), F_DUPFD_CLOEXEC, 3);
-    if (copy < 0) return os::SysError(errno, "copy a descriptor");
-    request.descriptors.emplace_back(copy);
+    os::Fd copy = intake.Duplicate();
+    if (!copy.valid()) return os::SysError(errno, "copy a descriptor");
+    request.descriptors.push_back(std::move(copy));
   }
-  auto answer = handover::Ask(socket_, request, kAnswerMs);
+  auto answer = handover::Ask(socket, request, kAnswerMs);
   if (!answer) return answer.error();
   return os::kDone;
 }
 
-os::Status Control::Redirect(const os::Fd& intake) {
+}  // namespace
+
+os::Status Control::Drain(int timeout, const os::Fd& intake, CutList list) {
   Message request("drain");
-  const int copy = ::fcntl(intake.get(), F_DUPFD_CLOEXEC, 3);
-  if (copy < 0) return os::SysError(errno, "copy a descriptor");
-  request.descriptors.emplace_back(copy);
-  auto answer = handover::Ask(socket_, request, kAnswerMs);
-  if (!answer) return answer.error();
-  return os::kDone;
+  request.Add("TIMEOUT", std::to_string(timeout));
+  if (list == CutList::kWrite) request.Add("CUT_LIST", "1");
+  return AskToPass(socket_, std::move(request), intake);
+}
+
+os::Status Control::Redirect(const os::Fd& intake) {
+  return AskToPass(socket_, Message("drain"), intake);
 }
 
 namespace {

@@ -250,7 +250,7 @@ class Server {
           break;
         }
         ok.Add("LISTENER", listeners_[i].address.Text());
-        ok.descriptors.emplace_back(::fcntl(listeners_[i].fd.get(), F_DUPFD_CLOEXEC, 3));
+        ok.descriptors.push_back(listeners_[i].fd.Duplicate());
       }
       return ok;
     }
@@ -271,7 +271,7 @@ class Server {
       return ok;
     }
     if (request.verb == "adopt") {
-      ok.descriptors.emplace_back(::fcntl(intake_sender_.get(), F_DUPFD_CLOEXEC, 3));
+      ok.descriptors.push_back(intake_sender_.Duplicate());
       return ok;
     }
     if (request.verb == "drain") {

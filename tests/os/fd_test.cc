@@ -58,6 +58,17 @@ TEST(Fd, ReleaseGivesTheNumberAwayWithoutClosingIt) {
   ::close(raw);
 }
 
+TEST(Fd, ADuplicateIsAnotherDescriptorOfTheSameFileThatNoProgramInherits) {
+  const Fd fd(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  ASSERT_TRUE(fd.valid());
+  const Fd copy = fd.Duplicate();
+  ASSERT_TRUE(copy.valid());
+  EXPECT_NE(copy.get(), fd.get());
+  EXPECT_GT(copy.get(), 2);
+  EXPECT_EQ(::fcntl(copy.get(), F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+  EXPECT_FALSE(Fd().Duplicate().valid());
+}
+
 TEST(Fd, ResetKeepsErrnoOnAnErrorPath) {
   const int raw = OpenNull().Release();
   ::close(raw);
