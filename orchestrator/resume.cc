@@ -419,20 +419,15 @@ Recovered Recovery::Finish(Patience patience) {
     }
     if (!in_time) AwaitEnd(old_.process, milliseconds(0), report_);
     if (timeout != 0 && UntilDeadline() <= milliseconds(50)) losses.cut = busy;
-    if (old_.process.HasEnded()) {
-      const auto listed = TakeCuts(site_.config.runtime_dir, record_.intent.from.id.pid, report_);
-      if (listed) losses.cut = static_cast<int64_t>(listed->size());
-    }
     if (!old_.process.HasEnded()) {
       Settle(kExitDone, "done: the new instance serves; " + OldName() + " drains by itself");
     }
   }
   if (!settled_) {
     Fault("resume.gone");
-    // It may have gone before we looked: then its list is still there.
-    if (auto listed = TakeCuts(site_.config.runtime_dir, record_.intent.from.id.pid, report_); listed) {
-      losses.cut = std::max(losses.cut, static_cast<int64_t>(listed->size()));
-    }
+    // Whether it went while we watched or before we looked.
+    const auto listed = TakeCuts(site_.config.runtime_dir, record_.intent.from.id.pid, report_);
+    if (listed) losses.cut = static_cast<int64_t>(listed->size());
     const std::string serves = record_.intent.to.id.pid > 0 ? NewName() : "another instance";
     if (losses.cut > 0) {
       Settle(kExitCut, CountOf(losses.cut, "request") + " of " + OldName() + " " + (losses.cut == 1 ? "was" : "were") +
