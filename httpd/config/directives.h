@@ -12,13 +12,26 @@ namespace httpd::config {
 class Builder;
 struct Scope;
 
-/// Where a directive may stand.
-enum ContextBit : unsigned { kInServer = 1, kInHost = 2, kInSection = 4 };
+/// Where a directive may stand. The kOverride... bits: also in .htaccess files, where AllowOverride has that class.
+enum ContextBit : unsigned {
+  kInServer = 1,
+  kInHost = 2,
+  kInSection = 4,
+  kOverrideAuthConfig = 8,
+  kOverrideLimit = 16,
+  kOverrideOptions = 32,
+  kOverrideFileInfo = 64,
+  kOverrideIndexes = 128,
+  kOverrideAny = 8 | 16 | 32 | 64 | 128,  ///< with whatever class is allowed
+  kInHosts = kInServer | kInHost,
+  kAnywhere = kInServer | kInHost | kInSection,
+};
 
 /// How many arguments a directive takes. kRaw: the handler cuts the arguments itself (sections).
 enum class Arity {
   kOne,
   kOneOrTwo,
+  kNone,
   kTwo,
   kTwoOrThree,
   kOneToThree,
@@ -45,7 +58,9 @@ enum class OnRead {
   kLoadModule,
   kIfDefine,
   kIfModule,
-  kIfVersion
+  kIfVersion,
+  kIfDirective,
+  kIfFile
 };
 
 /// One directive: this table drives parsing, context checks, the errors and `httpd -L`.
@@ -57,6 +72,9 @@ struct Directive {
   const char* help;
   OnRead on_read;
   Complaint (*apply)(Builder&, Scope&, const Node&, const std::vector<std::string>& words);  ///< null when on_read
+  const char* syntax = "";   ///< arguments, for the reference: "[cond] URL-path URL"; "" = from the arity
+  const char* initial = "";  ///< what holds when it is not said; "" = nothing
+  const char* about = "";    ///< a paragraph for the reference, beyond `help`; "" = `help` says it all
 };
 
 /// All of them: the core's, then those of the registered modules.

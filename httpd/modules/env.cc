@@ -79,12 +79,13 @@ const std::vector<config::Directive>& Directives() {
 }
 
 /// What SetEnvIf and others have set already stays: Apache overlays this table below theirs.
-void Fixup(RequestState& state) {
+Verdict Fixup(RequestState& state) {
   const auto* settings = SettingsFor<EnvSettings>(state);
-  if (!settings) return;
+  if (!settings) return Verdict::Declined();
   for (const auto& [name, value] : settings->set) {
     if (!state.environment.Find(name)) state.environment.Set(name, value);
   }
+  return Verdict::Declined();
 }
 
 }  // namespace
@@ -92,8 +93,6 @@ void Fixup(RequestState& state) {
 const Module kEnv = {.name = {"mod_env.c", "env_module"},
                      .directives = Directives,
                      .applies = HasSettings<EnvSettings>,
-                     .early = nullptr,
-                     .fixup = Fixup,
-                     .output = nullptr};
+                     .fixup = Fixup};
 
 }  // namespace httpd::modules

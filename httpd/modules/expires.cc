@@ -170,8 +170,6 @@ void Output(RequestState& state) {
 const Module kExpires = {.name = {"mod_expires.c", "expires_module"},
                          .directives = Directives,
                          .applies = HasSettings<ExpiresSettings>,
-                         .early = nullptr,
-                         .fixup = nullptr,
                          .output = Output};
 
 }  // namespace httpd::modules

@@ -173,7 +173,7 @@ const Effective& Handler::Settings(const Target& target) {
 
 void Handler::RunEarly(const Request& request, int host, Response& response) {
   const CompiledHost& compiled = site_.hosts()[static_cast<size_t>(host)];
-  state_.Start(request, compiled, response);
+  state_.Start(nullptr, request, compiled, response);
   for (const Module* module : compiled.hooks) {
     if (module->early) module->early(state_);
   }
@@ -185,6 +185,7 @@ void Handler::RunFixups(const Effective& settings, std::string_view path) {
   state_.settings = &settings;
   state_.path = path;
   for (const Module* module : settings.hooks) {
+    if (module->headers) module->headers(state_);
     if (module->fixup) module->fixup(state_);
   }
   seen_.head = &state_.head();

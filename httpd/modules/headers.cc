@@ -379,12 +379,13 @@ void Early(RequestState& state) {
   }
 }
 
-void Fixup(RequestState& state) {
+Verdict Fixup(RequestState& state) {
   const auto* settings = SettingsFor<HeaderSettings>(state);
-  if (!settings) return;
+  if (!settings) return Verdict::Declined();
   for (const auto& edit : settings->request) {
     if (!edit->early && Holds(*edit, state)) ApplyToRequest(*edit, state);
   }
+  return Verdict::Declined();
 }
 
 /// `always` first, then those for what succeeded: Apache's order.

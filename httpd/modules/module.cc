@@ -26,54 +26,6 @@ bool IsNamed(std::string_view line, std::string_view name) {
 
 }  // namespace
 
-void RequestState::Start(const net::Request& new_request, const CompiledHost& new_host, net::Response& new_response) {
-  request = &new_request;
-  response = &new_response;
-  host = &new_host;
-  settings = nullptr;
-  path = std::string_view();
-  environment.Clear();
-  first_environment.reset();
-  is_success = false;
-  media_type.clear();
-  is_edited_ = false;
-  texts_.clear();
-  local_address_.clear();
-}
-
-void RequestState::Edit() {
-  if (is_edited_) return;
-  edited_ = *request->head;
-  is_edited_ = true;
-}
-
-void RequestState::RemoveHeader(std::string_view name) {
-  if (Header(name).data() == nullptr) return;
-  Edit();
-  std::erase_if(edited_.fields,
-                [name](const http::HeaderField& field) { return http::EqualsIgnoreCase(field.name, name); });
-  http::IndexKnown(edited_);
-}
-
-void RequestState::AddHeader(std::string_view name, std::string_view value) {
-  Edit();
-  const std::string& own_name = texts_.emplace_back(name);
-  const std::string& own_value = texts_.emplace_back(value);
-  edited_.fields.push_back({own_name, own_value});
-  http::IndexKnown(edited_);
-}
-
-void RequestState::SetHeader(std::string_view name, std::string_view value) {
-  const std::string kept(value);  // may be a view of what goes now
-  RemoveHeader(name);
-  AddHeader(name, kept);
-}
-
-const std::string& RequestState::LocalAddress() {
-  if (local_address_.empty()) local_address_ = LocalAddressOf(*request);
-  return local_address_;
-}
-
 std::string LocalAddressOf(const net::Request& request) {
   sockaddr_storage raw{};
   socklen_t length = sizeof raw;

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -10,59 +9,50 @@
 #include <vector>
 
 #include "httpd/config/directives.h"
-#include "httpd/modules/environment.h"
+#include "httpd/modules/request_state.h"
 #include "httpd/modules/site.h"
 #include "httpd/net/exchange.h"
 
 namespace httpd::modules {
 
-/// One request on its way through the modules. One object per loop, reused.
-class RequestState {
- public:
-  /// Begins with a request; `response` may hold fields already.
-  void Start(const net::Request& request, const CompiledHost& host, net::Response& response);
-
-  const http::RequestHead& head() const { return is_edited_ ? edited_ : *request->head; }
-  /// First value of a request field, as the modules left it; data() == nullptr: missing.
-  std::string_view Header(std::string_view name) const { return head().Find(name); }
-
-  // Changes to the request's fields: what later modules, conditions and logs see.
-  void SetHeader(std::string_view name, std::string_view value);  ///< replaces all of that name
-  void AddHeader(std::string_view name, std::string_view value);  ///< one more
-  void RemoveHeader(std::string_view name);
-
-  /// numeric address this connection came in on; asked from the kernel once per request that wants it
-  const std::string& LocalAddress();
-
-  const net::Request* request = nullptr;
-  net::Response* response = nullptr;
-  const CompiledHost* host = nullptr;
-  const Effective* settings = nullptr;  ///< of the file that was asked for; null in the first hook
-  std::string_view path;                ///< decoded, as asked for; "" before it was decoded
-  Environment environment;
-  std::optional<Environment> first_environment;  ///< after an internal redirect: what was set before it
-  /// The answer is what was asked for (304 and 206 too), not an error page or a redirect that the server wrote.
-  bool is_success = false;
-  std::string media_type;  ///< of the answer, without parameters; "" = none. Set for the last hook
-
- private:
-  void Edit();
-  http::RequestHead edited_;
-  std::deque<std::string> texts_;  ///< what edited fields point into
-  std::string local_address_;
-  bool is_edited_ = false;
-};
-
 /// A module: its name, its directives, and what it does at each station of a request. A hook that is null is not
-/// called; the others only where `applies` finds settings, so that a module costs nothing where it is not used.
+/// called; `early` and `translate` are called where `applies` finds settings of the host (or `always` is true), the
+/// others where it finds settings of the file, so that a module costs nothing where it is not used.
+///
+/// The stations, in their order; an internal redirect begins again at `translate`:
+///   early         the host is known; settings are the host's. Once per request, before <Location> is looked at
+///   translate     path -> file (and root). First one that is not Declined wins; the last is DocumentRoot
+///                 (then the machinery walks <Directory>, .htaccess, <Files>, <Location>, <If>: settings are the file's)
+///   headers       all settings are known, nobody has been let in yet: the request's fields may still be changed
+///   access        may this client ask at all? Status(403) refuses, Declined and Done go on
+///   authenticate  who is it? Done: `user` is set; Status(401) asks for it. Only where something requires a user
+///   authorize     may this user have it?
+///   type          media_type, encodings, languages, handler. All are called until one says Done
+///   fixup         last changes before an answer is made; all are called until one says Status or Restart
+///   content       a file is about to be answered: who will change its bytes says so (etag_suffix, ignore_ranges)
+///   handle        makes the answer; the first that is not Declined. The last is the file itself
+///   filter        the answer stands, its fields and body may be changed. For successes only
+///   output        last chance for fields, for every answer, error pages too
+///   log           the answer was sent or given up
 struct Module {
   config::ModuleName name;
-  const std::vector<config::Directive>& (*directives)();
-  bool (*applies)(const config::ModuleSlots& slots);
+  const std::vector<config::Directive>& (*directives)() = nullptr;
+  bool (*applies)(const config::ModuleSlots& slots) = nullptr;  ///< null: where `always` says
+  bool always = false;                                          ///< called though nothing was configured
 
-  void (*early)(RequestState& state);   ///< the host is known, the path is not yet mapped; settings of the host
-  void (*fixup)(RequestState& state);   ///< all settings are known; nothing is opened yet
-  void (*output)(RequestState& state);  ///< the answer stands; its head has not been written. Last chance for fields
+  void (*early)(RequestState& state) = nullptr;
+  Verdict (*translate)(RequestState& state) = nullptr;
+  void (*headers)(RequestState& state) = nullptr;
+  Verdict (*access)(RequestState& state) = nullptr;
+  Verdict (*authenticate)(RequestState& state) = nullptr;
+  Verdict (*authorize)(RequestState& state) = nullptr;
+  Verdict (*type)(RequestState& state) = nullptr;
+  Verdict (*fixup)(RequestState& state) = nullptr;
+  void (*content)(RequestState& state) = nullptr;
+  Verdict (*handle)(RequestState& state) = nullptr;
+  void (*filter)(RequestState& state) = nullptr;
+  void (*output)(RequestState& state) = nullptr;
+  void (*log)(const RequestState& state, const net::Outcome& outcome) = nullptr;
 };
 
 /// Every module, in the order in which each hook is called.
@@ -74,10 +64,16 @@ std::vector<const Module*> ModulesWith(const config::ModuleSlots& slots);
 /// Makes the modules and their directives known to the configuration reader. Once, at the start of the program.
 void RegisterModules();
 
-/// Settings in force in a hook: of the host in `early`, of the file afterwards. Null: nothing was said.
+/// Settings in force in a hook: of the host in `early`, of the file after `translate`. Null: nothing was said.
 template <class T>
 const T* SettingsFor(const RequestState& state) {
   return state.settings ? state.settings->modules.Find<T>() : state.host->host->settings.modules.Find<T>();
+}
+
+/// Settings of the host, whatever the file is.
+template <class T>
+const T* HostSettingsFor(const RequestState& state) {
+  return state.host->host->settings.modules.Find<T>();
 }
 
 /// Whether T was said anything in a place: what most modules apply by.

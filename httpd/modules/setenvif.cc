@@ -196,7 +196,7 @@ void Early(RequestState& state) {
 }
 
 /// The rules of the host come first in the merged list, and were run.
-void Fixup(RequestState& state) {
+void Headers(RequestState& state) {
   const auto* settings = SettingsFor<SetEnvIfSettings>(state);
   const auto* host = OfHost(state);
   if (settings) Run(*settings, host ? host->rules.size() : 0, state);
@@ -208,7 +208,6 @@ const Module kSetEnvIf = {.name = {"mod_setenvif.c", "setenvif_module"},
                           .directives = Directives,
                           .applies = HasSettings<SetEnvIfSettings>,
                           .early = Early,
-                          .fixup = Fixup,
-                          .output = nullptr};
+                          .headers = Headers};
 
 }  // namespace httpd::modules

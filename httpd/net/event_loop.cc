@@ -86,6 +86,7 @@ void Response::Clear() {
   body.clear();
   file.Reset();
   parts.clear();
+  source.reset();
   use_sendfile = true;
   without_body = false;
   without_length = false;

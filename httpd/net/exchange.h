@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,6 +30,22 @@ struct HandlerNote {
   virtual ~HandlerNote() = default;
 };
 
+/// A body as it is produced: by a program, or by a filter over another source. Never blocks.
+class BodySource {
+ public:
+  enum class State {
+    kMore,   ///< call again
+    kWait,   ///< nothing to give now; who produces it wakes the connection (Waker)
+    kEnd,    ///< that was all
+    kFailed  ///< it cannot be completed: the connection is closed, so that the client sees it
+  };
+  virtual ~BodySource() = default;
+  /// Appends to `out`, about `most` bytes at a time (a filter may exceed it by a bounded amount).
+  virtual State Read(std::string& out, size_t most) = 0;
+  /// Bytes that are still to come; nullopt: not known, the answer is sent in chunks.
+  virtual std::optional<uint64_t> Left() const { return std::nullopt; }
+};
+
 /// What to answer. One object per loop, reused: Clear() keeps the memory.
 struct Response {
   /// A piece of a file with text before it (a part's head in multipart/byteranges).
@@ -42,6 +59,7 @@ struct Response {
   std::string body;    ///< body from memory; used when `file` is not valid
   os::Fd file;         ///< body from a file: `parts` in order
   std::vector<Part> parts;
+  std::unique_ptr<BodySource> source;  ///< body as it is produced; used instead of `body` and `file`
   bool use_sendfile = true;     ///< false: the file is read and sent (EnableSendfile Off)
   bool without_body = false;    ///< HEAD, 204, 304: nothing after the head
   bool without_length = false;  ///< 204, 304 (no Content-Length line)
@@ -55,6 +73,9 @@ struct Response {
   std::string_view handler_name;      ///< static; for %R
   std::unique_ptr<HandlerNote> note;  ///< mostly null
   void Clear();
+
+  /// The body, whatever form it has, as a source; the response is left without one. For filters.
+  std::unique_ptr<BodySource> TakeBody();
 };
 
 /// How an exchange ended.

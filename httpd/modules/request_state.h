@@ -1,0 +1,166 @@
+#pragma once
+
+#include <sys/stat.h>
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "httpd/config/server_config.h"
+#include "httpd/modules/environment.h"
+#include "httpd/modules/site.h"
+#include "httpd/net/exchange.h"
+#include "httpd/net/scoreboard.h"
+
+namespace httpd::modules {
+
+class RequestState;
+
+/// What a module's hook says about a request.
+class Verdict {
+ public:
+  enum class Kind {
+    kDeclined,  ///< not mine: the next module is asked
+    kDone,      ///< mine, and done: nobody else is asked at this station; a handler has filled the answer
+    kStatus,    ///< the request ends with this status: its error page, or with a Location field a redirect
+    kRestart    ///< `path` and `query` were changed: an internal redirect, the request starts again at `translate`
+  };
+  static Verdict Declined() { return {Kind::kDeclined, 0}; }
+  static Verdict Done() { return {Kind::kDone, 0}; }
+  static Verdict Restart() { return {Kind::kRestart, 0}; }
+  static Verdict Status(int status) { return {Kind::kStatus, status}; }
+
+  Kind kind() const { return kind_; }
+  int status() const { return status_; }
+  bool is(Kind kind) const { return kind_ == kind; }
+
+ private:
+  Verdict(Kind kind, int status) : kind_(kind), status_(status) {}
+  Kind kind_;
+  int status_;
+};
+
+/// What modules ask of the machinery that drives them. One per loop.
+class Engine {
+ public:
+  virtual ~Engine() = default;
+
+  /// Where `uri` would lead from here, without answering it: translated, mapped, authorized, typed; never a handler.
+  /// Apache's sub-request. `uri` is a decoded URL-path, perhaps with ?query; without a leading slash it is a name in
+  /// the directory of `from`. `status` of the result says how it would end: 200, 403, 404...
+  /// Limits  10 look-ups deep, then status 500 and a line in the error log
+  virtual std::unique_ptr<RequestState> LookUp(RequestState& from, std::string_view uri) = 0;
+
+  /// As LookUp(), for a file of the file system: no translation. Absolute, or a name in the directory of `from`.
+  virtual std::unique_ptr<RequestState> LookUpFile(RequestState& from, std::string_view file) = 0;
+
+  /// `state` goes on as what was looked up: file, settings, type and the rest are taken over (DirectoryIndex,
+  /// MultiViews), the URL that the client asked for stays. To be followed by Verdict::Done().
+  virtual void Become(RequestState& state, std::unique_ptr<RequestState> found) = 0;
+
+  /// A line for the host's error log, with the client's address. `module` without "mod_": "core", "rewrite".
+  virtual void LogError(const RequestState& state, config::LogLevel level, std::string_view module,
+                        std::string text) = 0;
+
+  /// <address>...</address> as ServerSignature wants it; "" = none
+  virtual std::string Signature(const RequestState& state) = 0;
+
+  virtual const Site& site() const = 0;
+  virtual const net::Scoreboard& board() const = 0;
+};
+
+/// One request on its way through the modules. An internal redirect goes on in the same object.
+class RequestState {
+ public:
+  RequestState() = default;
+  RequestState(const RequestState&) = delete;
+  RequestState& operator=(const RequestState&) = delete;
+
+  /// Begins with a request; `response` may hold fields already.
+  void Start(Engine* engine, const net::Request& request, const CompiledHost& host, net::Response& response);
+
+  // ---- what was asked -------------------------------------------------------------------------------------------
+  const http::RequestHead& head() const { return is_edited_ ? edited_ : *request->head; }
+  /// First value of a request field, as the modules left it; data() == nullptr: missing.
+  std::string_view Header(std::string_view name) const { return head().Find(name); }
+
+  // Changes to the request's fields: what later modules, conditions and logs see.
+  void SetHeader(std::string_view name, std::string_view value);  ///< replaces all of that name
+  void AddHeader(std::string_view name, std::string_view value);  ///< one more
+  void RemoveHeader(std::string_view name);
+  bool is_edited() const { return is_edited_; }
+
+  /// numeric address this connection came in on; asked from the kernel once per request that wants it
+  const std::string& LocalAddress();
+  /// numeric address of the client: the connection's, or what mod_remoteip made of it
+  std::string_view client_address() const {
+    return user_agent_address.empty() ? request->client_address : std::string_view(user_agent_address);
+  }
+
+  Engine* engine = nullptr;
+  const net::Request* request = nullptr;
+  net::Response* response = nullptr;
+  const CompiledHost* host = nullptr;
+  int host_index = 0;
+  std::string user_agent_address;  ///< set by mod_remoteip; "" = the connection's
+
+  // ---- where it is ----------------------------------------------------------------------------------------------
+  const Effective* settings = nullptr;  ///< of the file, or before `translate` of the host and its <Location>s
+  std::string path;                     ///< decoded URL-path; starts with '/' (or is "*")
+  std::string query;                    ///< without '?'
+  bool has_query = false;
+  std::string file;       ///< in the file system, without path_info; set by `translate`
+  std::string path_info;  ///< what of the path is left behind `file`
+  std::string root;       ///< DocumentRoot or an Alias' target: symbolic links are judged below it
+  std::string url_root;   ///< the URL-path that `root` answers for ("" = all): CONTEXT_PREFIX
+  struct stat info {};    ///< of `file`; st_mode == 0: it does not exist
+  bool exists() const { return info.st_mode != 0; }
+
+  // ---- what it is -----------------------------------------------------------------------------------------------
+  std::string media_type;              ///< of the content, with a charset= only if a module put it there; "" = unknown
+  std::string charset;                 ///< AddCharset; "" = none
+  std::vector<std::string> encodings;  ///< content codings of the file, innermost first
+  std::vector<std::string> languages;
+  std::string handler;  ///< SetHandler, AddHandler, ScriptAlias...; "" = by the kind of file
+
+  // ---- who asks -------------------------------------------------------------------------------------------------
+  std::string user;       ///< authenticated; "" = nobody
+  std::string auth_type;  ///< "Basic", "Digest"; "" = none
+
+  // ---- what modules note ----------------------------------------------------------------------------------------
+  Environment environment;
+  std::optional<Environment> first_environment;  ///< after an internal redirect: what was set before it
+  std::map<std::string, std::string> notes;      ///< %{name}n
+  std::string request_id;                        ///< %L, UNIQUE_ID
+
+  // ---- how it stands --------------------------------------------------------------------------------------------
+  const RequestState* parent = nullptr;  ///< of a look-up: who asked
+  bool is_subrequest() const { return parent != nullptr; }
+  int status = 200;         ///< of a look-up: how it would end
+  int redirects = 0;        ///< internal redirects so far; more than 10 is a loop
+  int error_status = 0;     ///< while an ErrorDocument is looked for: the status it stands for
+  std::string original_path;  ///< before the first internal redirect; "" = there was none
+  /// The answer is what was asked for (304 and 206 too), not an error page or a redirect that the server wrote.
+  bool is_success = false;
+  /// Appended to the entity tag, before the closing quote, by who will change the content ("-gzip"); set in `content`.
+  std::string etag_suffix;
+  /// Set in `content` by who will change the content: ranges would be of other bytes, so Range is not looked at.
+  bool ignore_ranges = false;
+
+ private:
+  friend class Pipeline;
+  void Edit();
+  http::RequestHead edited_;
+  std::deque<std::string> texts_;  ///< what edited fields point into
+  std::string local_address_;
+  bool is_edited_ = false;
+};
+
+}  // namespace httpd::modules
