@@ -48,6 +48,10 @@ T& SettingsOf(Scope& scope) {
   return scope.settings.modules.Own<T>();
 }
 
+/// What the handler of a section returns when Builder::Failed() was true: the errors of the children are kept with
+/// their own lines; this only stops the walk.
+inline const Complaint kStop = "";
+
 /// Second half of the reading: the tree into values.
 class Builder {
  public:
