@@ -89,7 +89,7 @@ Complaint OpenRequire(Builder& builder, Scope& scope, const Node& node, const Wo
     return std::string("<RequireNone> directive has no effect in ") +
            (outer.kind == RequireGroup::Kind::kAny ? "<RequireAny>" : "<RequireNone>") + " directive";
   }
-  Scope inner{scope.draft, scope.in_virtual_host, scope.section, scope.settings, &group, &node};
+  Scope inner{scope.draft, scope.in_virtual_host, scope.section, scope.settings, &group, &node, scope.htaccess};
   if (builder.Failed(node.children, inner)) return kStop;
   if (group.rules.empty()) return node.name + "> directive contains no authorization directives";
   const auto negated = [](const RequireRule& rule) { return rule.negated; };
@@ -139,10 +139,10 @@ using Arity::kRaw;
 // clang-format off
 std::vector<Directive> AuthzDirectives() {
   return {
-    {"<RequireAny", "mod_authz_core.c", kInSection, kRaw, "grouping of authorization directives of which one must pass", kNo, OpenRequire},
-    {"<RequireAll", "mod_authz_core.c", kInSection, kRaw, "grouping of authorization directives that must all pass", kNo, OpenRequire},
-    {"<RequireNone", "mod_authz_core.c", kInSection, kRaw, "grouping of authorization directives of which none may pass", kNo, OpenRequire},
-    {"Require", "mod_authz_core.c", kInSection, kAny, "specifies authorization directives which one must pass (or not) for a request to suceeed", kNo, AddRequire},
+    {"<RequireAny", "mod_authz_core.c", kInSection | kOverrideAuthConfig, kRaw, "grouping of authorization directives of which one must pass", kNo, OpenRequire},
+    {"<RequireAll", "mod_authz_core.c", kInSection | kOverrideAuthConfig, kRaw, "grouping of authorization directives that must all pass", kNo, OpenRequire},
+    {"<RequireNone", "mod_authz_core.c", kInSection | kOverrideAuthConfig, kRaw, "grouping of authorization directives of which none may pass", kNo, OpenRequire},
+    {"Require", "mod_authz_core.c", kInSection | kOverrideAuthConfig, kAny, "specifies authorization directives which one must pass (or not) for a request to suceeed", kNo, AddRequire},
   };
 }
 // clang-format on

@@ -166,14 +166,14 @@ using Arity::kTwo;
 // clang-format off
 std::vector<Directive> HostDirectives() {
   return {
-    {"<IfDefine", "core.c", kAnywhere, kRaw, "Container for directives based on existence of command line defines", OnRead::kIfDefine, nullptr},
-    {"<IfModule", "core.c", kAnywhere, kRaw, "Container for directives based on existence of specified modules", OnRead::kIfModule, nullptr},
-    {"<IfVersion", "mod_version.c", kAnywhere, kRaw, "a comparison operator, a version (and a delimiter)", OnRead::kIfVersion, nullptr},
+    {"<IfDefine", "core.c", kAnywhere | kOverrideAny, kRaw, "Container for directives based on existence of command line defines", OnRead::kIfDefine, nullptr},
+    {"<IfModule", "core.c", kAnywhere | kOverrideAny, kRaw, "Container for directives based on existence of specified modules", OnRead::kIfModule, nullptr},
+    {"<IfVersion", "mod_version.c", kAnywhere | kOverrideAny, kRaw, "a comparison operator, a version (and a delimiter)", OnRead::kIfVersion, nullptr},
     {"Include", "core.c", kAnywhere, kAtLeastOne, "Name(s) of the config file(s) to be included; fails if the wildcard does not match at least one file", OnRead::kInclude, nullptr},
     {"IncludeOptional", "core.c", kAnywhere, kAtLeastOne, "Name or pattern of the config file(s) to be included; ignored if the file does not exist or the pattern does not match any files", OnRead::kIncludeOptional, nullptr},
     {"Define", "core.c", kAnywhere, kOneOrTwo, "Define a variable, optionally to a value.  Same as passing -D to the command line.", OnRead::kDefine, nullptr},
     {"UnDefine", "core.c", kAnywhere, kOne, "Undefine the existence of a variable. Undo a Define.", OnRead::kUnDefine, nullptr},
-    {"Error", "core.c", kAnywhere, kAny, "Generate error message from within configuration", kNo, SetError},
+    {"Error", "core.c", kAnywhere | kOverrideAny, kAny, "Generate error message from within configuration", kNo, SetError},
     {"ServerRoot", "core.c", kInHosts, kOne, "Common directory of server-related files (logs, confs, etc.)", OnRead::kServerRoot, nullptr},
     {"LoadModule", "mod_so.c", kInHosts, kTwo, "a module name and the name of a shared object file to load it from", OnRead::kLoadModule, nullptr},
     {"LimitRequestLine", "core.c", kInServer, kOne, "Limit on maximum size of an HTTP request line", kNo, SetNonNegative<&ServerConfig::limit_request_line>},

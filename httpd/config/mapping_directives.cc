@@ -96,10 +96,10 @@ using Arity::kOneToThree;
 std::vector<Directive> MappingDirectives() {
   return {
     {"TypesConfig", "mod_mime.c", kInServer, kOne, "the MIME types config file", kNo, SetTypesConfig},
-    {"AddType", "mod_mime.c", kAnywhere, kAtLeastTwo, "a mime type followed by one or more file extensions", kNo, AddTypes},
+    {"AddType", "mod_mime.c", kAnywhere | kOverrideFileInfo, kAtLeastTwo, "a mime type followed by one or more file extensions", kNo, AddTypes},
     {"Alias", "mod_alias.c", kInHosts, kOneOrTwo, "a fakename and a realname", kNo, AddAlias},
     {"Redirect", "mod_alias.c", kInHosts, kOneToThree, "an optional status, then document to be redirected and destination URL", kNo, AddRedirect},
-    {"DirectoryIndex", "mod_dir.c", kAnywhere, kAtLeastOne, "a list of file names", kNo, SetDirectoryIndex},
+    {"DirectoryIndex", "mod_dir.c", kAnywhere | kOverrideIndexes, kAtLeastOne, "a list of file names", kNo, SetDirectoryIndex},
   };
 }
 // clang-format on

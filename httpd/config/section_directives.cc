@@ -10,10 +10,6 @@ namespace {
 using Words = std::vector<std::string>;
 constexpr std::nullopt_t kFine = std::nullopt;
 
-void CloseRequire(const RequireGroup& group, PerDirectory& settings) {
-  if (!group.rules.empty()) settings.require = group.rules;
-}
-
 Complaint OpenSection(Builder& builder, Scope& scope, const Node& node, Section::Kind kind) {
   const std::string title = node.name.substr(1);
   Words words = SplitWords(SectionArguments(node));
@@ -34,7 +30,7 @@ Complaint OpenSection(Builder& builder, Scope& scope, const Node& node, Section:
     section.pattern = WithoutTrailingSlash(section.pattern);
   }
   RequireGroup require;
-  Scope inner{scope.draft, scope.in_virtual_host, &section, section.settings, &require, &node};
+  Scope inner{scope.draft, scope.in_virtual_host, &section, section.settings, &require, &node, scope.htaccess};
   if (builder.Failed(node.children, inner)) return kStop;
   CloseRequire(require, section.settings);
   (scope.section ? scope.section->nested : scope.draft.host.sections).push_back(std::move(section));
@@ -106,8 +102,8 @@ std::vector<Directive> SectionDirectives() {
     {"<DirectoryMatch", "core.c", kInHosts, kRaw, "Container for directives affecting resources located in the specified directories", kNo, OpenDirectory},
     {"<Location", "core.c", kInHosts, kRaw, "Container for directives affecting resources accessed through the specified URL paths", kNo, OpenLocation},
     {"<LocationMatch", "core.c", kInHosts, kRaw, "Container for directives affecting resources accessed through the specified URL paths", kNo, OpenLocation},
-    {"<Files", "core.c", kAnywhere, kRaw, "Container for directives affecting files matching specified patterns", kNo, OpenFiles},
-    {"<FilesMatch", "core.c", kAnywhere, kRaw, "Container for directives affecting files matching specified patterns", kNo, OpenFiles},
+    {"<Files", "core.c", kAnywhere | kOverrideAny, kRaw, "Container for directives affecting files matching specified patterns", kNo, OpenFiles},
+    {"<FilesMatch", "core.c", kAnywhere | kOverrideAny, kRaw, "Container for directives affecting files matching specified patterns", kNo, OpenFiles},
     {"<VirtualHost", "core.c", kInHosts, kRaw, "Container to map directives to a particular virtual host, takes one or more host addresses", kNo, OpenVirtualHost},
   };
 }
