@@ -17,6 +17,8 @@
 
 namespace httpd::net {
 
+struct Connection;  ///< the loop's own (connection.h)
+
 /// A socket that a loop accepts from.
 struct ListenSource {
   int fd = -1;  ///< a loan; shared with other loops and processes
@@ -76,9 +78,6 @@ class EventLoop {
   void CutAndStop(const std::function<void(const handover::CutRequest&)>& tell);
 
  private:
-  struct Connection;
-  struct Upload;
-  struct Transfer;
   enum class Io { kDone, kBlocked, kGone };
 
   void UpdateClock();
