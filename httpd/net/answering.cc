@@ -1,7 +1,5 @@
 #include <sys/epoll.h>
-#include <sys/sendfile.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -14,8 +12,6 @@
 namespace httpd::net {
 
 namespace {
-
-constexpr size_t kSendfileBytes = 1U << 20;  // per turn and connection: a fast client must not own the loop
 
 constexpr uint64_t kMaxLingerMs = 30000;  // in all; both as Apache
 
@@ -41,13 +37,6 @@ void AppendNumber(std::string& out, uint64_t number) {
   out.append(digits, end);
 }
 
-/// What sendfile(2) does, through our memory, for file systems that it does not work on. Same result values.
-ssize_t SendByReading(int socket, int file, off_t offset, size_t count) {
-  char buffer[32768];
-  const ssize_t n = ::pread(file, buffer, std::min(count, sizeof buffer), offset);
-  return n <= 0 ? n : ::send(socket, buffer, static_cast<size_t>(n), MSG_NOSIGNAL);
-}
-
 }  // namespace
 
 void Response::Clear() {
@@ -62,9 +51,12 @@ void Response::Clear() {
   without_length = false;
   content_length = 0;
   close = false;
+  rate_limit = 0;
+  rate_burst = 0;
   keep_alive_timeout_ms = 5000;
   max_keep_alive_requests = 100;
   timeout_ms = 60000;
+  wait_timeout_ms = 0;
   host = 0;
   file_name.clear();
   handler_name = {};
@@ -79,6 +71,8 @@ Request EventLoop::MakeRequest(Connection* c, const http::RequestHead& head) {
   request.local_port = c->local_port;
   request.fd = c->fd.get();
   request.is_private = c->is_private;
+  request.reactor = this;
+  request.connection = c;
   request.requests_before = c->requests;
   request.start = std::chrono::system_clock::time_point(
       std::chrono::duration_cast<std::chrono::system_clock::duration>(std::chrono::nanoseconds(c->work_wall_ns)));
@@ -104,6 +98,10 @@ void EventLoop::BeginWork(Connection* c, const http::RequestHead& head) {
 
 void EventLoop::EndWork(Connection* c, uint64_t bytes, int status) {
   c->working = false;
+  if (c->wake) {
+    c->wake->connection = nullptr;
+    c->wake.reset();
+  }
   LoopCounters& counters = setup_.slot->counters;
   Bump(counters.busy, -1);
   const uint64_t duration_us = (SteadyNs() - c->work_started_ns) / 1000;
@@ -126,6 +124,10 @@ void EventLoop::EndWork(Connection* c, uint64_t bytes, int status) {
 bool EventLoop::Answer(Connection* c, const http::RequestHead& head, std::string_view head_text, uint64_t bytes_in) {
   response_.Clear();
   handler_.Handle(MakeRequest(c, head), response_);
+  if (!ReadAhead(response_)) {
+    if (&head != &head_) head_ = head;
+    return AnswerBad(c, 500, "the body of the answer could not be made");
+  }
   c->keep_alive_timeout_ms = response_.keep_alive_timeout_ms;
   c->timeout_ms = response_.timeout_ms;
   const bool limit_reached = response_.max_keep_alive_requests > 0 &&
@@ -141,6 +143,7 @@ bool EventLoop::AnswerBad(Connection* c, int status, const char* reason) {
   BeginWork(c, head_);
   response_.Clear();
   handler_.HandleBad(MakeRequest(c, head_), status, reason, response_);
+  if (!ReadAhead(response_)) response_.source.reset();
   c->linger = true;
   return Send(c, response_, head_, head_.line, head_.line.size(), false);
 }
@@ -151,15 +154,27 @@ bool EventLoop::Send(Connection* c, Response& response, const http::RequestHead&
   out_ += http::StatusLine(response.status);
   out_ += date_line_;
   out_ += response.fields;
-  uint64_t body_length = response.body.size();
+  const bool streams = response.source && !response.without_body;
+  std::optional<uint64_t> length = response.body.size();
   if (response.file.valid()) {
-    body_length = 0;
-    for (const Response::Part& part : response.parts) body_length += part.text.size() + part.length;
+    length = 0;
+    for (const Response::Part& part : response.parts) *length += part.text.size() + part.length;
   }
-  if (response.without_body && response.content_length != 0) body_length = response.content_length;
-  if (!response.without_length) {
+  if (response.source) {
+    length = response.source->Left();
+    if (length && streams) *length += first_.size();
+  }
+  if (response.without_body && response.content_length != 0) length = response.content_length;
+  const bool chunked = streams && !length && head.minor >= 1;
+  if (streams && !length && !chunked) {
+    c->linger = c->linger || keep;
+    keep = false;  // the close is the end of the body
+  }
+  if (chunked) {
+    out_ += "Transfer-Encoding: chunked\r\n";
+  } else if (length && !response.without_length) {
     out_ += "Content-Length: ";
-    AppendNumber(out_, body_length);
+    AppendNumber(out_, *length);
     out_ += "\r\n";
   }
   if (!keep) {
@@ -181,7 +196,7 @@ bool EventLoop::Send(Connection* c, Response& response, const http::RequestHead&
   Outcome outcome;
   outcome.bytes_in = bytes_in;
   outcome.kept_alive = keep;
-  if (response.without_body || !response.file.valid()) {
+  if (response.without_body || (!response.file.valid() && !streams)) {
     if (!response.without_body) out_ += response.body;
     outcome.body_bytes = response.without_body ? 0 : response.body.size();
     outcome.bytes_out = head_bytes + outcome.body_bytes;
@@ -190,6 +205,7 @@ bool EventLoop::Send(Connection* c, Response& response, const http::RequestHead&
     handler_.Finish(MakeRequest(c, head), response, outcome);
     EndWork(c, outcome.bytes_out, response.status);
     ++c->requests;
+    response.source.reset();  // of a HEAD: whoever produces it is not needed any more
     return true;
   }
 
@@ -201,8 +217,17 @@ bool EventLoop::Send(Connection* c, Response& response, const http::RequestHead&
   transfer->response = std::move(response);
   transfer->bytes_in = bytes_in;
   transfer->keep = keep;
+  if (streams) {
+    Stream& stream = transfer->stream;
+    stream.left = length;
+    stream.chunked = chunked;
+    stream.ended = first_state_ == BodySource::State::kEnd;
+    stream.waiting = first_state_ == BodySource::State::kWait;
+    AppendPiece(stream, first_, stream.ended);  // ReadAhead() has looked at its length
+  }
   c->transfer = std::move(transfer);
-  const Io flushed = FlushOut(c, true);
+  const bool more = !streams || !c->transfer->stream.buffer.empty();
+  const Io flushed = FlushOut(c, more);
   const Io pumped = flushed == Io::kDone ? PumpTransfer(c) : flushed;
   switch (pumped) {
     case Io::kDone:
@@ -221,128 +246,6 @@ bool EventLoop::Send(Connection* c, Response& response, const http::RequestHead&
       return false;
   }
   return false;
-}
-
-EventLoop::Io EventLoop::FlushOut(Connection* c, bool more) {
-  // What is left from before goes first; then this turn's output.
-  if (!c->out.empty()) {
-    c->out += out_;
-    out_.clear();
-  }
-  std::string& data = c->out.empty() ? out_ : c->out;
-  size_t done = 0;
-  while (done < data.size()) {
-    const ssize_t n = ::send(c->fd.get(), data.data() + done, data.size() - done, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
-    if (n < 0) {
-      if (errno == EINTR) continue;
-      if (errno != EAGAIN) {
-        out_.clear();
-        c->out.clear();
-        return Io::kGone;
-      }
-      data.erase(0, done);
-      c->out_sent += done;
-      if (&data == &out_) c->out.swap(out_);
-      out_.clear();
-      SetState(c, kWriting);
-      c->deadline_ms = now_ms_ + static_cast<uint64_t>(c->timeout_ms);
-      Want(c, EPOLLOUT);
-      return Io::kBlocked;
-    }
-    done += static_cast<size_t>(n);
-  }
-  data.clear();
-  c->out_sent = 0;
-  return Io::kDone;
-}
-
-EventLoop::Io EventLoop::PumpTransfer(Connection* c) {
-  Transfer& t = *c->transfer;
-  size_t budget = kSendfileBytes;
-  auto blocked = [&] {
-    if (c->state != kWriting) c->deadline_ms = now_ms_ + static_cast<uint64_t>(c->timeout_ms);
-    SetState(c, kWriting);
-    Want(c, EPOLLOUT);
-    return Io::kBlocked;
-  };
-  while (t.cursor.part < t.response.parts.size()) {
-    const Response::Part& part = t.response.parts[t.cursor.part];
-    const bool last = t.cursor.part + 1 == t.response.parts.size();
-    if (t.cursor.text_done < part.text.size()) {
-      const ssize_t n =
-          ::send(c->fd.get(), part.text.data() + t.cursor.text_done, part.text.size() - t.cursor.text_done,
-                 MSG_NOSIGNAL | (part.length > 0 || !last ? MSG_MORE : 0));
-      if (n < 0) {
-        if (errno == EINTR) continue;
-        return errno == EAGAIN ? blocked() : Io::kGone;
-      }
-      t.cursor.text_done += static_cast<size_t>(n);
-      t.cursor.body_sent += static_cast<uint64_t>(n);
-    } else if (t.cursor.file_done < part.length) {
-      if (budget == 0) return blocked();
-      off_t offset = static_cast<off_t>(part.offset + t.cursor.file_done);
-      const size_t want = static_cast<size_t>(std::min<uint64_t>(part.length - t.cursor.file_done, budget));
-      const ssize_t n = t.response.use_sendfile ? ::sendfile(c->fd.get(), t.response.file.get(), &offset, want)
-                                                : SendByReading(c->fd.get(), t.response.file.get(), offset, want);
-      if (n < 0) {
-        if (errno == EINTR) continue;
-        return errno == EAGAIN ? blocked() : Io::kGone;
-      }
-      if (n == 0) return Io::kGone;  // the file became shorter than the length we promised: only a close can say so
-      budget -= static_cast<size_t>(n);
-      t.cursor.file_done += static_cast<uint64_t>(n);
-      t.cursor.body_sent += static_cast<uint64_t>(n);
-      c->deadline_ms = now_ms_ + static_cast<uint64_t>(c->timeout_ms);
-    } else {
-      ++t.cursor.part;
-      t.cursor.text_done = 0;
-      t.cursor.file_done = 0;
-    }
-  }
-  return Io::kDone;
-}
-
-void EventLoop::FinishTransfer(Connection* c, bool aborted) {
-  const std::unique_ptr<Transfer> t = std::move(c->transfer);
-  Outcome outcome;
-  outcome.body_bytes = t->cursor.body_sent;
-  outcome.bytes_out = t->response_head.size() + t->cursor.body_sent;
-  outcome.bytes_in = t->bytes_in;
-  outcome.aborted = aborted;
-  outcome.kept_alive = t->keep && !aborted;
-  outcome.duration = std::chrono::nanoseconds(SteadyNs() - c->work_started_ns);
-  outcome.response_head = t->response_head;
-  handler_.Finish(MakeRequest(c, t->head), t->response, outcome);
-  EndWork(c, outcome.bytes_out, t->response.status);
-  ++c->requests;
-}
-
-void EventLoop::OnWritable(Connection* c) {
-  out_.clear();
-  switch (FlushOut(c, c->transfer != nullptr)) {
-    case Io::kBlocked:
-      return;
-    case Io::kGone:
-      if (c->transfer) FinishTransfer(c, true);
-      Destroy(c);
-      return;
-    case Io::kDone:
-      break;
-  }
-  if (c->transfer) {
-    switch (PumpTransfer(c)) {
-      case Io::kBlocked:
-        return;
-      case Io::kGone:
-        FinishTransfer(c, true);
-        Destroy(c);
-        return;
-      case Io::kDone:
-        FinishTransfer(c, false);
-        break;
-    }
-  }
-  AfterAnswer(c);
 }
 
 void EventLoop::AfterAnswer(Connection* c) {

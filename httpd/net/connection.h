@@ -6,7 +6,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "httpd/net/event_loop.h"
 #include "os/fd.h"
@@ -19,7 +21,8 @@ inline constexpr size_t kOutFlushBytes = 128U << 10;
 inline constexpr uint64_t kSweepMs = 100;
 inline constexpr uint64_t kLingerMs = 2000;  // after the client's last byte
 
-// epoll user data: a Connection pointer is even; these are odd, with a number above.
+// epoll user data: a Connection pointer as it is, a watch's with this tag; the others are numbers above their tag.
+inline constexpr uint64_t kTagWatch = 2;
 inline constexpr uint64_t kTagListener = 1;
 inline constexpr uint64_t kTagWake = 3;
 inline constexpr uint64_t kTagIntake = 5;
@@ -38,7 +41,29 @@ struct Cursor {
   size_t part = 0;
   size_t text_done = 0;
   uint64_t file_done = 0;
-  uint64_t body_sent = 0;
+};
+
+/// How far an answer from a source was sent.
+struct Stream {
+  std::string buffer;  ///< framed; never more than one piece of the source
+  size_t buffer_done = 0;
+  size_t buffer_body = 0;        ///< body bytes in `buffer`
+  std::optional<uint64_t> left;  ///< still to come from the source; nullopt: not known
+  bool chunked = false;
+  bool ended = false;
+  bool waiting = false;      ///< for the source
+  bool half_closed = false;  ///< the client said that it sends no more
+};
+
+/// Frames what the source gave. false: it is more or, at the end, less than was promised.
+bool AppendPiece(Stream& stream, std::string_view piece, bool is_last);
+
+/// One exchange's end of its Wakers.
+struct WakeTarget final : public Waker::Target, public std::enable_shared_from_this<WakeTarget> {
+  void Wake() override;
+  EventLoop* loop = nullptr;
+  Connection* connection = nullptr;  ///< null: the exchange is over
+  bool is_queued = false;
 };
 
 /// A request whose body is still arriving. The head is copied: the bytes it was parsed from are gone by then.
@@ -49,12 +74,18 @@ struct Upload {
   uint64_t bytes_in = 0;
 };
 
-/// An answer from a file that the client has not taken yet.
+/// An answer from a file or a source that the client has not taken yet.
 struct Transfer {
   std::string head_text;
   http::RequestHead head;
   Response response;
   Cursor cursor;
+  Stream stream;
+  uint64_t body_sent = 0;
+  uint64_t wire_sent = 0;  ///< the same with the framing of chunks
+  uint64_t allowance = 0;  ///< with a rate limit: what may be sent now
+  uint64_t refilled_ms = 0;
+  std::unique_ptr<Timer> pause;  ///< until the rate limit allows more
   std::string response_head;
   uint64_t bytes_in = 0;
   bool keep = false;
@@ -86,6 +117,7 @@ struct Connection {
   std::string out_line;     ///< request line of the last answer in a stuck `out`
   std::unique_ptr<Upload> upload;
   std::unique_ptr<Transfer> transfer;
+  std::shared_ptr<WakeTarget> wake;  ///< of this exchange; null: nobody asked for it
   char address[INET6_ADDRSTRLEN] = "";
 };
 

@@ -27,7 +27,10 @@ EventLoop::EventLoop(Setup setup, RequestHandler& handler)
 }
 
 EventLoop::~EventLoop() {
-  for (Connection* c : connections_) delete c;
+  for (Connection* c : connections_) {
+    if (c->wake) c->wake->connection = nullptr;
+    delete c;
+  }
   for (Connection* c : free_) delete c;
 }
 
@@ -112,6 +115,7 @@ void EventLoop::Turn() {
   }
   if (draining_ && intake_watched_) timeout = timeout < 0 ? 50 : std::min(timeout, 50);
   if (logs_pending_ || !passing_.empty()) timeout = timeout < 0 ? 2 : std::min(timeout, 2);
+  timeout = UntilDue(timeout);
   epoll_event events[256];
   const int n = ::epoll_wait(epoll_.get(), events, 256, timeout);
   UpdateClock();
@@ -136,11 +140,17 @@ void EventLoop::Turn() {
       case kTagForeign:
         foreign_[data >> 3].second();
         break;
+      case kTagWatch:
+        OnWatch(data, events[i].events);
+        break;
       default:
         OnEvent(reinterpret_cast<Connection*>(data), events[i].events);
     }
   }
+  dead_watches_.clear();
   RunCommands();
+  RunTimers();
+  RunSoonWork();
   if (now_ms_ >= next_sweep_ms_) Sweep();
   if (!passing_.empty()) FlushPassing();
   UpdateAccepting();

@@ -13,6 +13,9 @@
 
 namespace httpd::net {
 
+class Reactor;
+struct Connection;
+
 /// One request as a handler sees it. Views live until the handler returns; Finish() gets the same content again.
 struct Request {
   const http::RequestHead* head = nullptr;
@@ -23,6 +26,8 @@ struct Request {
   bool is_private = false;       ///< came over the instance's private socket
   uint32_t requests_before = 0;  ///< answered on this connection already
   std::chrono::system_clock::time_point start;
+  Reactor* reactor = nullptr;        ///< of the loop (httpd/net/reactor.h); null in tests without one
+  Connection* connection = nullptr;  ///< the loop's own; what Reactor::WakerOf() looks at
 };
 
 /// What a handler wants to find again in Finish(); travels with the Response. Ownership is the Response's.
@@ -30,19 +35,22 @@ struct HandlerNote {
   virtual ~HandlerNote() = default;
 };
 
-/// A body as it is produced: by a program, or by a filter over another source. Never blocks.
+/// A body as it is produced: by a program, or by a filter over another source. Never blocks. Read from when the client
+/// takes bytes, never for HEAD, 204 and 304; destroyed when the exchange is over or the client has left.
 class BodySource {
  public:
   enum class State {
     kMore,   ///< call again
-    kWait,   ///< nothing to give now; who produces it wakes the connection (Waker)
+    kWait,   ///< no more for now; who produces it wakes the connection (Reactor::WakerOf)
     kEnd,    ///< that was all
-    kFailed  ///< it cannot be completed: the connection is closed, so that the client sees it
+    kFailed  ///< it cannot be completed: 500 if nothing was sent yet, or else the connection is closed, so that the
+             ///< client sees it
   };
   virtual ~BodySource() = default;
-  /// Appends to `out`, about `most` bytes at a time (a filter may exceed it by a bounded amount).
+  /// Appends to `out`, about `most` bytes at a time (a filter may exceed it by a bounded amount). A call should take no
+  /// longer than compressing `most` bytes does.
   virtual State Read(std::string& out, size_t most) = 0;
-  /// Bytes that are still to come; nullopt: not known, the answer is sent in chunks.
+  /// Bytes that are still to come, exactly; nullopt: not known, the answer is sent in chunks unless it ends early.
   virtual std::optional<uint64_t> Left() const { return std::nullopt; }
 };
 
@@ -60,14 +68,17 @@ struct Response {
   os::Fd file;         ///< body from a file: `parts` in order
   std::vector<Part> parts;
   std::unique_ptr<BodySource> source;  ///< body as it is produced; used instead of `body` and `file`
-  bool use_sendfile = true;     ///< false: the file is read and sent (EnableSendfile Off)
-  bool without_body = false;    ///< HEAD, 204, 304: nothing after the head
-  bool without_length = false;  ///< 204, 304 (no Content-Length line)
-  uint64_t content_length = 0;  ///< for HEAD and 416...: what a body would have; otherwise computed
-  bool close = false;           ///< close after this answer
+  uint64_t rate_limit = 0;             ///< body bytes a second, not more; 0 = as fast as the client takes them
+  uint64_t rate_burst = 0;             ///< ... after so many at once
+  bool use_sendfile = true;            ///< false: the file is read and sent (EnableSendfile Off)
+  bool without_body = false;           ///< HEAD, 204, 304: nothing after the head
+  bool without_length = false;         ///< 204, 304 (no Content-Length line)
+  uint64_t content_length = 0;         ///< for HEAD and 416...: what a body would have; otherwise computed
+  bool close = false;                  ///< close after this answer
   int keep_alive_timeout_ms = 5000;
   int max_keep_alive_requests = 100;  ///< 0 = no limit
   int timeout_ms = 60000;
+  int wait_timeout_ms = 0;            ///< longest silence of `source`; 0 = timeout_ms
   int host = 0;                       ///< the handler's own note: which host answered
   std::string file_name;              ///< ... and which file, for %f
   std::string_view handler_name;      ///< static; for %R
@@ -80,7 +91,7 @@ struct Response {
 
 /// How an exchange ended.
 struct Outcome {
-  uint64_t body_bytes = 0;  ///< body bytes that the kernel took
+  uint64_t body_bytes = 0;  ///< body bytes that the kernel took, without the framing of chunks
   uint64_t bytes_out = 0;   ///< with the head
   uint64_t bytes_in = 0;
   bool aborted = false;  ///< the client left, or the time was up, before all was sent

@@ -133,12 +133,16 @@ std::optional<handover::CutRequest> EventLoop::InProgress(const Connection* c) c
   out.age_ms = (SteadyNs() - c->work_started_ns) / 1000000;
   if (c->transfer) {
     const Transfer& t = *c->transfer;
-    uint64_t all = t.response_head.size();
-    for (const Response::Part& part : t.response.parts) all += part.text.size() + part.length;
-    const uint64_t done = t.response_head.size() + t.cursor.body_sent;
+    const uint64_t done = t.response_head.size() + t.wire_sent;
     out.phase = handover::CutRequest::Phase::kAnswering;
     out.bytes_sent = done - std::min<uint64_t>(done, c->out.size());
-    out.bytes_left = all - *out.bytes_sent;
+    if (!t.response.source) {
+      uint64_t all = t.response_head.size();
+      for (const Response::Part& part : t.response.parts) all += part.text.size() + part.length;
+      out.bytes_left = all - *out.bytes_sent;
+    } else if (t.stream.left) {
+      out.bytes_left = c->out.size() + t.stream.buffer.size() - t.stream.buffer_done + *t.stream.left;
+    }
     out.request = t.head.line;
   } else if (c->state == kWriting) {
     out.phase = handover::CutRequest::Phase::kAnswering;

@@ -24,6 +24,10 @@ void EventLoop::OnEvent(Connection* c, uint32_t events) {
       Destroy(c);
       return;
     }
+    if ((events & EPOLLRDHUP) != 0 && c->transfer) {
+      OnHalfClosed(c);
+      return;
+    }
     OnWritable(c);
   } else {
     OnReadable(c);
