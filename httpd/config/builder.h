@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "httpd/config/directives.h"
+#include "httpd/config/htaccess.h"
 #include "httpd/config/tree.h"
 
 namespace httpd::config {
@@ -33,20 +34,33 @@ struct RequireGroup {
 };
 
 /// Where a directive stands.
+struct HtaccessScope {
+  const Overrides& allowed;
+  std::vector<std::string>& skipped;  ///< what Nonfatal let pass
+};
+
 struct Scope {
   HostDraft& draft;
   bool in_virtual_host = false;
-  Section* section = nullptr;       ///< innermost; null outside
-  PerDirectory& settings;           ///< of the section, or of the host
-  RequireGroup* require = nullptr;  ///< null outside sections
-  const Node* parent = nullptr;     ///< section around it; null at top level
+  Section* section = nullptr;               ///< innermost; null outside
+  PerDirectory& settings;                   ///< of the section, or of the host
+  RequireGroup* require = nullptr;          ///< null outside sections
+  const Node* parent = nullptr;             ///< section around it; null at top level
+  const HtaccessScope* htaccess = nullptr;  ///< in an .htaccess file; null elsewhere
 };
+
+/// What was required in a section becomes its rule.
+void CloseRequire(const RequireGroup& group, PerDirectory& settings);
 
 /// What a directive of a module writes into: the module's settings in the place where the directive stands.
 template <class T>
 T& SettingsOf(Scope& scope) {
   return scope.settings.modules.Own<T>();
 }
+
+/// What the handler of a section returns when Builder::Failed() was true: the errors of the children are kept with
+/// their own lines; this only stops the walk.
+inline const Complaint kStop = "";
 
 /// Second half of the reading: the tree into values.
 class Builder {
@@ -58,6 +72,9 @@ class Builder {
 
   /// Applies directives in one scope. The first complaint ends it; it is kept with its line, and true is returned.
   bool Failed(const std::vector<Node>& nodes, Scope& scope);
+
+  /// Applies the directives of an .htaccess file, which lies in `section.pattern`.
+  os::Result<HtaccessFile> RunHtaccess(Section section, const Overrides& allowed);
 
   /// For handlers.
   ServerConfig& config() { return config_; }
@@ -72,6 +89,8 @@ class Builder {
 
  private:
   Complaint ApplyOne(const Node& node, Scope& scope);
+  /// In .htaccess: not among what AllowOverride lets it say.
+  static bool IsForbidden(const Directive& directive, const Scope& scope);
   Complaint Misplaced(const Directive& directive, const Node& node, const Scope& scope) const;
   void SettleHost(HostDraft& draft);
   void InheritFromMain(HostDraft& draft) const;

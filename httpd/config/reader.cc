@@ -54,7 +54,21 @@ Builder::Builder(const Tree& tree, const ReadRequest& request, const FileSource&
   config_.warnings = tree.warnings;
 }
 
+void CloseRequire(const RequireGroup& group, PerDirectory& settings) {
+  if (!group.rules.empty()) settings.require = group.rules;
+}
+
+bool Builder::IsForbidden(const Directive& directive, const Scope& scope) {
+  const Overrides& allowed = scope.htaccess->allowed;
+  if ((directive.contexts & allowed.classes & kOverrideAny) != 0) return false;
+  return std::find(allowed.names.begin(), allowed.names.end(), LowerCase(directive.name)) == allowed.names.end();
+}
+
 Complaint Builder::Misplaced(const Directive& directive, const Node& node, const Scope& scope) const {
+  if (scope.htaccess) {
+    // A section in an .htaccess file cannot say more than the file.
+    return IsForbidden(directive, scope) ? Complaint(node.name + " not allowed here") : std::nullopt;
+  }
   if (scope.section) {
     if (directive.contexts & kInSection) return std::nullopt;
     return node.name + " not allowed in " + scope.parent->name + "> context";
@@ -70,8 +84,19 @@ Complaint Builder::Misplaced(const Directive& directive, const Node& node, const
 
 Complaint Builder::ApplyOne(const Node& node, Scope& scope) {
   const Directive* directive = FindDirective(node.name);
-  if (!directive) return UnknownDirective(node.name);
-  if (auto complaint = Misplaced(*directive, node, scope)) return complaint;
+  if (!directive) {
+    if (!scope.htaccess || !scope.htaccess->allowed.ignore_unknown) return UnknownDirective(node.name);
+    scope.htaccess->skipped.push_back("AH02302: Ignoring unknown directive " + node.name + " on line " +
+                                      std::to_string(node.where.line) + " of " + node.where.file);
+    return std::nullopt;
+  }
+  if (auto complaint = Misplaced(*directive, node, scope)) {
+    if (!scope.htaccess || !scope.htaccess->allowed.ignore_forbidden) return complaint;
+    scope.htaccess->skipped.push_back("AH02303: Ignoring directive " + node.name +
+                                      ", which is not allowed here, on line " + std::to_string(node.where.line) +
+                                      " of " + node.where.file);
+    return std::nullopt;
+  }
   std::vector<std::string> words;
   if (directive->arity != Arity::kRaw) {
     words = SplitWords(node.arguments);
@@ -204,6 +229,18 @@ void Builder::WarnAboutListeners() {
                          std::to_string(any.where.line) + " of " + any.where.file + ", which takes every address"));
     }
   }
+}
+
+os::Result<HtaccessFile> Builder::RunHtaccess(Section section, const Overrides& allowed) {
+  HtaccessFile out;
+  out.section = std::move(section);
+  const HtaccessScope htaccess{allowed, out.skipped};
+  RequireGroup require;
+  Scope top{main_, false, &out.section, out.section.settings, &require, nullptr, &htaccess};
+  if (Failed(tree_.nodes, top)) return *error_;
+  CloseRequire(require, out.section.settings);
+  for (std::string& warning : config_.warnings) out.skipped.push_back(std::move(warning));
+  return out;
 }
 
 os::Result<ServerConfig> Builder::Run() {

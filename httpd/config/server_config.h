@@ -102,7 +102,12 @@ struct PerDirectory {
   std::map<std::string, std::string> types;    ///< AddType: extension without dot, lower case -> media type
   std::map<int, std::string> error_documents;  ///< status -> text as configured (text, local path or URL)
   std::optional<bool> enable_sendfile;
-  ModuleSlots modules;  ///< of the modules that keep their own settings
+  std::optional<unsigned> override_classes;                ///< AllowOverride: kOverride... bits
+  unsigned override_options = ~0U;                         ///< AllowOverride Options=...: those that may be set
+  bool ignore_forbidden = false;                           ///< AllowOverride Nonfatal=Override
+  bool ignore_unknown = false;                             ///< AllowOverride Nonfatal=Unknown
+  std::optional<std::vector<std::string>> override_names;  ///< AllowOverrideList, lower case; empty after None
+  ModuleSlots modules;                                     ///< of the modules that keep their own settings
 };
 
 /// One `<Directory>`, `<DirectoryMatch>`, `<Files>`, `<FilesMatch>`, `<Location>`, `<LocationMatch>` section.

@@ -50,6 +50,16 @@ class TreeReader {
     return std::move(tree_);
   }
 
+  /// One text, with what the configuration around it has defined.
+  os::Result<Tree> RunHtaccess(const std::string& text, const std::string& path, const ServerConfig& server) {
+    in_htaccess_ = true;
+    tree_.server_root = server.server_root;
+    tree_.define_names = server.defines;
+    tree_.define_values = server.define_values;
+    if (auto failure = ReadText(text, path, tree_.nodes, 0)) return *failure;
+    return std::move(tree_);
+  }
+
  private:
   struct Frame {
     Node node;
@@ -262,6 +272,7 @@ class TreeReader {
 
   Failure Act(const Directive& directive, const Node& node, const std::vector<Frame>& frames, std::vector<Node>& out,
               int depth) {
+    if (in_htaccess_) return SyntaxError(node.where, node.name + " not allowed here");
     const auto parent = std::find_if(frames.rbegin(), frames.rend(), [](const Frame& f) { return !f.condition; });
     if (parent != frames.rend()) {
       const unsigned here = SameIgnoringCase(parent->node.name, "<VirtualHost") ? kInHost : kInSection;
@@ -359,12 +370,19 @@ class TreeReader {
   const FileSource& files_;
   Tree tree_;
   size_t expanded_bytes_ = 0;
+  bool in_htaccess_ = false;
 };
 
 }  // namespace
 
 os::Result<Tree> ReadTree(const ReadRequest& request, const FileSource& files) {
   return TreeReader(request, files).Run();
+}
+
+os::Result<Tree> ReadHtaccessTree(const std::string& text, const std::string& path, const ServerConfig& server,
+                                  const FileSource& files) {
+  const ReadRequest request;
+  return TreeReader(request, files).RunHtaccess(text, path, server);
 }
 
 os::Error SyntaxError(const SourceLine& where, const std::string& message) {

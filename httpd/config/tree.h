@@ -39,6 +39,10 @@ struct Tree {
 ///         a loop, and said to be one.
 os::Result<Tree> ReadTree(const ReadRequest& request, const FileSource& files);
 
+/// The text of an .htaccess file: as ReadTree(), but what is read can neither include nor define.
+os::Result<Tree> ReadHtaccessTree(const std::string& text, const std::string& path, const ServerConfig& server,
+                                  const FileSource& files);
+
 /// "AH00526: Syntax error on line N of FILE:\nMESSAGE"
 os::Error SyntaxError(const SourceLine& where, const std::string& message);
 

@@ -22,7 +22,8 @@ namespace httpd::modules {
 /// The stations, in their order; an internal redirect begins again at `translate`:
 ///   early         the host is known; settings are the host's. Once per request, before <Location> is looked at
 ///   translate     path -> file (and root). First one that is not Declined wins; the last is DocumentRoot
-///                 (then the machinery walks <Directory>, .htaccess, <Files>, <Location>, <If>: settings are the file's)
+///                 (then the machinery walks <Directory>, .htaccess, <Files>, <Location>, <If>: settings are the
+///                 file's)
 ///   headers       all settings are known, nobody has been let in yet: the request's fields may still be changed
 ///   access        may this client ask at all? Status(403) refuses, Declined and Done go on
 ///   authenticate  who is it? Done: `user` is set; Status(401) asks for it. Only where something requires a user

@@ -143,9 +143,9 @@ class RequestState {
   // ---- how it stands --------------------------------------------------------------------------------------------
   const RequestState* parent = nullptr;  ///< of a look-up: who asked
   bool is_subrequest() const { return parent != nullptr; }
-  int status = 200;         ///< of a look-up: how it would end
-  int redirects = 0;        ///< internal redirects so far; more than 10 is a loop
-  int error_status = 0;     ///< while an ErrorDocument is looked for: the status it stands for
+  int status = 200;           ///< of a look-up: how it would end
+  int redirects = 0;          ///< internal redirects so far; more than 10 is a loop
+  int error_status = 0;       ///< while an ErrorDocument is looked for: the status it stands for
   std::string original_path;  ///< before the first internal redirect; "" = there was none
   /// The answer is what was asked for (304 and 206 too), not an error page or a redirect that the server wrote.
   bool is_success = false;

@@ -60,11 +60,11 @@ struct Response {
   os::Fd file;         ///< body from a file: `parts` in order
   std::vector<Part> parts;
   std::unique_ptr<BodySource> source;  ///< body as it is produced; used instead of `body` and `file`
-  bool use_sendfile = true;     ///< false: the file is read and sent (EnableSendfile Off)
-  bool without_body = false;    ///< HEAD, 204, 304: nothing after the head
-  bool without_length = false;  ///< 204, 304 (no Content-Length line)
-  uint64_t content_length = 0;  ///< for HEAD and 416...: what a body would have; otherwise computed
-  bool close = false;           ///< close after this answer
+  bool use_sendfile = true;            ///< false: the file is read and sent (EnableSendfile Off)
+  bool without_body = false;           ///< HEAD, 204, 304: nothing after the head
+  bool without_length = false;         ///< 204, 304 (no Content-Length line)
+  uint64_t content_length = 0;         ///< for HEAD and 416...: what a body would have; otherwise computed
+  bool close = false;                  ///< close after this answer
   int keep_alive_timeout_ms = 5000;
   int max_keep_alive_requests = 100;  ///< 0 = no limit
   int timeout_ms = 60000;

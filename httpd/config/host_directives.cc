@@ -1,0 +1,201 @@
+#include "httpd/config/directive_tables.h"
+
+#include <utility>
+
+#include "httpd/config/builder.h"
+#include "httpd/config/directive_values.h"
+#include "httpd/config/lexer.h"
+
+namespace httpd::config {
+namespace {
+
+using Words = std::vector<std::string>;
+constexpr std::nullopt_t kFine = std::nullopt;
+
+template <int ServerConfig::*kMember>
+Complaint SetNonNegative(Builder& builder, Scope&, const Node& node, const Words& words) {
+  return TakeInt(node, words[0], 0, builder.config().*kMember);
+}
+
+Complaint SetLimitRequestBody(Builder& builder, Scope&, const Node&, const Words& words) {
+  const auto value = Number(words[0]);
+  if (!value || *value < 0) return "LimitRequestBody requires a non-negative integer.";
+  builder.config().limit_request_body = *value;
+  return kFine;
+}
+
+Complaint SetServerTokens(Builder& builder, Scope&, const Node&, const Words& words) {
+  static const std::pair<const char*, const char*> kNames[] = {
+      {"Full", "Full"},   {"OS", "OS"},       {"Min", "Minimal"}, {"Minimal", "Minimal"},
+      {"Minor", "Minor"}, {"Major", "Major"}, {"Prod", "Prod"},   {"ProductOnly", "Prod"}};
+  for (const auto& [name, value] : kNames) {
+    if (!SameIgnoringCase(words[0], name)) continue;
+    builder.config().server_tokens = value;
+    return kFine;
+  }
+  return "ServerTokens takes 1 argument: 'Prod(uctOnly)', 'Major', 'Minor', 'Min(imal)', 'OS', or 'Full'";
+}
+
+Complaint SetServerSignature(Builder& builder, Scope&, const Node&, const Words& words) {
+  for (const char* value : {"Off", "On", "EMail"}) {
+    if (!SameIgnoringCase(words[0], value)) continue;
+    builder.config().server_signature = value;
+    return kFine;
+  }
+  return "ServerSignature: use one of: off | on | email";
+}
+
+Complaint SetAccessFileName(Builder& builder, Scope&, const Node&, const Words& words) {
+  builder.config().access_file_names = words;
+  return kFine;
+}
+
+Complaint SetError(Builder&, Scope&, const Node&, const Words& words) {
+  std::string message;
+  for (const std::string& word : words) message += (message.empty() ? "" : " ") + word;
+  if (message.empty()) return "The Error directive was used with no message.";
+  return message;
+}
+
+Complaint SetHostnameLookups(Builder&, Scope&, const Node&, const Words& words) {
+  if (SameIgnoringCase(words[0], "off")) return kFine;
+  if (SameIgnoringCase(words[0], "on") || SameIgnoringCase(words[0], "double")) {
+    return "HostnameLookups " + words[0] + " is not supported: a name server must not delay requests. Only Off is";
+  }
+  return "parameter must be 'on', 'off', or 'double'";
+}
+
+Complaint SetUseCanonicalName(Builder&, Scope&, const Node&, const Words& words) {
+  if (SameIgnoringCase(words[0], "off")) return kFine;
+  if (SameIgnoringCase(words[0], "on") || SameIgnoringCase(words[0], "dns")) {
+    return "UseCanonicalName " + words[0] + " is not supported yet, only Off is";
+  }
+  return "parameter must be 'on', 'off', or 'dns'";
+}
+
+Complaint SetServerName(Builder&, Scope& scope, const Node&, const Words& words) {
+  std::string name = words[0];
+  const size_t scheme = name.find("://");
+  if (scheme != std::string::npos) name.erase(0, scheme + 3);
+  const size_t bracket = name.find(']');
+  const size_t colon = name.find(':', bracket == std::string::npos ? 0 : bracket);
+  scope.draft.host.server_port = 0;
+  if (colon != std::string::npos) {
+    const auto port = Port(name.substr(colon + 1));
+    if (!port) return "The port number \"" + words[0] + "\" is outside the appropriate range (i.e., 1..65535).";
+    scope.draft.host.server_port = *port;
+    name.erase(colon);
+  }
+  if (name.empty() || name.find_first_of("/ \t") != std::string::npos) {
+    return "Invalid ServerName \"" + words[0] + "\" use ServerAlias to set multiple server names.";
+  }
+  scope.draft.host.server_name = name;
+  return kFine;
+}
+
+Complaint SetServerAlias(Builder&, Scope& scope, const Node&, const Words& words) {
+  if (!scope.in_virtual_host) return "ServerAlias only used in <VirtualHost>";
+  for (const std::string& word : words) {
+    if (!word.empty()) scope.draft.host.server_aliases.push_back(LowerCase(word));
+  }
+  return kFine;
+}
+
+Complaint SetServerAdmin(Builder&, Scope& scope, const Node&, const Words& words) {
+  scope.draft.host.server_admin = words[0];
+  return kFine;
+}
+
+Complaint SetDocumentRoot(Builder& builder, Scope& scope, const Node& node, const Words& words) {
+  std::string& root = scope.draft.host.document_root;
+  root = WithoutTrailingSlash(builder.Absolute(words[0]));
+  if (builder.request().check_document_root && !builder.files().is_directory(root)) {
+    builder.Warn(node, "AH00112: Warning: DocumentRoot [" + root + "] does not exist");
+  }
+  return kFine;
+}
+
+Complaint SetKeepAlive(Builder&, Scope& scope, const Node& node, const Words& words) {
+  return TakeFlag(node, words[0], scope.draft.host.keep_alive);
+}
+
+Complaint SetKeepAliveTimeout(Builder&, Scope& scope, const Node&, const Words& words) {
+  const auto value = Milliseconds(words[0]);
+  if (!value) return "KeepAliveTimeout has wrong format";
+  scope.draft.host.keep_alive_timeout_ms = *value;
+  return kFine;
+}
+
+Complaint SetMaxKeepAliveRequests(Builder&, Scope& scope, const Node& node, const Words& words) {
+  return TakeInt(node, words[0], 0, scope.draft.host.max_keep_alive_requests);
+}
+
+Complaint SetTimeout(Builder&, Scope& scope, const Node&, const Words& words) {
+  const auto value = Milliseconds(words[0]);
+  if (!value) return "Timeout has wrong format";
+  if (*value == 0) return "Timeout must be at least 1 second";
+  scope.draft.host.timeout_ms = *value;
+  return kFine;
+}
+
+Complaint SetTraceEnable(Builder&, Scope& scope, const Node&, const Words& words) {
+  if (SameIgnoringCase(words[0], "on")) {
+    scope.draft.host.trace_enable = true;
+  } else if (SameIgnoringCase(words[0], "off")) {
+    scope.draft.host.trace_enable = false;
+  } else if (SameIgnoringCase(words[0], "extended")) {
+    return "TraceEnable extended is not supported yet, use on or off";
+  } else {
+    return "TraceEnable must be one of 'on', 'off', or 'extended'";
+  }
+  return kFine;
+}
+
+constexpr OnRead kNo = OnRead::kNo;
+
+using Arity::kAny;
+using Arity::kAtLeastOne;
+using Arity::kFlag;
+using Arity::kOne;
+using Arity::kOneOrTwo;
+using Arity::kRaw;
+using Arity::kTwo;
+
+}  // namespace
+
+// clang-format off
+std::vector<Directive> HostDirectives() {
+  return {
+    {"<IfDefine", "core.c", kAnywhere | kOverrideAny, kRaw, "Container for directives based on existence of command line defines", OnRead::kIfDefine, nullptr},
+    {"<IfModule", "core.c", kAnywhere | kOverrideAny, kRaw, "Container for directives based on existence of specified modules", OnRead::kIfModule, nullptr},
+    {"<IfVersion", "mod_version.c", kAnywhere | kOverrideAny, kRaw, "a comparison operator, a version (and a delimiter)", OnRead::kIfVersion, nullptr},
+    {"Include", "core.c", kAnywhere, kAtLeastOne, "Name(s) of the config file(s) to be included; fails if the wildcard does not match at least one file", OnRead::kInclude, nullptr},
+    {"IncludeOptional", "core.c", kAnywhere, kAtLeastOne, "Name or pattern of the config file(s) to be included; ignored if the file does not exist or the pattern does not match any files", OnRead::kIncludeOptional, nullptr},
+    {"Define", "core.c", kAnywhere, kOneOrTwo, "Define a variable, optionally to a value.  Same as passing -D to the command line.", OnRead::kDefine, nullptr},
+    {"UnDefine", "core.c", kAnywhere, kOne, "Undefine the existence of a variable. Undo a Define.", OnRead::kUnDefine, nullptr},
+    {"Error", "core.c", kAnywhere | kOverrideAny, kAny, "Generate error message from within configuration", kNo, SetError},
+    {"ServerRoot", "core.c", kInHosts, kOne, "Common directory of server-related files (logs, confs, etc.)", OnRead::kServerRoot, nullptr},
+    {"LoadModule", "mod_so.c", kInHosts, kTwo, "a module name and the name of a shared object file to load it from", OnRead::kLoadModule, nullptr},
+    {"LimitRequestLine", "core.c", kInServer, kOne, "Limit on maximum size of an HTTP request line", kNo, SetNonNegative<&ServerConfig::limit_request_line>},
+    {"LimitRequestFields", "core.c", kInServer, kOne, "Limit (0 = unlimited) on max number of header fields in a request message", kNo, SetNonNegative<&ServerConfig::limit_request_fields>},
+    {"LimitRequestFieldSize", "core.c", kInServer, kOne, "Limit on maximum size of an HTTP request header field", kNo, SetNonNegative<&ServerConfig::limit_request_field_size>},
+    {"LimitRequestBody", "core.c", kInServer, kOne, "Limit (in bytes) on maximum size of request message body", kNo, SetLimitRequestBody},
+    {"ServerTokens", "core.c", kInServer, kOne, "Determine tokens displayed in the Server: header - Min(imal), Major, Minor, Prod(uctOnly), OS, or Full", kNo, SetServerTokens},
+    {"ServerSignature", "core.c", kInServer, kOne, "En-/disable server signature (on|off|email)", kNo, SetServerSignature},
+    {"AccessFileName", "core.c", kInServer, kAtLeastOne, "Name(s) of per-directory config files (default: .htaccess)", kNo, SetAccessFileName},
+    {"ServerName", "core.c", kInHosts, kOne, "The hostname and port of the server", kNo, SetServerName},
+    {"ServerAlias", "core.c", kInHosts, kAny, "A name or names alternately used to access the server", kNo, SetServerAlias},
+    {"ServerAdmin", "core.c", kInHosts, kOne, "The email address of the server administrator", kNo, SetServerAdmin},
+    {"DocumentRoot", "core.c", kInHosts, kOne, "Root directory of the document tree", kNo, SetDocumentRoot},
+    {"KeepAlive", "http_core.c", kInHosts, kFlag, "Whether persistent connections should be On or Off", kNo, SetKeepAlive},
+    {"KeepAliveTimeout", "http_core.c", kInHosts, kOne, "Keep-Alive timeout duration (sec)", kNo, SetKeepAliveTimeout},
+    {"MaxKeepAliveRequests", "http_core.c", kInHosts, kOne, "Maximum number of Keep-Alive requests per connection, or 0 for infinite", kNo, SetMaxKeepAliveRequests},
+    {"Timeout", "core.c", kInHosts, kOne, "Timeout duration (sec)", kNo, SetTimeout},
+    {"TraceEnable", "core.c", kInHosts, kOne, "'on' (default) or 'off'", kNo, SetTraceEnable},
+    {"UseCanonicalName", "core.c", kAnywhere, kOne, "How to work out the ServerName : Port when constructing URLs", kNo, SetUseCanonicalName},
+    {"HostnameLookups", "core.c", kAnywhere, kOne, "\"off\": reverse DNS lookups are never made", kNo, SetHostnameLookups},
+  };
+}
+// clang-format on
+
+}  // namespace httpd::config

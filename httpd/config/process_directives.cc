@@ -1,0 +1,161 @@
+#include "httpd/config/directive_tables.h"
+
+#include <arpa/inet.h>
+#include <climits>
+
+#include "httpd/config/builder.h"
+#include "httpd/config/directive_values.h"
+#include "httpd/config/lexer.h"
+
+namespace httpd::config {
+namespace {
+
+using Words = std::vector<std::string>;
+constexpr std::nullopt_t kFine = std::nullopt;
+
+Complaint SetListen(Builder& builder, Scope&, const Node& node, const Words& words) {
+  ListenAddress address;
+  address.where = node.where;
+  const std::string& text = words[0];
+  const size_t colon = text.rfind(':');
+  std::string host = colon == std::string::npos ? "" : text.substr(0, colon);
+  const std::string port = colon == std::string::npos ? text : text.substr(colon + 1);
+  if (colon == std::string::npos && text.find_first_not_of("0123456789") != std::string::npos) {
+    return "Port must be specified";
+  }
+  const auto number = Port(port);
+  if (!number) return "Invalid address or port";
+  address.port = *number;
+  if (host.starts_with('[')) {
+    in6_addr numeric{};
+    if (!host.ends_with(']') || ::inet_pton(AF_INET6, host.substr(1, host.size() - 2).c_str(), &numeric) != 1) {
+      return "Invalid address or port";
+    }
+    char canonical[INET6_ADDRSTRLEN];  // so that two spellings of one address are seen to be one
+    address.host = ::inet_ntop(AF_INET6, &numeric, canonical, sizeof canonical);
+  } else if (!host.empty() && host != "*") {
+    if (!IsIpv4(host)) return "Listen takes a numeric address: '" + host + "' is not one (IPv6 goes in brackets)";
+    if (host != "0.0.0.0") address.host = host;
+  }
+  if (words.size() > 1) address.protocol = LowerCase(words[1]);
+  if (address.protocol != "http") return "Listen protocol '" + words[1] + "' is not supported yet, only http is";
+  for (const ListenAddress& other : builder.config().listen) {
+    if (other.port == address.port && other.host == address.host) {
+      return "Cannot define multiple Listeners on the same IP:port";
+    }
+  }
+  builder.config().listen.push_back(address);
+  return kFine;
+}
+
+Complaint SetRuntimeDir(Builder& builder, Scope&, const Node& node, const Words& words) {
+  builder.config().runtime_dir = WithoutTrailingSlash(builder.Absolute(words[0]));
+  builder.config().runtime_dir_where = node.where;
+  return kFine;
+}
+
+Complaint SetPidFile(Builder& builder, Scope&, const Node& node, const Words& words) {
+  builder.config().pid_file = builder.Absolute(words[0]);
+  builder.config().pid_file_where = node.where;
+  return kFine;
+}
+
+Complaint SetUser(Builder& builder, Scope&, const Node& node, const Words& words) {
+  builder.config().user = words[0];
+  builder.config().user_where = node.where;
+  return kFine;
+}
+
+Complaint SetGroup(Builder& builder, Scope&, const Node& node, const Words& words) {
+  builder.config().group = words[0];
+  builder.config().group_where = node.where;
+  return kFine;
+}
+
+template <int ServerConfig::*kMember>
+Complaint SetAnyInt(Builder& builder, Scope&, const Node& node, const Words& words) {
+  return TakeInt(node, words[0], INT_MIN, builder.config().*kMember);
+}
+
+template <int ServerConfig::*kMember>
+Complaint SetNonNegative(Builder& builder, Scope&, const Node& node, const Words& words) {
+  return TakeInt(node, words[0], 0, builder.config().*kMember);
+}
+
+Complaint SetMaxClients(Builder& builder, Scope&, const Node& node, const Words& words) {
+  builder.Warn(node, "AH00521: WARNING: MaxClients is deprecated, use MaxRequestWorkers instead.");
+  return TakeInt(node, words[0], INT_MIN, builder.config().max_request_workers);
+}
+
+Complaint SetMaxRequestsPerChild(Builder& builder, Scope&, const Node& node, const Words& words) {
+  builder.Warn(node, "AH00545: WARNING: MaxRequestsPerChild is deprecated, use MaxConnectionsPerChild instead.");
+  return TakeInt(node, words[0], 0, builder.config().max_connections_per_child);
+}
+
+Complaint SetListenBacklog(Builder& builder, Scope&, const Node& node, const Words& words) {
+  int value = 0;
+  if (auto complaint = TakeInt(node, words[0], INT_MIN, value)) return complaint;
+  if (value <= 0) return "ListenBacklog must be > 0";
+  builder.config().listen_backlog = value;
+  return kFine;
+}
+
+Complaint SetExtendedStatus(Builder& builder, Scope&, const Node& node, const Words& words) {
+  return TakeFlag(node, words[0], builder.config().extended_status);
+}
+
+// Accepted so that existing files load; the program has no such thing to set.
+Complaint SetMeaningless(Builder& builder, Scope&, const Node& node, const Words&) {
+  builder.Warn(node, "WARNING: " + node.name + " has no meaning here");
+  return kFine;
+}
+
+Complaint SetMutex(Builder& builder, Scope& scope, const Node& node, const Words& words) {
+  const std::string mechanism = LowerCase(words[0]);
+  if (mechanism != "default" && !mechanism.starts_with("file:")) {
+    return "Invalid Mutex argument " + words[0] +
+           " (only 'default' and 'file:/path' are accepted, and have no meaning)";
+  }
+  return SetMeaningless(builder, scope, node, words);
+}
+
+constexpr OnRead kNo = OnRead::kNo;
+
+using Arity::kAtLeastOne;
+using Arity::kFlag;
+using Arity::kOne;
+
+}  // namespace
+
+// clang-format off
+std::vector<Directive> ProcessDirectives() {
+  return {
+    {"DefaultRuntimeDir", "core.c", kInServer, kOne, "Common directory for run-time files (shared memory, locks, etc.)", kNo, SetRuntimeDir},
+    {"Listen", "event.c", kInServer, Arity::kListen, "A port number or a numeric IP address and a port number, and an optional protocol", kNo, SetListen},
+    {"ListenBacklog", "event.c", kInServer, kOne, "Maximum length of the queue of pending connections, as used by listen(2)", kNo, SetListenBacklog},
+    {"PidFile", "core.c", kInServer, kOne, "A file for logging the server process ID", kNo, SetPidFile},
+    {"User", "mod_unixd.c", kInServer, kOne, "Effective user id for this server", kNo, SetUser},
+    {"Group", "mod_unixd.c", kInServer, kOne, "Effective group id for this server", kNo, SetGroup},
+    {"StartServers", "event.c", kInServer, kOne, "Number of child processes launched at server startup", kNo, SetAnyInt<&ServerConfig::start_servers>},
+    {"MinSpareThreads", "event.c", kInServer, kOne, "Minimum number of idle threads, to handle request spikes", kNo, SetAnyInt<&ServerConfig::min_spare_threads>},
+    {"MaxSpareThreads", "event.c", kInServer, kOne, "Maximum number of idle threads", kNo, SetAnyInt<&ServerConfig::max_spare_threads>},
+    {"ServerLimit", "event.c", kInServer, kOne, "Maximum number of child processes of one generation", kNo, SetAnyInt<&ServerConfig::server_limit>},
+    {"ThreadsPerChild", "event.c", kInServer, kOne, "Number of event loops each child runs", kNo, SetAnyInt<&ServerConfig::threads_per_child>},
+    {"MaxRequestWorkers", "event.c", kInServer, kOne, "Maximum number of requests in progress at the same time", kNo, SetAnyInt<&ServerConfig::max_request_workers>},
+    {"MaxClients", "event.c", kInServer, kOne, "Deprecated name of MaxRequestWorkers", kNo, SetMaxClients},
+    {"MaxConnectionsPerChild", "core.c", kInServer, kOne, "Maximum number of connections a particular child serves before dying.", kNo, SetNonNegative<&ServerConfig::max_connections_per_child>},
+    {"MaxRequestsPerChild", "core.c", kInServer, kOne, "Maximum number of connections a particular child serves before dying. (DEPRECATED, use MaxConnectionsPerChild)", kNo, SetMaxRequestsPerChild},
+    {"GracefulShutdownTimeout", "event.c", kInServer, kOne, "Maximum time in seconds to wait for child processes to complete transactions during shutdown", kNo, SetNonNegative<&ServerConfig::graceful_shutdown_timeout_s>},
+    {"GracefulRestartTimeout", "event.c", kInServer, kOne, "Maximum time in seconds to wait for the child processes of the previous generation after a graceful restart", kNo, SetNonNegative<&ServerConfig::graceful_restart_timeout_s>},
+    {"ExtendedStatus", "core.c", kInServer, kFlag, "\"On\" to track extended status information, \"Off\" to disable", kNo, SetExtendedStatus},
+    {"EnableMMAP", "core.c", kAnywhere, kOne, "Accepted, has no meaning here", kNo, SetMeaningless},
+    {"Mutex", "core.c", kInServer, kAtLeastOne, "Accepted, has no meaning here", kNo, SetMutex},
+    {"MaxMemFree", "core.c", kInServer, kOne, "Accepted, has no meaning here", kNo, SetMeaningless},
+    {"ThreadStackSize", "core.c", kInServer, kOne, "Accepted, has no meaning here", kNo, SetMeaningless},
+    {"ThreadLimit", "event.c", kInServer, kOne, "Accepted, has no meaning here", kNo, SetMeaningless},
+    {"AsyncRequestWorkerFactor", "event.c", kInServer, kOne, "Accepted, has no meaning here", kNo, SetMeaningless},
+  };
+}
+// clang-format on
+
+}  // namespace httpd::config

@@ -1,0 +1,112 @@
+#include "httpd/config/directive_tables.h"
+
+#include "httpd/config/builder.h"
+#include "httpd/config/directive_values.h"
+#include "httpd/config/lexer.h"
+
+namespace httpd::config {
+namespace {
+
+using Words = std::vector<std::string>;
+constexpr std::nullopt_t kFine = std::nullopt;
+
+Complaint OpenSection(Builder& builder, Scope& scope, const Node& node, Section::Kind kind) {
+  const std::string title = node.name.substr(1);
+  Words words = SplitWords(SectionArguments(node));
+  Section section;
+  section.kind = kind;
+  section.where = node.where;
+  section.is_regex = LowerCase(title).ends_with("match");
+  if (!section.is_regex && words.size() > 1 && words[0] == "~") {
+    section.is_regex = true;
+    words.erase(words.begin());
+  }
+  if (words.empty() || words[0].empty()) return node.name + "> directive requires additional arguments";
+  if (words.size() > 1) return "Multiple " + node.name + "> arguments not (yet) supported.";
+  section.pattern = words[0];
+  section.is_wildcard = !section.is_regex && section.pattern.find_first_of("*?[") != std::string::npos;
+  if (kind == Section::Kind::kDirectory && !section.is_regex) {
+    if (!section.pattern.starts_with('*')) section.pattern = builder.Absolute(section.pattern);
+    section.pattern = WithoutTrailingSlash(section.pattern);
+  }
+  RequireGroup require;
+  Scope inner{scope.draft, scope.in_virtual_host, &section, section.settings, &require, &node, scope.htaccess};
+  if (builder.Failed(node.children, inner)) return kStop;
+  CloseRequire(require, section.settings);
+  (scope.section ? scope.section->nested : scope.draft.host.sections).push_back(std::move(section));
+  return kFine;
+}
+
+Complaint OpenDirectory(Builder& builder, Scope& scope, const Node& node, const Words&) {
+  return OpenSection(builder, scope, node, Section::Kind::kDirectory);
+}
+
+Complaint OpenLocation(Builder& builder, Scope& scope, const Node& node, const Words&) {
+  return OpenSection(builder, scope, node, Section::Kind::kLocation);
+}
+
+Complaint OpenFiles(Builder& builder, Scope& scope, const Node& node, const Words&) {
+  if (scope.section && scope.section->kind != Section::Kind::kDirectory) {
+    return node.name + "> cannot occur within " + scope.parent->name + "> section";
+  }
+  return OpenSection(builder, scope, node, Section::Kind::kFiles);
+}
+
+Complaint OpenVirtualHost(Builder& builder, Scope& scope, const Node& node, const Words&) {
+  if (scope.in_virtual_host) return "<VirtualHost> cannot occur within <VirtualHost> section";
+  const Words words = SplitWords(SectionArguments(node));
+  if (words.empty() || words[0].empty()) return "<VirtualHost> directive requires additional arguments";
+  HostDraft draft;
+  draft.host.where = node.where;
+  for (const std::string& word : words) {
+    Host::Address address;
+    std::string host = word;
+    const size_t colon = word.rfind(':');
+    const size_t bracket = word.rfind(']');
+    if (colon != std::string::npos && (bracket == std::string::npos || colon > bracket)) {
+      const std::string port = word.substr(colon + 1);
+      host = word.substr(0, colon);
+      const auto number = Port(port);
+      if (!number && port != "*") return "<VirtualHost " + word + ">: the port must be 1..65535 or *";
+      address.port = number.value_or(0);
+    }
+    if (host == "*" || SameIgnoringCase(host, "_default_")) {
+      address.host = "*";
+    } else if (host.size() > 2 && host.front() == '[' && host.back() == ']' &&
+               IsIpv6(host.substr(1, host.size() - 2))) {
+      address.host = host.substr(1, host.size() - 2);
+    } else if (IsIpv4(host)) {
+      address.host = host;
+    } else {
+      return "<VirtualHost " + word + ">: '" + host +
+             "' is not a numeric address, * or _default_ (names are for ServerName and ServerAlias)";
+    }
+    draft.host.addresses.push_back(address);
+  }
+  Scope inner{draft, true, nullptr, draft.host.settings, nullptr, &node};
+  if (builder.Failed(node.children, inner)) return kStop;
+  builder.virtual_hosts().push_back(std::move(draft));
+  return kFine;
+}
+
+constexpr OnRead kNo = OnRead::kNo;
+
+using Arity::kRaw;
+
+}  // namespace
+
+// clang-format off
+std::vector<Directive> SectionDirectives() {
+  return {
+    {"<Directory", "core.c", kInHosts, kRaw, "Container for directives affecting resources located in the specified directories", kNo, OpenDirectory},
+    {"<DirectoryMatch", "core.c", kInHosts, kRaw, "Container for directives affecting resources located in the specified directories", kNo, OpenDirectory},
+    {"<Location", "core.c", kInHosts, kRaw, "Container for directives affecting resources accessed through the specified URL paths", kNo, OpenLocation},
+    {"<LocationMatch", "core.c", kInHosts, kRaw, "Container for directives affecting resources accessed through the specified URL paths", kNo, OpenLocation},
+    {"<Files", "core.c", kAnywhere | kOverrideAny, kRaw, "Container for directives affecting files matching specified patterns", kNo, OpenFiles},
+    {"<FilesMatch", "core.c", kAnywhere | kOverrideAny, kRaw, "Container for directives affecting files matching specified patterns", kNo, OpenFiles},
+    {"<VirtualHost", "core.c", kInHosts, kRaw, "Container to map directives to a particular virtual host, takes one or more host addresses", kNo, OpenVirtualHost},
+  };
+}
+// clang-format on
+
+}  // namespace httpd::config
