@@ -319,6 +319,7 @@ void Pipeline::ForgetFile(RequestState& state) {
   state.charset.clear();
   state.encodings.clear();
   state.languages.clear();
+  state.output_filters.clear();
   state.handler.clear();
   state.etag_suffix.clear();
   state.ignore_ranges = false;
@@ -486,6 +487,7 @@ void Pipeline::Become(RequestState& state, std::unique_ptr<RequestState> found) 
   state.charset = std::move(found->charset);
   state.encodings = std::move(found->encodings);
   state.languages = std::move(found->languages);
+  state.output_filters = std::move(found->output_filters);
   state.handler = std::move(found->handler);
   state.user = std::move(found->user);
   state.auth_type = std::move(found->auth_type);

@@ -81,8 +81,7 @@ string ContentType(RequestState& state) {
 }
 
 string Handler(RequestState& state) {
-  if (!state.handler.empty() || !state.response) return state.handler;
-  return string(state.response->handler_name);
+  return state.handler;
 }
 
 string Owner(RequestState& state) {
