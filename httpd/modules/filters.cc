@@ -25,7 +25,6 @@ constexpr size_t kLongestChain = 16;  ///< filters on one answer; a configuratio
 struct Link {
   const OutputFilter* filter = nullptr;
   FilterType type = FilterType::kResource;
-  unsigned protocol = 0;
   const SmartFilter* smart = nullptr;  ///< null: named directly
 };
 
@@ -33,6 +32,7 @@ struct Link {
 struct Plan {
   std::vector<Link> links;  ///< those that act, in their order
   bool varies = false;      ///< whether they act depends on Accept-Encoding
+  unsigned protocol = 0;    ///< FilterProtocol, of all that were chosen: they need not act to have it their way
 };
 
 std::string_view WithoutParameters(std::string_view media_type) {
@@ -74,7 +74,7 @@ bool Holds(const FilterProvider& provider, RequestState& state, const FilterView
 
 /// mod_filter's part of the chain: errors are left alone unless somebody asks for it.
 void AddSmartFilters(const FilterSettings& settings, RequestState& state, const FilterView& view,
-                     std::vector<Link>& out) {
+                     std::vector<Link>& out, unsigned& protocol) {
   const int status = state.response->status;
   const bool is_usual = state.error_status == 0 && (status == 200 || status == 304);
   if (!is_usual && !state.environment.Find("filter-errordocs")) return;
@@ -88,6 +88,7 @@ void AddSmartFilters(const FilterSettings& settings, RequestState& state, const 
     const SmartFilter& smart = found->second;
     for (const FilterProvider& provider : smart.providers) {
       if (!Holds(provider, state, view)) continue;
+      protocol |= smart.protocol | provider.protocol;
       out.push_back(
           {provider.filter, smart.type.value_or(provider.filter->type), smart.protocol | provider.protocol, &smart});
       break;
@@ -116,6 +117,7 @@ bool IsConcerned(const RequestState& state) {
 }
 
 Plan PlanFor(RequestState& state, FilterView view) {
+  Plan plan;
   std::vector<Link> wanted;
   for (const std::string& name : state.output_filters) {
     if (const OutputFilter* filter = FindOutputFilter(name)) wanted.push_back({filter, filter->type});
@@ -124,12 +126,11 @@ Plan PlanFor(RequestState& state, FilterView view) {
     if (settings->output) {
       for (const OutputFilter* filter : *settings->output) wanted.push_back({filter, filter->type});
     }
-    if (!settings->chain.empty()) AddSmartFilters(*settings, state, view, wanted);
+    if (!settings->chain.empty()) AddSmartFilters(*settings, state, view, wanted, plan.protocol);
   }
   std::stable_sort(wanted.begin(), wanted.end(), [](const Link& a, const Link& b) { return a.type < b.type; });
   if (wanted.size() > kLongestChain) wanted.resize(kLongestChain);
 
-  Plan plan;
   std::vector<const OutputFilter*> offers;
   for (const Link& link : wanted) {
     if (link.filter->applies && !link.filter->applies(state, view)) continue;
@@ -169,8 +170,9 @@ void Content(RequestState& state) {
   }
   const Plan plan = PlanFor(state, view);
   fields.resize(before);
+  if ((plan.protocol & kFilterNoByteRanges) != 0) state.ignore_ranges = true;
   for (const Link& link : plan.links) {
-    if (link.filter->changes_content || (link.protocol & kFilterNoByteRanges) != 0) state.ignore_ranges = true;
+    if (link.filter->changes_content) state.ignore_ranges = true;
     if (link.filter->etag && link.filter->etag(state) == EtagChange::kAddSuffix) {
       state.etag_suffix += link.filter->etag_suffix;
     }
@@ -228,7 +230,6 @@ void ChangeFieldsFor(Response& response, const OutputFilter& filter, RequestStat
   if (!filter.changes_content || response.status == 304) return;
   RemoveField(response.fields, "Content-Length");
   RemoveField(response.fields, "Content-MD5");
-  if (FindField(response.fields, "Accept-Ranges") != "none") RemoveField(response.fields, "Accept-Ranges");
   if (filter.undoes_coding) RemoveField(response.fields, "Content-Encoding");
   if (*filter.coding != '\0') {
     RemoveField(response.fields, "Content-Encoding");  // at most "identity"
@@ -254,8 +255,8 @@ void Filter(RequestState& state) {
   // Bytes of a range are bytes of another representation than the one a filter would make.
   if (response.status == 206 || FindField(response.fields, "Content-Range").data() != nullptr) {
     std::erase_if(plan.links, [](const Link& link) { return link.filter->changes_content; });
-    plan.varies = false;
   }
+  ApplyProtocol(response, plan.protocol);
   if (plan.varies && !state.environment.Find("force-no-vary")) VaryOn(response.fields, "Accept-Encoding");
   if (plan.links.empty()) return;
 
@@ -271,7 +272,6 @@ void Filter(RequestState& state) {
     }
     if (has_body && link.filter->wrap) body = link.filter->wrap(state, std::move(body));
     if (link.filter->prepare) link.filter->prepare(state);
-    ApplyProtocol(response, link.protocol);
     ChangeFieldsFor(response, *link.filter, state);
     changes = changes || link.filter->changes_content;
   }

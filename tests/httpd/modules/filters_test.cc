@@ -55,7 +55,6 @@ TEST_F(Filters, ACompressedAnswerSaysSoAndIsWhatTheFileIs) {
   EXPECT_EQ(Field(coded, "Content-Type"), "text/plain");
   EXPECT_EQ(Gunzip(coded.body), text_);
   EXPECT_FALSE(coded.is_produced) << "short enough for a Content-Length";
-  EXPECT_EQ(Field(coded, "Accept-Ranges"), "");
   std::string tag = Field(plain, "ETag");
   tag.insert(tag.size() - 1, "-gzip");
   EXPECT_EQ(Field(coded, "ETag"), tag);
@@ -119,6 +118,7 @@ TEST_F(Filters, ARangeOfACodedAnswerIsNotLookedAtAndOfAPlainOneIs) {
   const Answer plain = Get("/a.txt", "Range: bytes=0-9\r\n");
   EXPECT_EQ(plain.status, 206);
   EXPECT_EQ(plain.body, text_.substr(0, 10));
+  EXPECT_EQ(Field(plain, "Vary"), "Accept-Encoding");
   std::string bomb = "Range: bytes=0-";
   for (int i = 0; i < 150; ++i) bomb += ",0-";
   EXPECT_EQ(GetAs("gzip", "/a.txt", bomb + "\r\n").status, 200);
