@@ -77,8 +77,8 @@ const std::vector<config::Directive>& Directives() {
       {"BrotliCompressionQuality", kModule, kHosts, Arity::kOne,
        "Compression quality between 0 and 11 (higher quality means slower compression)", OnRead::kNo, SetQuality,
        "value", "5",
-       "10 and 11 are for files that are compressed beforehand (PrecompressedFiles): they take a tenth of a second for "
-       "64 KiB, in which the loop serves nobody else."},
+       "10 and 11 are for files that are compressed beforehand (PrecompressedFiles): one block takes them up to a "
+       "second, in which the loop serves nobody else."},
       {"BrotliCompressionWindow", kModule, kHosts, Arity::kOne,
        "Sliding window size between 10 and 24 (larger windows can improve compression, but require more memory)",
        OnRead::kNo, SetWindow, "value", "18", ""},

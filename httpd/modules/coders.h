@@ -25,14 +25,14 @@ class Coder {
 
 inline constexpr size_t kIdleCoders = 4;
 
-/// gzip. Memory: 2^(window+2) + 2^(mem_level+9) bytes, 256 KiB at 15 and 8.
+/// gzip. Memory: 2^(window+2) + 2^(mem_level+9) bytes, 384 KiB at 15 and 9.
 /// @param level   1-9, -1 = zlib's own (6)
 /// @param window  9-15
 /// @param mem_level  1-9
 /// @return nullptr: no memory. Source  zlib.h deflateInit2; RFC 1952
 std::unique_ptr<Coder> MakeGzipCoder(int level, int window, int mem_level);
 
-/// Brotli. Memory: about 1.5 MiB at quality 5 and window 18.
+/// Brotli. Memory: less than 8 MiB at quality 5 and window 18.
 /// @param quality  0-11
 /// @param window   10-24
 /// @param block    16-24, 0 = the library's choice

@@ -83,6 +83,10 @@ Complaint SetRatioBurst(config::Builder&, Scope& scope, const Node&, const Words
   return SetNumber(scope, words, &DeflateSettings::burst, 1, 1 << 30, "DeflateInflateRatioBurst must be positive");
 }
 
+Complaint RefuseBodyLimit(config::Builder&, Scope&, const Node& node, const Words&) {
+  return node.name + ": request bodies are not inflated, nothing in this server reads them; LimitRequestBody holds";
+}
+
 Complaint SetEtag(config::Builder&, Scope& scope, const Node&, const Words& words) {
   return SetEtagChange(words[0], "DeflateAlterETAG accepts only 'NoChange', 'AddSuffix', and 'Remove'",
                        config::SettingsOf<DeflateSettings>(scope).etag);
@@ -119,6 +123,8 @@ const std::vector<config::Directive>& Directives() {
        "AddSuffix appends -gzip inside the quotes, and conditional requests are answered by the tag with the suffix: "
        "unlike Apache, a client that sends it back gets its 304. NoChange gives two representations one tag and breaks "
        "RFC 9110."},
+      {"DeflateInflateLimitRequestBody", kModule, kAnyOverride, Arity::kOne, "Set a limit on size of inflated input",
+       OnRead::kNo, RefuseBodyLimit, "value", "", "An error that says so: request bodies are not inflated yet."},
       {"DeflateInflateRatioLimit", kModule, kAnyOverride, Arity::kOne,
        "Set the inflate ratio limit above which inflation is aborted (default: 200)", OnRead::kNo, SetRatioLimit,
        "value", "200", "For INFLATE: output over input, looked at every 8 KiB of output."},

@@ -46,6 +46,10 @@ Complaint SetOutputFilter(config::Builder&, Scope& scope, const Node& node, cons
   return std::nullopt;
 }
 
+Complaint SetInputFilter(config::Builder&, Scope&, const Node& node, const Words&) {
+  return node.name + ": request bodies cannot be filtered: nothing in this server reads them";
+}
+
 Complaint FilterDeclare(config::Builder&, Scope& scope, const Node& node, const Words& words) {
   static const std::pair<const char*, FilterType> kTypes[] = {
       {"RESOURCE", FilterType::kResource},     {"CONTENT_SET", FilterType::kContentSet},
@@ -206,6 +210,9 @@ const std::vector<config::Directive>& FilterDirectives() {
        "SUBSTITUTE) comes before what compresses it (BROTLI_COMPRESS, ZSTD_COMPRESS, DEFLATE), that before RATE_LIMIT. "
        "Of several that compress, one acts: the one the client likes best, of equals the first. Error pages that the "
        "server writes itself are not filtered. An unknown name is an error; Apache starts and leaves it out."},
+      {"SetInputFilter", "core.c", kByFileInfo, Arity::kOne,
+       "filter (or ; delimited list of filters) to be run on the request body", OnRead::kNo, SetInputFilter,
+       "filter[;filter...]", "", "An error that says so: nothing in this server reads request bodies yet."},
       {"AddOutputFilterByType", kModule, kByFileInfo, Arity::kAtLeastTwo,
        "output filter name followed by one or more content-types", OnRead::kNo, AddOutputFilterByType,
        "filter[;filter...] media-type [media-type] ...", "",

@@ -89,8 +89,7 @@ void AddSmartFilters(const FilterSettings& settings, RequestState& state, const 
     for (const FilterProvider& provider : smart.providers) {
       if (!Holds(provider, state, view)) continue;
       protocol |= smart.protocol | provider.protocol;
-      out.push_back(
-          {provider.filter, smart.type.value_or(provider.filter->type), smart.protocol | provider.protocol, &smart});
+      out.push_back({provider.filter, smart.type.value_or(provider.filter->type), &smart});
       break;
     }
   }
@@ -182,7 +181,7 @@ void Content(RequestState& state) {
 std::optional<uint64_t> SizeOf(const RequestState& state) {
   const Response& response = *state.response;
   if (response.source) return response.source->Left();
-  if (response.status == 304) {
+  if (response.status == 304 || response.status == 206) {  // of the whole, as for the 200
     if (!S_ISREG(state.info.st_mode)) return std::nullopt;
     return static_cast<uint64_t>(state.info.st_size);
   }

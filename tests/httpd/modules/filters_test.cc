@@ -359,6 +359,8 @@ std::string Complaint(const std::string& text) {
 TEST(FilterDirectives, SayWhatIsWrongInApachesWords) {
   const std::pair<const char*, const char*> kRows[] = {
       {"SetOutputFilter INCLUDES", "SetOutputFilter: unknown filter INCLUDES, there are BROTLI_COMPRESS, DEFLATE"},
+      {"SetInputFilter DEFLATE", "SetInputFilter: request bodies cannot be filtered"},
+      {"DeflateInflateLimitRequestBody 1000", "DeflateInflateLimitRequestBody: request bodies are not inflated"},
       {"SetOutputFilter ;", "SetOutputFilter lacks the name of a filter"},
       {"AddOutputFilterByType DEFLATE;NONE text/html", "AddOutputFilterByType: unknown filter NONE"},
       {"FilterProvider x NONE true", "Unknown filter provider NONE"},
