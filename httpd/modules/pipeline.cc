@@ -424,8 +424,9 @@ void Pipeline::WriteErrorPage(RequestState& state, int status, int additional) {
 
 std::unique_ptr<RequestState> Pipeline::NewLookUp(RequestState& from) {
   auto out = std::make_unique<RequestState>();
-  out->own_response = std::make_unique<net::Response>();
-  out->Start(this, *from.request, *from.host, *out->own_response);
+  auto own = std::make_unique<net::Response>();
+  out->Start(this, *from.request, *from.host, *own);
+  out->own_response = std::move(own);  // after Start(), which forgets the one before
   out->CopyHeaders(from);
   out->host_index = from.host_index;
   out->parent = &from;
