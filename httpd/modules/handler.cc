@@ -6,6 +6,7 @@
 #include <string>
 
 #include "httpd/modules/reqtimeout.h"
+#include "httpd/modules/expression.h"
 
 namespace httpd::modules {
 
@@ -135,6 +136,7 @@ void Handler::Finish(const Request& request, const Response& response, const net
   for (const CompiledHost::Log& log : host.logs) {
     if (!log.sink) continue;
     if (!log.env.empty() && (asked.Find(log.env) != nullptr) == log.env_negated) continue;
+    if (log.condition && !log.condition->Evaluate(state).holds) continue;
     log.format.Render(record, by_sink_.find(log.sink)->second->buffer());
   }
 }
