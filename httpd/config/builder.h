@@ -67,10 +67,11 @@ class Builder {
  public:
   Builder(const Tree& tree, const ReadRequest& request, const FileSource& files);
 
-  /// Applies every directive, then settles defaults, inheritance and limits.
+  /// Applies every directive, then settles defaults, inheritance and limits. All mistakes make one error, those of the
+  /// tree among them.
   os::Result<ServerConfig> Run();
 
-  /// Applies directives in one scope. The first complaint ends it; it is kept with its line, and true is returned.
+  /// Applies directives in one scope, all of them. True when there were complaints, which are kept with their lines.
   bool Failed(const std::vector<Node>& nodes, Scope& scope);
 
   /// Applies the directives of an .htaccess file, which lies in `section.pattern`.
@@ -103,7 +104,7 @@ class Builder {
   ServerConfig config_;
   HostDraft main_;
   std::vector<HostDraft> virtual_hosts_;
-  std::optional<os::Error> error_;
+  std::vector<Mistake> mistakes_;
 };
 
 }  // namespace httpd::config

@@ -168,6 +168,9 @@ std::vector<Directive> HostDirectives() {
   return {
     {"<IfDefine", "core.c", kAnywhere | kOverrideAny, kRaw, "Container for directives based on existence of command line defines", OnRead::kIfDefine, nullptr},
     {"<IfModule", "core.c", kAnywhere | kOverrideAny, kRaw, "Container for directives based on existence of specified modules", OnRead::kIfModule, nullptr},
+    {"<IfFile", "core.c", kAnywhere, kRaw, "Container for directives based on existence of files on disk", OnRead::kIfFile, nullptr},
+    {"<IfDirective", "core.c", kAnywhere | kOverrideAny, kRaw, "Container for directives based on existence of named directive", OnRead::kIfDirective, nullptr},
+    {"<IfSection", "core.c", kAnywhere | kOverrideAny, kRaw, "Container for directives based on existence of named section", OnRead::kIfSection, nullptr},
     {"<IfVersion", "mod_version.c", kAnywhere | kOverrideAny, kRaw, "a comparison operator, a version (and a delimiter)", OnRead::kIfVersion, nullptr},
     {"Include", "core.c", kAnywhere, kAtLeastOne, "Name(s) of the config file(s) to be included; fails if the wildcard does not match at least one file", OnRead::kInclude, nullptr},
     {"IncludeOptional", "core.c", kAnywhere, kAtLeastOne, "Name or pattern of the config file(s) to be included; ignored if the file does not exist or the pattern does not match any files", OnRead::kIncludeOptional, nullptr},

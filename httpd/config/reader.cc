@@ -109,13 +109,14 @@ Complaint Builder::ApplyOne(const Node& node, Scope& scope) {
 }
 
 bool Builder::Failed(const std::vector<Node>& nodes, Scope& scope) {
+  bool failed = false;
   for (const Node& node : nodes) {
     const auto complaint = ApplyOne(node, scope);
     if (!complaint) continue;
-    if (!error_) error_ = SyntaxError(node.where, *complaint);  // the innermost one says most
-    return true;
+    failed = true;
+    if (complaint != kStop) mistakes_.push_back({node.order, SyntaxError(node.where, *complaint)});
   }
-  return false;
+  return failed;
 }
 
 void Builder::InheritFromMain(HostDraft& draft) const {
@@ -237,7 +238,7 @@ os::Result<HtaccessFile> Builder::RunHtaccess(Section section, const Overrides& 
   const HtaccessScope htaccess{allowed, out.skipped};
   RequireGroup require;
   Scope top{main_, false, &out.section, out.section.settings, &require, nullptr, &htaccess};
-  if (Failed(tree_.nodes, top)) return *error_;
+  if (Failed(tree_.nodes, top)) return mistakes_.front().error;
   CloseRequire(require, out.section.settings);
   for (std::string& warning : config_.warnings) out.skipped.push_back(std::move(warning));
   return out;
@@ -245,7 +246,9 @@ os::Result<HtaccessFile> Builder::RunHtaccess(Section section, const Overrides& 
 
 os::Result<ServerConfig> Builder::Run() {
   Scope top{main_, false, nullptr, main_.host.settings, nullptr, nullptr};
-  if (Failed(tree_.nodes, top)) return *error_;
+  mistakes_ = tree_.mistakes;
+  Failed(tree_.nodes, top);
+  if (!mistakes_.empty()) return AllMistakes(std::move(mistakes_));
   ServerConfig& c = config_;
   if (c.runtime_dir.empty()) c.runtime_dir = Absolute("run");
   if (c.pid_file.empty()) c.pid_file = AbsolutePath(c.runtime_dir, "httpd.pid");
@@ -289,6 +292,8 @@ os::Result<ServerConfig> ReadConfiguration(const ReadRequest& request, const Fil
 os::Result<RuntimePlaces> ReadRuntimePlaces(const ReadRequest& request, const FileSource& files) {
   auto tree = ReadTree(request, files);
   if (!tree) return tree.error();
+  if (!tree.value().complete) return AllMistakes(std::move(tree.value().mistakes));
+  tree.value().mistakes.clear();  // of what is looked at here there is none
   std::erase_if(tree.value().nodes, [](const Node& node) {
     const std::string name = LowerCase(node.name);
     return name != "defaultruntimedir" && name != "pidfile";  // ServerRoot is in the tree already

@@ -17,6 +17,7 @@
 #include <sstream>
 
 #include "httpd/config/lexer.h"
+#include "httpd/config/tree.h"
 #include "httpd/log/log_set.h"
 #include "httpd/modules/site.h"
 #include "os/file.h"
@@ -80,6 +81,7 @@ config::FileSource RealFiles() {
   files.read = [](const std::string& path) { return os::ReadFile(path); };
   files.expand = Expand;
   files.is_directory = IsDirectory;
+  files.exists = [](const std::string& path) { return ::access(path.c_str(), F_OK) == 0; };
   files.environment = [](const std::string& name) -> std::optional<std::string> {
     const char* value = std::getenv(name.c_str());
     return value ? std::optional<std::string>(value) : std::nullopt;
@@ -124,50 +126,47 @@ os::Result<std::shared_ptr<const Loaded>> Load(const config::Options& options) {
 
 os::Status CheckSurroundings(const Loaded& loaded) {
   const config::ServerConfig& c = loaded.config;
-  auto check_log = [&](const config::LogTarget& target) -> os::Status {
+  std::vector<std::string> wrong;
+  bool logs_are_wrong = false;
+  auto note = [&](const std::string& text) {
+    if (std::find(wrong.begin(), wrong.end(), text) == wrong.end()) wrong.push_back(text);
+  };
+  auto check_log = [&](const config::LogTarget& target) {
     if (target.kind == config::LogTarget::Kind::kFile) {
       const std::string directory = target.text.substr(0, target.text.rfind('/'));
-      if (IsDirectory(directory)) return os::kDone;
-      return os::Error{os::ErrorKind::kNotFound, 0,
-                       "(2)No such file or directory: AH02297: Cannot access directory '" + directory +
-                           "/' for log file '" + target.text + "' defined at " + target.where.file + ":" +
-                           std::to_string(target.where.line) + "\nAH00014: Configuration check failed"};
+      if (IsDirectory(directory)) return;
+      logs_are_wrong = true;
+      note("(2)No such file or directory: AH02297: Cannot access directory '" + directory + "/' for log file '" +
+           target.text + "' defined at " + target.where.file + ":" + std::to_string(target.where.line));
     }
     if (target.kind == config::LogTarget::Kind::kProgram) {
       const std::vector<std::string> words = log::SplitCommand(target.text);
       std::string program = words.empty() ? "" : words[0];
       if (!program.empty() && program[0] != '/') program = c.server_root + "/" + program;
-      if (!words.empty() && ::access(program.c_str(), X_OK) == 0) return os::kDone;
+      if (!words.empty() && ::access(program.c_str(), X_OK) == 0) return;
       const int sys = errno;
-      return os::Error{os::ErrorKind::kNotFound, 0,
-                       "AH00526: Syntax error on line " + std::to_string(target.where.line) + " of " +
-                           target.where.file + ":\nlog program '" + (words.empty() ? "" : words[0]) +
-                           "' cannot be run: " + std::strerror(words.empty() ? EINVAL : sys)};
+      note(config::SyntaxError(target.where, "log program '" + (words.empty() ? "" : words[0]) +
+                                                 "' cannot be run: " + std::strerror(words.empty() ? EINVAL : sys))
+               .what);
     }
-    return os::kDone;
   };
-  auto check_host = [&](const config::Host& host) -> os::Status {
-    if (auto ok = check_log(host.error_log); !ok) return ok;
-    for (const config::AccessLog& access : host.access_logs) {
-      if (auto ok = check_log(access.target); !ok) return ok;
-    }
-    return os::kDone;
+  auto check_host = [&](const config::Host& host) {
+    check_log(host.error_log);
+    for (const config::AccessLog& access : host.access_logs) check_log(access.target);
   };
-  if (auto ok = check_host(c.main); !ok) return ok;
-  for (const config::Host& host : c.virtual_hosts) {
-    if (auto ok = check_host(host); !ok) return ok;
-  }
+  check_host(c.main);
+  for (const config::Host& host : c.virtual_hosts) check_host(host);
   if (!c.user.empty() && c.user[0] != '#' && !::getpwnam(c.user.c_str())) {
-    return os::Error{os::ErrorKind::kNotFound, 0,
-                     "AH00526: Syntax error on line " + std::to_string(c.user_where.line) + " of " + c.user_where.file +
-                         ":\nAH00543: httpd: bad user name " + c.user};
+    note(config::SyntaxError(c.user_where, "AH00543: httpd: bad user name " + c.user).what);
   }
   if (!c.group.empty() && c.group[0] != '#' && !::getgrnam(c.group.c_str())) {
-    return os::Error{os::ErrorKind::kNotFound, 0,
-                     "AH00526: Syntax error on line " + std::to_string(c.group_where.line) + " of " +
-                         c.group_where.file + ":\nAH00544: httpd: bad group name " + c.group};
+    note(config::SyntaxError(c.group_where, "AH00544: httpd: bad group name " + c.group).what);
   }
-  return os::kDone;
+  if (wrong.empty()) return os::kDone;
+  std::string text;
+  for (const std::string& one : wrong) text += (text.empty() ? "" : "\n") + one;
+  if (logs_are_wrong) text += "\nAH00014: Configuration check failed";
+  return os::Error{os::ErrorKind::kNotFound, 0, text};
 }
 
 std::string Fingerprint(const config::ServerConfig& config) {

@@ -26,7 +26,7 @@ config::ReadRequest RequestFor(const config::Options& options);
 os::Result<std::shared_ptr<const Loaded>> Load(const config::Options& options);
 
 /// Beyond Load(), for -t: directories of logs exist (AH02297 and AH00014), DocumentRoot exists, User and Group exist,
-/// log programs can be found.
+/// log programs can be found. All that is wrong makes one error.
 os::Status CheckSurroundings(const Loaded& loaded);
 
 /// Names what a configuration says, whatever files it stands in: hex, the same for the same flattened text without its

@@ -109,8 +109,6 @@ TEST(ReadConfiguration, BadInputIsRefusedWithApachesWordsAndTheRightLine) {
        "<RequireAny> directive contains no authorization directives"},
       {"<Directory /a>\n<RequireAll>\nRequire local\nRequire method GET\n</RequireAll>\n</Directory>\n", 2,
        "<RequireAll> with several positive directives is not supported yet"},
-      {"<Directory /a>\nAllowOverride All\n</Directory>\n", 2,
-       "AllowOverride All: .htaccess files are not supported yet, only AllowOverride None is"},
       {"Redirect 301 /a b\n", 1, "Redirect to non-URL"},
       {"Redirect gone /a http://b\n", 1, "Redirect URL not valid for this status"},
       {"Redirect /a\n", 1, "URL to redirect to is missing"},

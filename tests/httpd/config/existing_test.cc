@@ -1,0 +1,143 @@
+// What brings existing Apache configurations in: every mistake at once, modules by name, conditions.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "httpd/config/module_catalog.h"
+#include "httpd/config/reader.h"
+#include "tests/httpd/config/fake_files.h"
+
+namespace httpd::config {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+
+ServerConfig Good(const std::string& text) {
+  FakeFiles files;
+  auto result = files.Read(text);
+  EXPECT_TRUE(result) << text << "\n" << (result ? "" : result.error().what);
+  return result ? result.value() : ServerConfig{};
+}
+
+std::string Wrong(const std::string& text) {
+  FakeFiles files;
+  auto result = files.Read(text);
+  return result ? "(no error)" : result.error().what;
+}
+
+TEST(Mistakes, AllOfAConfigurationAreToldInTheOrderOfItsLines) {
+  FakeFiles files;
+  files.files["/srv/conf/a.conf"] = "KeepAlive maybe\n<Directory /x>\nListen 80\nOptions Foo\n</Directory>\n";
+  auto result = files.Read("Foo\nLoadModule php_module x.so\nInclude conf/a.conf\nInclude /none\nTimeout x\n");
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().what,
+            "AH00526: Syntax error on line 1 of /srv/conf/httpd.conf:\nInvalid command 'Foo', perhaps misspelled or "
+            "defined by a module not included in the server configuration\n"
+            "AH00526: Syntax error on line 2 of /srv/conf/httpd.conf:\nCannot load x.so into server: php_module is not "
+            "one of the modules of this server (httpd -M lists them)\n"
+            "AH00526: Syntax error on line 1 of /srv/conf/a.conf:\nKeepAlive must be On or Off\n"
+            "AH00526: Syntax error on line 3 of /srv/conf/a.conf:\nListen not allowed in <Directory> context\n"
+            "AH00526: Syntax error on line 4 of /srv/conf/a.conf:\nIllegal option Foo\n"
+            "AH00526: Syntax error on line 4 of /srv/conf/httpd.conf:\nCould not open configuration file /none: No "
+            "such file or directory\n"
+            "AH00526: Syntax error on line 5 of /srv/conf/httpd.conf:\nTimeout has wrong format");
+}
+
+TEST(Mistakes, ASectionOutOfOrderEndsItsFileAloneAndWhatItSaidIsStillChecked) {
+  FakeFiles files;
+  files.files["/srv/conf/a.conf"] = "<Directory /x>\nOptions Foo\n<Files y>\n</Directory>\nNever read\n";
+  auto result = files.Read("Include conf/a.conf\nBar\n");
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().what,
+            "AH00526: Syntax error on line 2 of /srv/conf/a.conf:\nIllegal option Foo\n"
+            "AH00526: Syntax error on line 4 of /srv/conf/a.conf:\nExpected </Files> but saw </Directory>\n"
+            "AH00526: Syntax error on line 2 of /srv/conf/httpd.conf:\nInvalid command 'Bar', perhaps misspelled or "
+            "defined by a module not included in the server configuration");
+}
+
+TEST(Mistakes, ThousandsOfThemAreCutAtAHundred) {
+  std::string text;
+  for (int i = 0; i < 1234; ++i) text += "KeepAlive maybe\n";
+  const std::string told = Wrong(text);
+  EXPECT_THAT(told, HasSubstr("line 100 of"));
+  EXPECT_THAT(told, Not(HasSubstr("line 101 of")));
+  EXPECT_TRUE(told.ends_with("\nAnd 1134 more errors.")) << told.substr(told.size() - 60);
+}
+
+TEST(Mistakes, FilesThatIncludeThemselvesTwiceEndTheReadingAtOnce) {
+  EXPECT_EQ(Wrong("Include conf/httpd.conf\nInclude conf/httpd.conf\n"),
+            "AH00526: Syntax error on line 1 of /srv/conf/httpd.conf:\nExceeded maximum include depth of 128, There "
+            "appears to be a recursion.");
+}
+
+TEST(LoadModule, TakesWhatTheCoreDoesByItselfAndSaysSoWhereItMatters) {
+  const ServerConfig c = Good(
+      "LoadModule socache_shmcb_module modules/mod_socache_shmcb.so\nLoadModule slotmem_shm_module x.so\n"
+      "LoadModule mpm_prefork_module modules/mod_mpm_prefork.so\nLoadModule watchdog_module x.so\n");
+  EXPECT_THAT(c.warnings,
+              ElementsAre(HasSubstr("WARNING: LoadModule mpm_prefork_module has no meaning here: there is one way")));
+}
+
+TEST(LoadModule, OfAModuleOfApacheThatIsNotHereNamesItAndWhatToDo) {
+  EXPECT_THAT(Wrong("LoadModule ssl_module modules/mod_ssl.so\n"),
+              HasSubstr("line 1 of /srv/conf/httpd.conf:\nCannot load modules/mod_ssl.so into server: ssl_module is a "
+                        "module of Apache that this server does not have: this server speaks plain HTTP/1.1; put a"));
+  EXPECT_THAT(Wrong("LoadModule proxy_http_module x\n"), HasSubstr("put them into <IfModule proxy_http_module>"));
+  EXPECT_THAT(Wrong("LoadModule foo x\n"), HasSubstr("foo is not one of the modules of this server"));
+}
+
+TEST(LoadModule, OfTheSameModuleTwiceIsSkippedWithAWarning) {
+  EXPECT_THAT(Good("LoadModule alias_module a\nLoadModule alias_module a\n").warnings,
+              ElementsAre("AH01574: module alias_module is already loaded, skipping (/srv/conf/httpd.conf:2)"));
+}
+
+TEST(IfModule, EveryModuleIsThereAsLongAsNothingWasLoaded) {
+  EXPECT_TRUE(IsModuleThere("mod_alias.c", {}));
+  EXPECT_TRUE(IsModuleThere("alias_module", {}));
+  EXPECT_TRUE(IsModuleThere("event.c", {}));
+  EXPECT_FALSE(IsModuleThere("prefork.c", {}));
+  EXPECT_FALSE(IsModuleThere("mod_ssl.c", {}));
+  EXPECT_FALSE(IsModuleThere("alias", {}));
+}
+
+TEST(IfModule, AConfigurationThatLoadsModulesHasThoseAndTheCompiledInOnes) {
+  const std::vector<std::string> loaded = {"dir_module", "mpm_worker_module"};
+  EXPECT_TRUE(IsModuleThere("mod_dir.c", loaded));
+  EXPECT_FALSE(IsModuleThere("mod_alias.c", loaded));
+  EXPECT_TRUE(IsModuleThere("mod_log_config.c", loaded));
+  EXPECT_TRUE(IsModuleThere("core.c", loaded));
+  EXPECT_TRUE(IsModuleThere("mpm_worker_module", loaded));
+  EXPECT_FALSE(IsModuleThere("mpm_event_module", loaded));
+  EXPECT_TRUE(IsModuleThere("mpm_event_module", {"dir_module"}));
+  EXPECT_EQ(Good("LoadModule dir_module x\n<IfModule mod_alias.c>\nServerAdmin no\n</IfModule>\n"
+                 "<IfModule !alias_module>\nServerName yes\n</IfModule>\n")
+                .main.server_name,
+            "yes");
+}
+
+TEST(IfDirectiveIfSectionIfFile, HoldWhenTheThingExists) {
+  FakeFiles files;
+  files.files["/srv/conf/here"] = "";
+  auto result = files.Read(
+      "<IfDirective Alias>\nServerName a\n</IfDirective>\n<IfDirective !Nonsense>\nServerAdmin b\n</IfDirective>\n"
+      "<IfSection VirtualHost>\nListen 1\n</IfSection>\n<IfSection Nonsense>\nNonsense\n</IfSection>\n"
+      "<IfFile conf/here>\nListen 2\n</IfFile>\n<IfFile !conf/gone>\nListen 3\n</IfFile>\n"
+      "<IfFile conf/gone>\nNonsense\n</IfFile>\n");
+  ASSERT_TRUE(result) << result.error().what;
+  EXPECT_EQ(result.value().main.server_name, "a");
+  EXPECT_EQ(result.value().main.server_admin, "b");
+  EXPECT_EQ(result.value().listen.size(), 3U);
+}
+
+TEST(IfDirectiveIfSectionIfFile, ADirectiveOfAModuleThatWasNotLoadedDoesNotExist) {
+  EXPECT_EQ(Good("LoadModule dir_module x\n<IfDirective Alias>\nServerName no\n</IfDirective>\n"
+                 "<IfDirective DirectoryIndex>\nServerAdmin yes\n</IfDirective>\n")
+                .main.server_name,
+            "");
+}
+
+}  // namespace
+}  // namespace httpd::config
