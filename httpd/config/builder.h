@@ -84,6 +84,10 @@ class Builder {
   void Warn(const Node& node, const std::string& message) {
     config_.warnings.push_back(WarningText(node.where, message));
   }
+  /// For the first line only that says this. `message` must not depend on the place.
+  void WarnOnce(const Node& node, const std::string& message) {
+    if (told_.insert(message).second) Warn(node, message);
+  }
   bool Said(const std::string& directive) const { return main_.said.count(directive) > 0; }
   const FileSource& files() const { return files_; }
   const ReadRequest& request() const { return request_; }
@@ -105,6 +109,7 @@ class Builder {
   HostDraft main_;
   std::vector<HostDraft> virtual_hosts_;
   std::vector<Mistake> mistakes_;
+  std::set<std::string> told_;  ///< by WarnOnce
 };
 
 }  // namespace httpd::config

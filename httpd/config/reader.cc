@@ -135,6 +135,7 @@ void Builder::InheritFromMain(HostDraft& draft) const {
   if (unsaid("KeepAliveTimeout")) to.keep_alive_timeout_ms = from.keep_alive_timeout_ms;
   if (unsaid("MaxKeepAliveRequests")) to.max_keep_alive_requests = from.max_keep_alive_requests;
   if (unsaid("Timeout")) to.timeout_ms = from.timeout_ms;
+  if (unsaid("HttpProtocolOptions")) to.registered_methods_only = from.registered_methods_only;
   if (unsaid("TraceEnable")) to.trace_enable = from.trace_enable;
   if (draft.logs.empty()) to.access_logs = from.access_logs;
   InheritSettings(from.settings, to.settings);

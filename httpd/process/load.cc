@@ -6,7 +6,9 @@
 #include <Poco/JSON/Object.h>
 #include <Poco/SHA2Engine.h>
 #include <grp.h>
+#include <netdb.h>
 #include <pwd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -74,7 +76,49 @@ os::Result<std::vector<std::string>> Expand(const std::string& pattern) {
   return out;
 }
 
+/// What Apache takes for ServerName when nobody says it. Source  server/util.c ap_get_local_host
+std::string OwnName(std::vector<std::string>& warnings) {
+  char own[256] = "";
+  ::gethostname(own, sizeof own - 1);
+  std::string name = "127.0.0.1";
+  addrinfo hints{};
+  hints.ai_flags = AI_CANONNAME;
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  if (::getaddrinfo(own, nullptr, &hints, &found) == 0) {
+    char text[NI_MAXHOST] = "";
+    if (found->ai_canonname && std::strchr(found->ai_canonname, '.')) {
+      name = found->ai_canonname;
+    } else if (std::strchr(own, '.')) {
+      name = own;
+    } else if (::getnameinfo(found->ai_addr, found->ai_addrlen, text, sizeof text, nullptr, 0, NI_NUMERICHOST) == 0) {
+      name = text;
+    }
+    const bool sure = found->ai_canonname && name == found->ai_canonname;
+    ::freeaddrinfo(found);
+    if (sure) return name;
+  }
+  warnings.push_back("AH00558: httpd: Could not reliably determine the server's fully qualified domain name, using " +
+                     name + ". Set the 'ServerName' directive globally to suppress this message");
+  return name;
+}
+
+std::optional<unsigned long> NumberOf(const std::string& name) {
+  if (!name.starts_with('#')) return std::nullopt;
+  return std::strtoul(name.c_str() + 1, nullptr, 10);
+}
+
 }  // namespace
+
+config::Accounts AccountsOf(const config::ServerConfig& config) {
+  config::Accounts accounts;
+  accounts.used = ::geteuid() == 0;
+  accounts.user_id = NumberOf(config.user);
+  accounts.group_id = NumberOf(config.group);
+  if (const passwd* user = ::getpwnam(config.user.c_str())) accounts.user_id = user->pw_uid;
+  if (const group* group = ::getgrnam(config.group.c_str())) accounts.group_id = group->gr_gid;
+  return accounts;
+}
 
 config::FileSource RealFiles() {
   config::FileSource files;
@@ -110,6 +154,13 @@ os::Result<std::shared_ptr<const Loaded>> Load(const config::Options& options) {
   if (!read) return read.error();
   auto loaded = std::make_shared<Loaded>();
   loaded->config = std::move(read).value();
+  if (loaded->config.main.server_name.empty()) {
+    const std::string name = OwnName(loaded->config.warnings);
+    loaded->config.main.server_name = name;
+    for (config::Host& host : loaded->config.virtual_hosts) {
+      if (host.server_name.empty()) host.server_name = name;
+    }
+  }
   if (!loaded->config.types_config.empty()) {
     auto types = os::ReadFile(loaded->config.types_config);
     if (!types) {

@@ -139,5 +139,89 @@ TEST(IfDirectiveIfSectionIfFile, ADirectiveOfAModuleThatWasNotLoadedDoesNotExist
             "");
 }
 
+TEST(WithoutMeaning, DirectivesAreToldAboutOncePerName) {
+  const ServerConfig c = Good(
+      "ThreadLimit 64\nthreadlimit 65\nMutex default\nMutex file:/x ssl-cache\nMinSpareServers 5\nLoadFile x.so\n"
+      "AcceptFilter http none\nAcceptFilter https none\nEnableMMAP Off\nScoreBoardFile logs/s\n");
+  std::vector<std::string> names;
+  for (const std::string& warning : c.warnings) {
+    EXPECT_THAT(warning, HasSubstr(" has no meaning here: "));
+    names.push_back(warning.substr(9, warning.find(" has") - 9));
+  }
+  EXPECT_THAT(names, ElementsAre("ThreadLimit", "Mutex", "MinSpareServers", "LoadFile", "AcceptFilter", "EnableMMAP",
+                                 "ScoreBoardFile"));
+}
+
+TEST(WithoutMeaning, WhatIsWrongForApacheIsStillWrong) {
+  EXPECT_THAT(Wrong("Mutex foo\n"), HasSubstr("Invalid Mutex argument foo (Mutex mechanisms are: 'none', 'default',"));
+  EXPECT_THAT(Wrong("EnableMMAP maybe\n"), HasSubstr("parameter must be 'on' or 'off'"));
+}
+
+TEST(Process, BufferSizesAndTheDirectoryOfCoreFilesAreTaken) {
+  const ServerConfig c =
+      Good("SendBufferSize 65536\nReceiveBufferSize 0\nListenTCPDeferAccept 3\nCoreDumpDirectory htdocs\n");
+  EXPECT_EQ(c.send_buffer_size, 65536);
+  EXPECT_EQ(c.receive_buffer_size, 0);
+  EXPECT_EQ(c.defer_accept_s, 3);
+  EXPECT_EQ(c.core_dump_directory, "/srv/htdocs");
+  EXPECT_THAT(Wrong("SendBufferSize 511\n"),
+              HasSubstr("SendBufferSize must be >= 512 bytes, or 0 for system default."));
+  EXPECT_THAT(Wrong("CoreDumpDirectory /gone\n"), HasSubstr("CoreDumpDirectory /gone does not exist"));
+}
+
+TEST(HttpProtocolOptions, WhatIsStricterIsHonouredAndWhatIsLooserIsToldAbout) {
+  EXPECT_FALSE(Good("HttpProtocolOptions Strict LenientMethods Require1.0\n").main.registered_methods_only);
+  const ServerConfig c = Good(
+      "HttpProtocolOptions Unsafe RegisteredMethods\nHttpProtocolOptions Allow0.9\n<VirtualHost *:1>\n"
+      "</VirtualHost>\n<VirtualHost *:2>\nHttpProtocolOptions LenientMethods\n</VirtualHost>\n");
+  EXPECT_TRUE(c.main.registered_methods_only);
+  EXPECT_TRUE(c.virtual_hosts.at(0).registered_methods_only);
+  EXPECT_FALSE(c.virtual_hosts.at(1).registered_methods_only);
+  EXPECT_THAT(c.warnings, ElementsAre(HasSubstr("HttpProtocolOptions Unsafe is not honoured"),
+                                      HasSubstr("HttpProtocolOptions Allow0.9 is not honoured")));
+  EXPECT_THAT(Wrong("HttpProtocolOptions Strict Unsafe\n"),
+              HasSubstr("HttpProtocolOptions 'Strict' and 'Unsafe' are mutually exclusive"));
+  EXPECT_THAT(Wrong("HttpProtocolOptions Foo\n"), HasSubstr("HttpProtocolOptions accepts 'Unsafe' or 'Strict'"));
+}
+
+TEST(Protocols, MustNameTheOneThatIsSpoken) {
+  EXPECT_THAT(Good("Protocols h2 http/1.1\nProtocolsHonorOrder On\n").warnings,
+              ElementsAre(HasSubstr("Protocols h2 is not spoken here")));
+  EXPECT_THAT(Wrong("Protocols h2\n"), HasSubstr("Protocols must name http/1.1"));
+}
+
+TEST(Warning, IsPrintedAndTheServerStarts) {
+  EXPECT_THAT(Good("Warning \"look here\"\n").warnings, ElementsAre("look here (/srv/conf/httpd.conf:1)"));
+  EXPECT_THAT(Wrong("Warning\n"), HasSubstr("The Warning directive was used with no message."));
+}
+
+TEST(Dumps, ContextsAreWordedAsApachesListOfDirectives) {
+  const std::string text = DumpDirectives();
+  EXPECT_THAT(text, HasSubstr("Listen (event.c)\n\tA port number or a numeric IP address and a port number, and an "
+                              "optional protocol\n\tAllowed in *.conf only outside <Directory>, <Files>, <Location>, "
+                              "or <If>\n"));
+  EXPECT_THAT(text,
+              HasSubstr("\nEnableMMAP (core.c)\n\tControls whether memory-mapping may be used to read files\n"
+                        "\tAllowed in *.conf anywhere and in .htaccess\n\twhen AllowOverride includes FileInfo\n"));
+  EXPECT_THAT(text,
+              HasSubstr("\n<IfModule (core.c)\n\tContainer for directives based on existence of specified "
+                        "modules\n\tAllowed in *.conf anywhere and in .htaccess\n\twhen AllowOverride isn't None\n"));
+}
+
+TEST(Dumps, TheConfigurationIsPrintedWithFilesAndLinesAsModInfoDoes) {
+  FakeFiles files;
+  files.files["/srv/conf/a.conf"] = "ServerAdmin ${WHO}\n";
+  files.files["/srv/conf/httpd.conf"] =
+      "Define WHO me\n<IfDefine WHO>\n<Directory \"/x\">\n  Options None\n</Directory>\n</IfDefine>\n"
+      "Include conf/a.conf\n<IfModule none>\nBad\n</IfModule>\n";
+  ReadRequest request;
+  request.server_root = "/srv";
+  auto text = DumpConfig(request, files.Source());
+  ASSERT_TRUE(text) << text.error().what;
+  EXPECT_EQ(text.value(),
+            "# In file: /srv/conf/httpd.conf\n#   3:\n<Directory \"/x\">\n  #   4:\n  Options None\n</Directory>\n"
+            "# In file: /srv/conf/a.conf\n#   1:\nServerAdmin me\n");
+}
+
 }  // namespace
 }  // namespace httpd::config
