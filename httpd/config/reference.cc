@@ -141,7 +141,9 @@ std::string Argument(const std::string& text) {
 }
 
 void AppendDirective(const Directive& directive, std::string& out) {
-  out += std::string(".It Ic \"\\&") + Escaped(directive.name) + "\"" + Argument(SyntaxOf(directive)) + "\n";
+  std::string syntax = SyntaxOf(directive);
+  if (directive.name[0] == '<' && !syntax.ends_with('>')) syntax += '>';
+  out += std::string(".It Ic \"\\&") + Escaped(directive.name) + "\"" + Argument(syntax) + "\n";
   AppendText(Sentence(directive.help), out);
   AppendText(Sentence(directive.about), out);
   const auto fact = [&](const char* title, const std::string& text) {
