@@ -101,6 +101,10 @@ class Builder {
   void InheritFromMain(HostDraft& draft) const;
   void SettleProcesses();
   void WarnAboutListeners();
+  /// What one line alone may say, said twice in one place: the last one holds, and that is told.
+  void WarnAboutRepetition(const Directive& directive, const Node& node, const Scope& scope);
+  /// Hosts that can never answer: nothing listens on their port, or another host has their name.
+  void WarnAboutHosts();
 
   const Tree& tree_;
   const ReadRequest& request_;
@@ -109,7 +113,8 @@ class Builder {
   HostDraft main_;
   std::vector<HostDraft> virtual_hosts_;
   std::vector<Mistake> mistakes_;
-  std::set<std::string> told_;  ///< by WarnOnce
+  std::set<std::string> told_;                                   ///< by WarnOnce
+  std::map<std::pair<std::string, std::string>, Node> said_by_;  ///< for WarnAboutRepetition: host and directive
 };
 
 }  // namespace httpd::config

@@ -1,6 +1,9 @@
 #include "httpd/config/reader.h"
 
 #include <algorithm>
+#include <iterator>
+#include <string_view>
+#include <tuple>
 #include <utility>
 
 #include "httpd/config/builder.h"
@@ -102,7 +105,10 @@ Complaint Builder::ApplyOne(const Node& node, Scope& scope) {
     words = SplitWords(node.arguments);
     if (auto complaint = CheckArity(*directive, words)) return complaint;
   }
-  if (!scope.section) scope.draft.said.insert(directive->name);
+  if (!scope.section) {
+    scope.draft.said.insert(directive->name);
+    WarnAboutRepetition(*directive, node, scope);
+  }
   auto complaint = directive->apply(*this, scope, node, words);
   if (!complaint) NoteSharedState(*directive, words, node.where, config_);
   return complaint;
@@ -233,6 +239,56 @@ void Builder::WarnAboutListeners() {
   }
 }
 
+void Builder::WarnAboutRepetition(const Directive& directive, const Node& node, const Scope& scope) {
+  static constexpr std::string_view kOnce[] = {
+      "CoreDumpDirectory", "DefaultRuntimeDir", "DocumentRoot", "ErrorLog", "Group", "PidFile", "ServerName", "User"};
+  if (std::find(std::begin(kOnce), std::end(kOnce), directive.name) == std::end(kOnce)) return;
+  const SourceLine& host = scope.draft.host.where;
+  const auto [before, is_new] =
+      said_by_.try_emplace({host.file + ":" + std::to_string(host.line), directive.name}, node);
+  if (is_new) return;
+  const Node first = std::exchange(before->second, node);
+  const bool by_hand = !first.where.file.starts_with('/') || !node.where.file.starts_with('/');  // -c and -C replace
+  if (by_hand || first.arguments == node.arguments) return;
+  Warn(node, "WARNING: " + std::string(directive.name) + " was " + first.arguments + " on line " +
+                 std::to_string(first.where.line) + " of " + first.where.file + "; this line replaces it");
+}
+
+void Builder::WarnAboutHosts() {
+  struct Name {
+    std::string address;
+    std::string name;
+    bool operator<(const Name& other) const { return std::tie(address, name) < std::tie(other.address, other.name); }
+  };
+  std::map<Name, const Host*> names;
+  const auto listens = [this](uint16_t port) {
+    return port == 0 || std::any_of(config_.listen.begin(), config_.listen.end(),
+                                    [port](const ListenAddress& listen) { return listen.port == port; });
+  };
+  for (size_t i = 0; i < config_.virtual_hosts.size(); ++i) {
+    const Host& host = config_.virtual_hosts[i];
+    const bool is_named = virtual_hosts_[i].said.count("ServerName") > 0;  // otherwise it has the main server's
+    for (const Host::Address& address : host.addresses) {
+      const std::string text = address.host + ":" + (address.port == 0 ? "*" : std::to_string(address.port));
+      if (!config_.listen.empty() && !listens(address.port)) {
+        config_.warnings.push_back(WarningText(host.where, "WARNING: nothing listens on port " +
+                                                               std::to_string(address.port) + " of <VirtualHost " +
+                                                               text + ">: it never answers"));
+      }
+      std::vector<std::string> own = host.server_aliases;
+      if (is_named) own.push_back(LowerCase(host.server_name));
+      for (const std::string& name : own) {
+        const auto [other, is_new] = names.try_emplace({text, name}, &host);
+        if (is_new || other->second == &host) continue;
+        config_.warnings.push_back(WarningText(host.where, "WARNING: <VirtualHost " + text + "> never answers for " +
+                                                               name + ": that is a name of the one on line " +
+                                                               std::to_string(other->second->where.line) + " of " +
+                                                               other->second->where.file));
+      }
+    }
+  }
+}
+
 os::Result<HtaccessFile> Builder::RunHtaccess(Section section, const Overrides& allowed) {
   HtaccessFile out;
   out.section = std::move(section);
@@ -273,6 +329,7 @@ os::Result<ServerConfig> Builder::Run() {
   c.main = std::move(host);
   SettleProcesses();
   WarnAboutListeners();
+  WarnAboutHosts();
   return std::move(config_);
 }
 

@@ -195,6 +195,30 @@ TEST(Warning, IsPrintedAndTheServerStarts) {
   EXPECT_THAT(Wrong("Warning\n"), HasSubstr("The Warning directive was used with no message."));
 }
 
+TEST(Collisions, WhatOneLineAloneMaySayIsToldWhenAnotherReplacesIt) {
+  const ServerConfig c =
+      Good("User a\nUser b\nPidFile x\nPidFile x\n<VirtualHost *:80>\nServerName v\n</VirtualHost>\nServerName w\n");
+  EXPECT_THAT(c.warnings, ElementsAre("WARNING: User was a on line 1 of /srv/conf/httpd.conf; this line replaces it "
+                                      "(/srv/conf/httpd.conf:2)"));
+  FakeFiles files;
+  files.after = {"User c"};
+  auto replaced = files.Read("User a\n");
+  ASSERT_TRUE(replaced);
+  EXPECT_THAT(replaced.value().warnings, IsEmpty()) << "-c is there to replace";
+}
+
+TEST(Collisions, AHostThatCanNeverAnswerIsTold) {
+  const ServerConfig c = Good(
+      "Listen 80\nServerName main\n<VirtualHost *:80>\nServerName a\nServerAlias b\n</VirtualHost>\n"
+      "<VirtualHost *:80>\nServerName B\n</VirtualHost>\n<VirtualHost *:81>\n</VirtualHost>\n"
+      "<VirtualHost *:80>\n</VirtualHost>\n<VirtualHost *:80 *>\n</VirtualHost>\n");
+  EXPECT_THAT(c.warnings,
+              ElementsAre("WARNING: <VirtualHost *:80> never answers for b: that is a name of the one on line 3 of "
+                          "/srv/conf/httpd.conf (/srv/conf/httpd.conf:7)",
+                          "WARNING: nothing listens on port 81 of <VirtualHost *:81>: it never answers "
+                          "(/srv/conf/httpd.conf:10)"));
+}
+
 TEST(Dumps, ContextsAreWordedAsApachesListOfDirectives) {
   const std::string text = DumpDirectives();
   EXPECT_THAT(text, HasSubstr("Listen (event.c)\n\tA port number or a numeric IP address and a port number, and an "
