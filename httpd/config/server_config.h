@@ -190,6 +190,7 @@ struct ServerConfig {
   int threads_per_child = 1;          ///< event loops in each child
   int max_request_workers = 4096;     ///< most requests in progress at once, whole server
   int max_connections_per_child = 0;  ///< 0 = no limit
+  int worker_connections = 0;         ///< most connections that one child holds; 0 = as descriptors allow
   int listen_backlog = 511;
   int send_buffer_size = 0;             ///< bytes; 0 = the system's
   int receive_buffer_size = 0;          ///< bytes; 0 = the system's

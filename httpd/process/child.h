@@ -35,6 +35,7 @@ struct ChildSetup {
   Identity identity;
   std::string working_directory;  ///< CoreDumpDirectory; "" = as the parent
   bool accepting = true;
+  size_t max_held_per_loop = 0;  ///< connections
   uint32_t max_busy_per_loop = 2048;
   uint64_t max_connections_per_loop = 0;
 };
