@@ -67,10 +67,11 @@ class Builder {
  public:
   Builder(const Tree& tree, const ReadRequest& request, const FileSource& files);
 
-  /// Applies every directive, then settles defaults, inheritance and limits.
+  /// Applies every directive, then settles defaults, inheritance and limits. All mistakes make one error, those of the
+  /// tree among them.
   os::Result<ServerConfig> Run();
 
-  /// Applies directives in one scope. The first complaint ends it; it is kept with its line, and true is returned.
+  /// Applies directives in one scope, all of them. True when there were complaints, which are kept with their lines.
   bool Failed(const std::vector<Node>& nodes, Scope& scope);
 
   /// Applies the directives of an .htaccess file, which lies in `section.pattern`.
@@ -82,6 +83,10 @@ class Builder {
   std::string Absolute(const std::string& path) const { return AbsolutePath(tree_.server_root, path); }
   void Warn(const Node& node, const std::string& message) {
     config_.warnings.push_back(WarningText(node.where, message));
+  }
+  /// For the first line only that says this. `message` must not depend on the place.
+  void WarnOnce(const Node& node, const std::string& message) {
+    if (told_.insert(message).second) Warn(node, message);
   }
   bool Said(const std::string& directive) const { return main_.said.count(directive) > 0; }
   const FileSource& files() const { return files_; }
@@ -96,6 +101,10 @@ class Builder {
   void InheritFromMain(HostDraft& draft) const;
   void SettleProcesses();
   void WarnAboutListeners();
+  /// What one line alone may say, said twice in one place: the last one holds, and that is told.
+  void WarnAboutRepetition(const Directive& directive, const Node& node, const Scope& scope);
+  /// Hosts that can never answer: nothing listens on their port, or another host has their name.
+  void WarnAboutHosts();
 
   const Tree& tree_;
   const ReadRequest& request_;
@@ -103,7 +112,9 @@ class Builder {
   ServerConfig config_;
   HostDraft main_;
   std::vector<HostDraft> virtual_hosts_;
-  std::optional<os::Error> error_;
+  std::vector<Mistake> mistakes_;
+  std::set<std::string> told_;                                   ///< by WarnOnce
+  std::map<std::pair<std::string, std::string>, Node> said_by_;  ///< for WarnAboutRepetition: host and directive
 };
 
 }  // namespace httpd::config

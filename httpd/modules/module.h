@@ -89,6 +89,10 @@ Verdict RedirectTo(RequestState& state, int status, std::string_view location);
 /// Allow field of a resource without methods of its own, with its line end.
 std::string AllowField(const CompiledHost& host);
 
+/// Whether a method is one that Apache knows, or that RegisterHttpMethod named: 405 and not 501 where nobody answers
+/// it.
+bool IsRegisteredMethod(const config::ServerConfig& config, std::string_view method);
+
 /// Numeric address that the connection came in on, from the kernel; "" on the private socket.
 std::string LocalAddressOf(const net::Request& request);
 

@@ -113,6 +113,11 @@ Verdict Pipeline::Begin(RequestState& state) {
   net::Response& response = *state.response;
   state.query = head.query;
   state.has_query = head.has_query;
+  if (head.method == Method::kOther && state.host->host->registered_methods_only &&
+      !IsRegisteredMethod(site_.config(), head.method_text)) {
+    state.path = "/";
+    return Verdict::Status(501);
+  }
   if (head.method == Method::kOptions && head.path == "*") {
     state.path = "*";
     response.fields += AllowField(*state.host);

@@ -7,6 +7,7 @@
 
 #include "httpd/modules/expression.h"
 #include "httpd/modules/module.h"
+#include "httpd/modules/section_walk.h"
 
 namespace httpd::modules {
 
@@ -147,6 +148,7 @@ os::Result<std::unique_ptr<Site>> Site::Build(const config::ServerConfig& config
       auto [found, is_new] = site->by_address_.try_emplace({address.host, address.port});
       Names& names = found->second;
       if (is_new) names.first = index;
+      if (!host.server_path.empty()) names.paths.emplace_back(host.server_path, index);
       if (!host.server_name.empty()) names.exact.try_emplace(LowerHost(host.server_name), index);
       for (const std::string& alias : host.server_aliases) {
         if (alias.find_first_of("*?") != std::string::npos) {
@@ -160,8 +162,8 @@ os::Result<std::unique_ptr<Site>> Site::Build(const config::ServerConfig& config
   return site;
 }
 
-int Site::Select(uint16_t local_port, std::string_view authority,
-                 const std::function<std::string()>& local_address) const {
+int Site::Select(uint16_t local_port, std::string_view authority, const std::function<std::string()>& local_address,
+                 std::string_view path) const {
   if (by_address_.empty()) return 0;
   const Names* names = nullptr;
   auto look = [&](const std::string& host, uint16_t port) {
@@ -177,6 +179,12 @@ int Site::Select(uint16_t local_port, std::string_view authority,
   look("*", local_port);
   look("*", 0);
   if (!names) return 0;
+  if (authority.empty()) {
+    for (const auto& [prefix, index] : names->paths) {
+      if (Covers(prefix, path)) return index;
+    }
+    return names->first;
+  }
   const std::string host = LowerHost(authority);
   // The first host in the configuration wins, whether it says the name or a pattern.
   const auto exact = names->exact.find(host);

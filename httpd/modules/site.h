@@ -90,12 +90,15 @@ class Site {
   /// Index of the host that answers. Source  httpd manual, vhosts/details: best address first, then the name, then the
   /// first host of that address.
   /// @param local_address  asked only when some <VirtualHost> names an address
-  int Select(uint16_t local_port, std::string_view authority, const std::function<std::string()>& local_address) const;
+  /// @param path           of a request that names no host: the first host whose ServerPath it begins with answers
+  int Select(uint16_t local_port, std::string_view authority, const std::function<std::string()>& local_address,
+             std::string_view path = {}) const;
 
  private:
   struct Names {
     std::unordered_map<std::string, int> exact;
     std::vector<std::pair<std::string, int>> wildcards;
+    std::vector<std::pair<std::string, int>> paths;  ///< ServerPath
     int first = 0;
   };
   const config::ServerConfig* config_ = nullptr;

@@ -427,7 +427,7 @@ TEST(Dumps, HostsLookAsApachePrintsThem) {
       "Define ABC x\nUser www-data\nGroup #33\n<VirtualHost *:18080>\nServerName a.example\nServerAlias *.a.example "
       "www.a.example\n</VirtualHost>\n<VirtualHost *:18080>\nServerName b.example\n</VirtualHost>\n"
       "<VirtualHost 127.0.0.1:18081>\nServerName c.example\n</VirtualHost>\n");
-  EXPECT_EQ(DumpHosts(c),
+  EXPECT_EQ(DumpHosts(c, {33, 33, false}),
             "VirtualHost configuration:\n"
             "127.0.0.1:18081        c.example (/srv/conf/httpd.conf:11)\n"
             "*:18080                is a NameVirtualHost\n"
@@ -442,8 +442,8 @@ TEST(Dumps, HostsLookAsApachePrintsThem) {
             "Mutex default: dir=\"/srv/run/\" mechanism=default \n"
             "PidFile: \"/srv/run/httpd.pid\"\n"
             "Define: ABC=x\n"
-            "User: name=\"www-data\"\n"
-            "Group: name=\"#33\" id=33\n");
+            "User: name=\"www-data\" id=33 not_used\n"
+            "Group: name=\"#33\" id=33 not_used\n");
 }
 
 TEST(SharedState, IsNotedOnceWithItsLineAndOnlyWhereARowSaysSo) {
@@ -458,7 +458,8 @@ TEST(SharedState, IsNotedOnceWithItsLineAndOnlyWhereARowSaysSo) {
 TEST(Dumps, DirectivesNameModuleHelpAndContext) {
   EXPECT_THAT(DumpDirectives(),
               HasSubstr("Require (mod_authz_core.c)\n\tspecifies authorization directives which one must "
-                        "pass (or not) for a request to suceeed\n\tAllowed in *.conf only inside "));
+                        "pass (or not) for a request to suceeed\n\tAllowed in *.conf only inside <Directory>, "
+                        "<Files>, <Location>, or <If> and in .htaccess\n\twhen AllowOverride includes AuthConfig\n"));
 }
 
 TEST(DirectiveTable, EveryRowActsSomewhereAndIsNamedOnce) {
