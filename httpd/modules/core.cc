@@ -66,7 +66,8 @@ Verdict Handle(RequestState& state) {
   net::Request seen = *state.request;
   seen.head = &state.head();
   ServeOpenedFile(seen, std::move(opened).value(), state.media_type, state.settings->enable_sendfile,
-                  state.error_status != 0, *state.response);
+                  state.error_status != 0, state.etag_suffix, state.ignore_ranges, *state.response);
+  for (const std::string& coding : state.encodings) AppendField(state.response->fields, "Content-Encoding", coding);
   const int status = state.response->status;
   if (status == 412 || status == 416) return Verdict::Status(status);
   state.is_success = true;

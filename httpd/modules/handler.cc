@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <string>
 
-#include "httpd/modules/reqtimeout.h"
 #include "httpd/modules/expression.h"
+#include "httpd/modules/reqtimeout.h"
 
 namespace httpd::modules {
 
@@ -60,8 +60,8 @@ bool Handler::EndTurn() {
 }
 
 RequestState& Handler::Begin(const Request& request, Response& response) {
-  const int index = site_.Select(
-      request.local_port, request.head->authority, [&request] { return LocalAddressOf(request); }, request.head->path);
+  const int index =
+      site_.Select(request.local_port, request.head->authority, [&request] { return LocalAddressOf(request); });
   const CompiledHost& compiled = site_.hosts()[static_cast<size_t>(index)];
   const config::Host& host = *compiled.host;
   response.host = index;

@@ -4,16 +4,23 @@
 
 namespace httpd::modules {
 
-extern const Module kAlias;      ///< Alias, Redirect
-extern const Module kAuthzCore;  ///< Require
-extern const Module kAutoindex;  ///< listings
-extern const Module kCore;       ///< files
-extern const Module kDir;        ///< DirectoryIndex, the missing slash
-extern const Module kStatus;     ///< server-status
-extern const Module kEnv;        ///< SetEnv, PassEnv, UnsetEnv
-extern const Module kExpires;    ///< Expires and Cache-Control: max-age by media type
-extern const Module kHeaders;    ///< Header, RequestHeader
-extern const Module kReqTimeout;  ///< RequestReadTimeout
-extern const Module kSetEnvIf;   ///< SetEnvIf, BrowserMatch
+extern const Module kAlias;          ///< Alias, Redirect
+extern const Module kAuthzCore;      ///< Require
+extern const Module kAutoindex;      ///< listings
+extern const Module kCore;           ///< files
+extern const Module kDir;            ///< DirectoryIndex, the missing slash
+extern const Module kStatus;         ///< server-status
+extern const Module kEnv;            ///< SetEnv, PassEnv, UnsetEnv
+extern const Module kExpires;        ///< Expires and Cache-Control: max-age by media type
+extern const Module kHeaders;        ///< Header, RequestHeader
+extern const Module kReqTimeout;     ///< RequestReadTimeout
+extern const Module kSetEnvIf;       ///< SetEnvIf, BrowserMatch
+extern const Module kBrotli;         ///< BROTLI_COMPRESS
+extern const Module kDeflate;        ///< DEFLATE, INFLATE
+extern const Module kFilter;         ///< SetOutputFilter, AddOutputFilterByType, FilterChain
+extern const Module kPrecompressed;  ///< FILE.br, FILE.zst, FILE.gz for FILE
+extern const Module kRateLimit;      ///< RATE_LIMIT
+extern const Module kSubstitute;     ///< SUBSTITUTE
+extern const Module kZstd;           ///< ZSTD_COMPRESS
 
 }  // namespace httpd::modules

@@ -343,6 +343,7 @@ void Pipeline::ForgetFile(RequestState& state) {
   state.charset.clear();
   state.encodings.clear();
   state.languages.clear();
+  state.output_filters.clear();
   state.handler.clear();
   state.etag_suffix.clear();
   state.ignore_ranges = false;
@@ -428,8 +429,9 @@ void Pipeline::WriteErrorPage(RequestState& state, int status, int additional) {
 
 std::unique_ptr<RequestState> Pipeline::NewLookUp(RequestState& from) {
   auto out = std::make_unique<RequestState>();
-  out->own_response = std::make_unique<net::Response>();
-  out->Start(this, *from.request, *from.host, *out->own_response);
+  auto own = std::make_unique<net::Response>();
+  out->Start(this, *from.request, *from.host, *own);
+  out->own_response = std::move(own);  // after Start(), which forgets the one before
   out->CopyHeaders(from);
   out->host_index = from.host_index;
   out->parent = &from;
@@ -515,6 +517,7 @@ void Pipeline::Become(RequestState& state, std::unique_ptr<RequestState> found) 
   state.charset = std::move(found->charset);
   state.encodings = std::move(found->encodings);
   state.languages = std::move(found->languages);
+  state.output_filters = std::move(found->output_filters);
   state.handler = std::move(found->handler);
   state.user = std::move(found->user);
   state.auth_type = std::move(found->auth_type);

@@ -6,9 +6,12 @@ namespace httpd::modules {
 
 std::span<const Module* const> Modules() {
   // Environment first: conditions of the others read it. Headers last: they see what everybody else set.
+  // The file that stands for another comes before the filters, which leave coded content alone.
   // Handlers: the file itself is last.
-  static const Module* const modules[] = {&kAlias,  &kAuthzCore, &kEnv,     &kSetEnvIf, &kDir,
-                                          &kStatus, &kAutoindex, &kExpires, &kHeaders,  &kReqTimeout, &kCore};
+  static const Module* const modules[] = {&kAlias,   &kAuthzCore,  &kEnv,     &kSetEnvIf,      &kDir,
+                                          &kStatus,  &kAutoindex,  &kExpires, &kPrecompressed, &kFilter,
+                                          &kDeflate, &kBrotli,     &kZstd,    &kSubstitute,    &kRateLimit,
+                                          &kHeaders, &kReqTimeout, &kCore};
   return modules;
 }
 

@@ -141,7 +141,8 @@ class RequestState final : public net::HandlerNote {
   std::string charset;                 ///< AddCharset; "" = none
   std::vector<std::string> encodings;  ///< content codings of the file, innermost first
   std::vector<std::string> languages;
-  std::string handler;  ///< SetHandler, AddHandler, ScriptAlias...; "" = by the kind of file
+  std::vector<std::string> output_filters;  ///< AddOutputFilter, by extension
+  std::string handler;                      ///< SetHandler, AddHandler, ScriptAlias...; "" = by the kind of file
 
   // ---- who asks -------------------------------------------------------------------------------------------------
   std::string user;         ///< authenticated; "" = nobody

@@ -214,7 +214,6 @@ TEST_F(ExpressionTest, VariablesAreThoseOfTheRequest) {
                                           {"SERVER_PORT", "81"},
                                           {"SERVER_ADMIN", "me@example.com"},
                                           {"SERVER_PROTOCOL", "HTTP/1.1"},
-                                          {"SERVER_PROTOCOL_VERSION", "1001"},
                                           {"DOCUMENT_ROOT", root_},
                                           {"CONTEXT_PREFIX", ""},
                                           {"CONTEXT_DOCUMENT_ROOT", root_},
