@@ -5,9 +5,13 @@ namespace httpd::modules {
 
 std::span<const Module* const> Modules() {
   // Environment first: conditions of the others read it. Headers last: they see what everybody else set.
+  // access: methods, addresses, then Require, which asks whether the others have let the client in.
+  // authenticate: authn_core comes last, it says that nobody could.
   // Handlers: the file itself is last.
-  static const Module* const modules[] = {&kAlias,  &kAuthzCore, &kEnv,     &kSetEnvIf, &kDir,
-                                          &kStatus, &kAutoindex, &kExpires, &kHeaders,  &kCore};
+  static const Module* const modules[] = {&kAlias,      &kAllowMethods,   &kAccessCompat, &kAuthzCore, &kAuthzHost,
+                                          &kAuthzUser,  &kAuthzGroupFile, &kAuthzOwner,   &kAuthnFile, &kAuthBasic,
+                                          &kAuthDigest, &kAuthnCore,      &kEnv,          &kSetEnvIf,  &kDir,
+                                          &kStatus,     &kAutoindex,      &kExpires,      &kHeaders,   &kCore};
   return modules;
 }
 
