@@ -8,6 +8,7 @@
 
 #include "httpd/config/directives.h"
 #include "httpd/config/htaccess.h"
+#include "httpd/config/method_set.h"
 #include "httpd/config/tree.h"
 
 namespace httpd::config {
@@ -25,32 +26,27 @@ struct HostDraft {
   std::vector<Log> logs;
 };
 
-/// Require lines of one section or one <RequireAny|All|None>.
-struct RequireGroup {
-  enum class Kind { kAny, kAll, kNone };
-  Kind kind = Kind::kAny;
-  std::vector<RequireRule> rules;
-  bool whole = false;  ///< reduced from a <RequireAll> whose vetoes must not meet other alternatives
-};
-
-/// Where a directive stands.
+/// In which .htaccess file.
 struct HtaccessScope {
   const Overrides& allowed;
   std::vector<std::string>& skipped;  ///< what Nonfatal let pass
 };
 
+/// Where a directive stands.
 struct Scope {
   HostDraft& draft;
   bool in_virtual_host = false;
   Section* section = nullptr;               ///< innermost; null outside
   PerDirectory& settings;                   ///< of the section, or of the host
-  RequireGroup* require = nullptr;          ///< null outside sections
+  const MethodSet* limited = nullptr;       ///< methods of the <Limit> around it; null: all
   const Node* parent = nullptr;             ///< section around it; null at top level
   const HtaccessScope* htaccess = nullptr;  ///< in an .htaccess file; null elsewhere
-};
 
-/// What was required in a section becomes its rule.
-void CloseRequire(const RequireGroup& group, PerDirectory& settings);
+  /// The inside of a section that stands here.
+  Scope InSection(Section& inner, const Node& node) const {
+    return {draft, in_virtual_host, &inner, inner.settings, limited, &node, htaccess};
+  }
+};
 
 /// What a directive of a module writes into: the module's settings in the place where the directive stands.
 template <class T>
@@ -75,10 +71,15 @@ class Builder {
   bool Failed(const std::vector<Node>& nodes, Scope& scope);
 
   /// Applies the directives of an .htaccess file, which lies in `section.pattern`.
-  os::Result<HtaccessFile> RunHtaccess(Section section, const Overrides& allowed);
+  /// @param server  what aliases and the like were defined in; must outlive the call
+  os::Result<HtaccessFile> RunHtaccess(Section section, const Overrides& allowed, const ServerConfig& server);
 
   /// For handlers.
   ServerConfig& config() { return config_; }
+  /// What modules were told outside any section and virtual host, as far as it was read: names that are the server's.
+  const ModuleSlots& ServerModules() const {
+    return server_ ? server_->main.settings.modules : main_.host.settings.modules;
+  }
   std::vector<HostDraft>& virtual_hosts() { return virtual_hosts_; }
   std::string Absolute(const std::string& path) const { return AbsolutePath(tree_.server_root, path); }
   void Warn(const Node& node, const std::string& message) {
@@ -115,6 +116,7 @@ class Builder {
   std::vector<Mistake> mistakes_;
   std::set<std::string> told_;                                   ///< by WarnOnce
   std::map<std::pair<std::string, std::string>, Node> said_by_;  ///< for WarnAboutRepetition: host and directive
+  const ServerConfig* server_ = nullptr;  ///< while an .htaccess file is read: the server's configuration
 };
 
 }  // namespace httpd::config

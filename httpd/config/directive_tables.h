@@ -8,7 +8,6 @@ namespace httpd::config {
 
 /// The tables of the directives that are no module's own, one per file. Directives() holds them in this order.
 std::vector<Directive> SectionDirectives();    ///< <Directory> <Files> <Location> <VirtualHost>
-std::vector<Directive> AuthzDirectives();      ///< Require and its groups
 std::vector<Directive> HostDirectives();       ///< what is read, and what a server or a virtual host is
 std::vector<Directive> ProtocolDirectives();   ///< which requests are understood
 std::vector<Directive> ProcessDirectives();    ///< listeners, processes

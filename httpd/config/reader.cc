@@ -59,10 +59,6 @@ Builder::Builder(const Tree& tree, const ReadRequest& request, const FileSource&
   config_.warnings = tree.warnings;
 }
 
-void CloseRequire(const RequireGroup& group, PerDirectory& settings) {
-  if (!group.rules.empty()) settings.require = group.rules;
-}
-
 bool Builder::IsForbidden(const Directive& directive, const Scope& scope) {
   const Overrides& allowed = scope.htaccess->allowed;
   if ((directive.contexts & allowed.classes & kOverrideAny) != 0) return false;
@@ -291,14 +287,13 @@ void Builder::WarnAboutHosts() {
   }
 }
 
-os::Result<HtaccessFile> Builder::RunHtaccess(Section section, const Overrides& allowed) {
+os::Result<HtaccessFile> Builder::RunHtaccess(Section section, const Overrides& allowed, const ServerConfig& server) {
+  server_ = &server;
   HtaccessFile out;
   out.section = std::move(section);
   const HtaccessScope htaccess{allowed, out.skipped};
-  RequireGroup require;
-  Scope top{main_, false, &out.section, out.section.settings, &require, nullptr, &htaccess};
+  Scope top{main_, false, &out.section, out.section.settings, nullptr, nullptr, &htaccess};
   if (Failed(tree_.nodes, top)) return mistakes_.front().error;
-  CloseRequire(require, out.section.settings);
   for (std::string& warning : config_.warnings) out.skipped.push_back(std::move(warning));
   return out;
 }

@@ -72,14 +72,6 @@ enum class LogLevel {
   kTrace8
 };
 
-/// One line of `Require`.
-struct RequireRule {
-  enum class Kind { kAllGranted, kAllDenied, kLocal, kIp, kMethod };
-  Kind kind = Kind::kAllGranted;
-  bool negated = false;                ///< `Require not ...`
-  std::vector<std::string> arguments;  ///< kIp: addresses, networks, prefixes; kMethod: names
-};
-
 /// Bits of `Options`.
 enum OptionBit : unsigned {
   kOptIndexes = 1,
@@ -107,7 +99,6 @@ struct PerDirectory {
   std::optional<unsigned> options;                  ///< `Options A B`: replaces
   unsigned options_add = 0;                         ///< `Options +A`
   unsigned options_remove = 0;                      ///< `Options -A`
-  std::optional<std::vector<RequireRule>> require;  ///< as <RequireAny>: one rule that grants is enough, `not` vetoes
   std::optional<std::string> handler;               ///< SetHandler; "" after `SetHandler none`
   std::optional<std::string> force_type;
   std::optional<std::string> default_charset;  ///< AddDefaultCharset; "" = Off

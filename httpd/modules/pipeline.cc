@@ -62,6 +62,12 @@ void BeginPage(RequestState& state, int status) {
   RemoveField(response.fields, "Content-Type");
 }
 
+/// A 405 or 501 says what would be answered, unless a module has said so already.
+void AddAllow(RequestState& state, int status) {
+  if (status != 405 && status != 501) return;
+  if (FindField(state.response->fields, "Allow").data() == nullptr) state.response->fields += AllowField(*state.host);
+}
+
 }  // namespace
 
 void Pipeline::LogError(const RequestState& state, LogLevel level, std::string_view module, std::string text) {
@@ -237,6 +243,12 @@ Verdict Pipeline::Admit(RequestState& state) {
   for (const Module* module : hooks) {
     if (module->headers) module->headers(state);
   }
+  if (!state.is_admitted) {
+    // What an earlier pass has found, or only claimed, counts for nothing under other settings.
+    state.needs_user = false;
+    state.user.clear();
+    state.auth_type.clear();
+  }
   for (const auto hook : {&Module::access, &Module::authenticate, &Module::authorize}) {
     if (state.is_admitted) break;
     if (hook != &Module::access && !state.needs_user) break;
@@ -376,7 +388,7 @@ Verdict Pipeline::Fail(RequestState& state, int status) {
     return Verdict::Done();
   }
   if (text.starts_with("/")) {
-    if (status == 405 || status == 501) state.response->fields += AllowField(*state.host);
+    AddAllow(state, status);
     BeginPage(state, status);
     state.response->status = 200;
     state.error_status = status;
@@ -387,7 +399,7 @@ Verdict Pipeline::Fail(RequestState& state, int status) {
     state.query = state.has_query ? text.substr(question + 1) : "";
     return Verdict::Restart();
   }
-  if (status == 405 || status == 501) state.response->fields += AllowField(*state.host);
+  AddAllow(state, status);
   BeginPage(state, status);
   state.response->fields += "Content-Type: text/html; charset=iso-8859-1\r\n";
   state.response->body = text;
@@ -396,10 +408,7 @@ Verdict Pipeline::Fail(RequestState& state, int status) {
 
 void Pipeline::WriteErrorPage(RequestState& state, int status, int additional) {
   net::Response& response = *state.response;
-  if (status == 405 || status == 501) {
-    RemoveField(response.fields, "Allow");
-    response.fields += AllowField(*state.host);
-  }
+  AddAllow(state, status);
   std::string about = state.original_path.empty() ? state.path : state.original_path;
   if (status >= 300 && status < 400) {
     std::string location(FindField(response.fields, "Location"));
