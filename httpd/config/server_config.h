@@ -203,6 +203,7 @@ struct ServerConfig {
   int threads_per_child = 1;          ///< event loops in each child
   int max_request_workers = 4096;     ///< most requests in progress at once, whole server
   int max_connections_per_child = 0;  ///< 0 = no limit
+  int worker_connections = 0;         ///< most connections that one child holds; 0 = as descriptors allow
   int listen_backlog = 511;
   int graceful_shutdown_timeout_s = 0;  ///< 0 = no limit
   int graceful_restart_timeout_s = 0;   ///< ours: bounds old generations after a graceful restart; 0 = no limit

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "httpd/modules/expression.h"
+#include "httpd/modules/reqtimeout.h"
 
 namespace httpd::modules {
 
@@ -46,6 +47,12 @@ uint64_t Handler::LostLogLines() const {
   return sum;
 }
 
+net::ReadTimeout Handler::ReadTimeoutOf(const Request& request, bool body) const {
+  const int host = site_.Select(request.local_port, body ? request.head->authority : std::string_view(),
+                                [&request] { return LocalAddressOf(request); });
+  return modules::ReadTimeoutOf(site_.hosts()[static_cast<size_t>(host)].host->settings.modules, body);
+}
+
 bool Handler::EndTurn() {
   bool all = true;
   for (const auto& stream : streams_) all = stream->Flush() && all;
@@ -77,7 +84,11 @@ void Handler::Handle(const Request& request, Response& response) {
 void Handler::HandleBad(const Request& request, int status, const char* reason, Response& response) {
   RequestState& state = Begin(request, response);
   response.close = true;
-  pipeline_.LogError(state, config::LogLevel::kInfo, "core", std::string("AH00566: request failed: ") + reason);
+  if (status == 408) {
+    pipeline_.LogError(state, config::LogLevel::kInfo, "reqtimeout", std::string("AH01382: ") + reason);
+  } else {
+    pipeline_.LogError(state, config::LogLevel::kInfo, "core", std::string("AH00566: request failed: ") + reason);
+  }
   pipeline_.RunBad(state, status);
   LeaveOutBodyForHead(request, response);
 }

@@ -27,6 +27,7 @@ class Handler final : public net::RequestHandler {
   std::string_view ServerName() const override { return site_.server_name(); }
   int FirstTimeoutMs() const override { return site_.config().main.timeout_ms; }
   int IdleTimeoutMs() const override { return idle_timeout_ms_; }
+  net::ReadTimeout ReadTimeoutOf(const net::Request& request, bool body) const override;
   uint64_t LostLogLines() const override;
   uint64_t BodyLimit() const override { return static_cast<uint64_t>(site_.config().limit_request_body); }
   const http::HeadLimits& Limits() const override { return limits_; }

@@ -13,6 +13,7 @@ extern const Module kStatus;     ///< server-status
 extern const Module kEnv;        ///< SetEnv, PassEnv, UnsetEnv
 extern const Module kExpires;    ///< Expires and Cache-Control: max-age by media type
 extern const Module kHeaders;    ///< Header, RequestHeader
+extern const Module kReqTimeout;  ///< RequestReadTimeout
 extern const Module kSetEnvIf;   ///< SetEnvIf, BrowserMatch
 
 }  // namespace httpd::modules

@@ -8,7 +8,7 @@ std::span<const Module* const> Modules() {
   // Environment first: conditions of the others read it. Headers last: they see what everybody else set.
   // Handlers: the file itself is last.
   static const Module* const modules[] = {&kAlias,  &kAuthzCore, &kEnv,     &kSetEnvIf, &kDir,
-                                          &kStatus, &kAutoindex, &kExpires, &kHeaders,  &kCore};
+                                          &kStatus, &kAutoindex, &kExpires, &kHeaders,  &kReqTimeout, &kCore};
   return modules;
 }
 

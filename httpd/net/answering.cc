@@ -94,8 +94,17 @@ void EventLoop::BeginWork(Connection* c, const http::RequestHead& head) {
   }
 }
 
+void EventLoop::Recount(Connection* c) {
+  const bool is_bound = c->working && (c->state == kUploading ||
+                                       (c->state == kWriting && !(c->transfer && c->transfer->response.source)));
+  if (is_bound == c->client_bound) return;
+  c->client_bound = is_bound;
+  client_bound_ += is_bound ? 1 : -1;
+}
+
 void EventLoop::EndWork(Connection* c, uint64_t bytes, int status) {
   c->working = false;
+  Recount(c);
   if (c->wake) {
     c->wake->connection = nullptr;
     c->wake.reset();
@@ -269,6 +278,8 @@ void EventLoop::BecomeIdle(Connection* c, uint64_t wait_ms) {
   }
   if (c->state != kIdle) SetState(c, kIdle);
   c->deadline_ms = now_ms_ + wait_ms;
+  c->idle_since_ms = now_ms_;
+  if (c->requests == 0 && c->is_read_timed) c->deadline_ms = std::min(c->deadline_ms, ReadDeadline(c, 0));
   Want(c, EPOLLIN);
 }
 

@@ -99,6 +99,11 @@ struct Connection {
   int worker = -1;
   uint64_t deadline_ms = 0;
   uint64_t linger_end_ms = 0;
+  uint64_t read_start_ms = 0;  ///< when the head or body that is arriving was begun
+  uint64_t idle_since_ms = 0;
+  ReadTimeout read_timeout;    ///< ... and how long it may take
+  bool is_read_timed = false;  ///< they hold: a head or a body is arriving
+  bool client_bound = false;   ///< counted in client_bound_
   uint64_t work_started_ns = 0;
   int64_t work_wall_ns = 0;
   int keep_alive_timeout_ms = 5000;

@@ -48,6 +48,7 @@ class EventLoop final : public Reactor {
     int intake = -1;                   ///< receiving end of the instance's intake; -1 = none
     LoopSlot* slot = nullptr;          ///< our row of the scoreboard
     uint32_t max_busy = 2048;          ///< accept no more while so many requests are in progress
+    size_t max_held = 0;               ///< connections at a time, 0 = no limit: then idle ones go, or others wait
     uint64_t max_connections = 0;      ///< ask to be recycled after so many; 0 = never
     std::function<void()> on_recycle;  ///< called once, from the loop's thread
     std::function<bool()> may_end;     ///< a drained loop goes on turning until this is true; unset = always
@@ -110,6 +111,15 @@ class EventLoop final : public Reactor {
   void Woken(std::shared_ptr<WakeTarget> target) { woken_.push_back(std::move(target)); }
   void OnWoken(Connection* c);
   void Sweep();
+  /// A head or a body begins to arrive: its time runs from now.
+  void BeginReading(Connection* c, const http::RequestHead* body_of);
+  /// When what is arriving must be complete, after `bytes` of it.
+  uint64_t ReadDeadline(const Connection* c, uint64_t bytes) const;
+  /// Closes connections between two requests, the longest idle first, to make room. @return how many
+  size_t GiveUpIdle(size_t most);
+  bool HasRoom();
+  /// Keeps client_bound_ right after a change of state.
+  void Recount(Connection* c);
   void UpdateAccepting();
   void Accept(const ListenSource& source);
   bool ReceiveAdopted();  ///< one message; false: there is none
@@ -185,7 +195,9 @@ class EventLoop final : public Reactor {
   int64_t wall_ns_ = 0;
   uint64_t next_sweep_ms_ = 0;
   uint64_t accept_again_ms_ = 0;
+  uint64_t give_up_again_ms_ = 0;
   uint64_t accepted_ = 0;
+  uint32_t client_bound_ = 0;  ///< requests in progress that only wait for their clients: to send or to take something
   bool recycle_asked_ = false;
   bool accepting_ = false;
   bool watching_public_ = false;

@@ -93,6 +93,13 @@ struct Response {
   std::unique_ptr<BodySource> TakeBody();
 };
 
+/// How long a client may take to send a head or a body. Source  httpd 2.4 manual, RequestReadTimeout
+struct ReadTimeout {
+  int initial_ms = 0;     ///< 0 = no limit but the time between two reads
+  int most_ms = 0;        ///< what it may grow to; 0 = without end
+  uint32_t min_rate = 0;  ///< bytes for which it grows by a second; 0 = it does not grow
+};
+
 /// How an exchange ended.
 struct Outcome {
   uint64_t body_bytes = 0;  ///< body bytes that the kernel took, without the framing of chunks
@@ -123,6 +130,9 @@ class RequestHandler {
 
   /// Value of the Server field, without line end.
   virtual std::string_view ServerName() const = 0;
+
+  /// For the body of `request`, or for the head of the next request on its connection (`request.head` is empty then).
+  virtual ReadTimeout ReadTimeoutOf(const Request& request, bool body) const = 0;
 
   /// For connections before their first request.
   virtual int FirstTimeoutMs() const = 0;

@@ -158,8 +158,7 @@ std::optional<handover::CutRequest> EventLoop::InProgress(const Connection* c) c
     out.phase = handover::CutRequest::Phase::kReceiving;
     out.bytes_sent = 0;
     out.request = c->pending.substr(0, c->pending.find_first_of("\r\n"));
-    const uint64_t began_ms = c->deadline_ms - static_cast<uint64_t>(c->timeout_ms);
-    out.age_ms = now_ms_ - std::min(now_ms_, began_ms);
+    out.age_ms = now_ms_ - std::min(now_ms_, c->read_start_ms);
   }
   return out;
 }

@@ -71,6 +71,25 @@ void EventLoop::OnReadable(Connection* c) {
   Process(c, scratch_.get(), have + static_cast<size_t>(n));
 }
 
+void EventLoop::BeginReading(Connection* c, const http::RequestHead* body_of) {
+  if (!body_of) head_.Clear();
+  c->read_timeout = handler_.ReadTimeoutOf(MakeRequest(c, body_of ? *body_of : head_), body_of != nullptr);
+  c->read_start_ms = now_ms_;
+  c->is_read_timed = true;
+}
+
+uint64_t EventLoop::ReadDeadline(const Connection* c, uint64_t bytes) const {
+  const ReadTimeout& t = c->read_timeout;
+  const auto between_reads = static_cast<uint64_t>(c->timeout_ms);
+  if (t.initial_ms == 0) return now_ms_ + between_reads;
+  auto allowed = static_cast<uint64_t>(t.initial_ms);
+  if (t.min_rate > 0) {
+    allowed += bytes / t.min_rate * 1000;
+    if (t.most_ms > 0) allowed = std::min(allowed, static_cast<uint64_t>(t.most_ms));
+  }
+  return std::min(c->read_start_ms + allowed, now_ms_ + between_reads);
+}
+
 void EventLoop::BeginUpload(Connection* c, std::string_view head_text) {
   c->upload = std::make_unique<Upload>();
   Upload& upload = *c->upload;
@@ -79,6 +98,7 @@ void EventLoop::BeginUpload(Connection* c, std::string_view head_text) {
   upload.bytes_in = head_text.size();
   upload.body.Start(upload.head, handler_.BodyLimit());
   BeginWork(c, upload.head);
+  BeginReading(c, &upload.head);
   // A body that will be refused is not asked for.
   const bool refused = upload.body.Feed({}).state == http::BodyReader::Step::State::kBad;
   if (upload.head.expect_continue && !refused) out_ += "HTTP/1.1 100 Continue\r\n\r\n";
@@ -180,7 +200,7 @@ void EventLoop::Process(Connection* c, const char* data, size_t length) {
   }
   if (c->upload) {
     if (c->state != kUploading) SetState(c, kUploading);
-    c->deadline_ms = now_ms_ + static_cast<uint64_t>(c->timeout_ms);
+    c->deadline_ms = ReadDeadline(c, c->upload->bytes_in);
     Want(c, EPOLLIN);
     return;
   }
@@ -193,10 +213,12 @@ void EventLoop::Process(Connection* c, const char* data, size_t length) {
     Pass(c, static_cast<uint64_t>(c->timeout_ms));
     return;
   }
-  if (c->state != kReading || answered) {  // the time for a head runs from its first byte
+  if (c->state != kReading || answered) {
+    // The time for a head runs from its first byte, for the first one of a connection from the accept(2).
+    if (c->requests > 0 || answered || !c->is_read_timed) BeginReading(c, nullptr);
     SetState(c, kReading);
-    c->deadline_ms = now_ms_ + static_cast<uint64_t>(c->timeout_ms);
   }
+  c->deadline_ms = ReadDeadline(c, c->pending.size());
   Want(c, EPOLLIN);
 }
 

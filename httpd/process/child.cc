@@ -200,6 +200,7 @@ int Child::Run() {
     loop_setup.intake = setup_.intake_read;
     loop_setup.slot = &setup_.board->loop(slot);
     loop_setup.max_busy = setup_.max_busy_per_loop;
+    loop_setup.max_held = setup_.max_held_per_loop;
     loop_setup.max_connections = setup_.max_connections_per_loop;
     loop_setup.on_recycle = [this] { Tell("recycle"); };
     if (workers_.empty()) {

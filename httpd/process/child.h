@@ -34,6 +34,7 @@ struct ChildSetup {
   std::vector<int> keep;  ///< further descriptors to keep open (logs, instance lock)
   Identity identity;
   bool accepting = true;
+  size_t max_held_per_loop = 0;  ///< connections
   uint32_t max_busy_per_loop = 2048;
   uint64_t max_connections_per_loop = 0;
 };
