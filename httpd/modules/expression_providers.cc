@@ -177,8 +177,8 @@ bool IsOn(Evaluation&, const string& text) {
 }
 
 bool IsInNetwork(Evaluation&, const string& address, const string& network) {
-  const auto inside = http::AddressInNetwork(address, network);
-  return inside && inside.value();
+  const auto parsed = http::Network::Parse(network);
+  return parsed && parsed.value().Holds(address);
 }
 
 bool IsClientInNetwork(Evaluation& evaluation, const string& network) {
