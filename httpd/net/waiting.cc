@@ -51,7 +51,7 @@ void EventLoop::WaitForRest(Connection* c) {
   if (BodyEvents(c) != 0) {
     if (c->state == kWaiting) c->read_start_ms = now_ms_;  // the time that the sink took is not the client's
     SetState(c, kUploading);
-    c->deadline_ms = ReadDeadline(c, asked.bytes_in);
+    c->deadline_ms = ReadDeadline(c, asked.body.received());
     Want(c, EPOLLIN);
     return;
   }
