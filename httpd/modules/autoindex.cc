@@ -10,6 +10,7 @@
 
 #include "httpd/config/server_config.h"
 #include "httpd/http/values.h"
+#include "httpd/modules/module_list.h"
 
 namespace httpd::modules {
 
@@ -56,5 +57,42 @@ std::string RenderIndex(const std::string& path, const std::vector<IndexEntry>& 
   out += "</ul>\n" + signature + "</body></html>\n";
   return out;
 }
+
+namespace {
+
+Verdict Handle(RequestState& state) {
+  const http::Method method = state.head().method;
+  if (!S_ISDIR(state.info.st_mode) || !state.handler.empty()) return Verdict::Declined();
+  if (method != http::Method::kGet && method != http::Method::kHead) return Verdict::Declined();
+  const Effective& settings = *state.settings;
+  auto log = [&](const std::string& text) {
+    state.engine->LogError(state, config::LogLevel::kError, "autoindex", text);
+  };
+  if ((settings.options & config::kOptIndexes) == 0) {
+    log("AH01276: Cannot serve directory " + state.file + ": No matching DirectoryIndex found");
+    return Verdict::Status(403);
+  }
+  auto opened = OpenForServing(state.root, state.file, settings.options);
+  if (!opened) {
+    log("AH01275: Can't open directory for index: " + state.file + ": " + opened.error().Text());
+    return Verdict::Status(403);
+  }
+  auto entries = ListForIndex(std::move(opened).value(), settings.options, [&](const std::string& name) {
+    return state.engine->LookUpFile(state, name)->status == 200;
+  });
+  if (!entries) {
+    log("AH01275: Can't open directory for index: " + state.file + ": " + entries.error().Text());
+    return Verdict::Status(403);
+  }
+  state.response->fields += "Content-Type: text/html;charset=UTF-8\r\n";
+  state.response->body = RenderIndex(state.path, entries.value(), state.engine->Signature(state));
+  state.handler = "httpd/unix-directory";
+  state.is_success = true;
+  return Verdict::Done();
+}
+
+}  // namespace
+
+const Module kAutoindex = {.name = {"mod_autoindex.c", "autoindex_module"}, .always = true, .handle = Handle};
 
 }  // namespace httpd::modules

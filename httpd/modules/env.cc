@@ -90,9 +90,7 @@ Verdict Fixup(RequestState& state) {
 
 }  // namespace
 
-const Module kEnv = {.name = {"mod_env.c", "env_module"},
-                     .directives = Directives,
-                     .applies = HasSettings<EnvSettings>,
-                     .fixup = Fixup};
+const Module kEnv = {
+    .name = {"mod_env.c", "env_module"}, .directives = Directives, .applies = HasSettings<EnvSettings>, .fixup = Fixup};
 
 }  // namespace httpd::modules

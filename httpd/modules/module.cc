@@ -26,6 +26,16 @@ bool IsNamed(std::string_view line, std::string_view name) {
 
 }  // namespace
 
+Verdict RedirectTo(RequestState& state, int status, std::string_view location) {
+  RemoveField(state.response->fields, "Location");
+  AppendField(state.response->fields, "Location", location);
+  return Verdict::Status(status);
+}
+
+std::string AllowField(const CompiledHost& host) {
+  return host.host->trace_enable ? "Allow: GET,HEAD,POST,OPTIONS,TRACE\r\n" : "Allow: GET,HEAD,POST,OPTIONS\r\n";
+}
+
 std::string LocalAddressOf(const net::Request& request) {
   sockaddr_storage raw{};
   socklen_t length = sizeof raw;

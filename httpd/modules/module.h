@@ -83,6 +83,12 @@ bool HasSettings(const config::ModuleSlots& slots) {
   return slots.Find<T>() != nullptr;
 }
 
+/// Ends a request with a redirect; a location that starts with '/' gets this server's origin in front.
+Verdict RedirectTo(RequestState& state, int status, std::string_view location);
+
+/// Allow field of a resource without methods of its own, with its line end.
+std::string AllowField(const CompiledHost& host);
+
 /// Numeric address that the connection came in on, from the kernel; "" on the private socket.
 std::string LocalAddressOf(const net::Request& request);
 

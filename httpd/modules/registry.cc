@@ -5,21 +5,25 @@ namespace httpd::modules {
 
 std::span<const Module* const> Modules() {
   // Environment first: conditions of the others read it. Headers last: they see what everybody else set.
-  static const Module* const modules[] = {&kEnv, &kSetEnvIf, &kExpires, &kHeaders};
+  // Handlers: the file itself is last.
+  static const Module* const modules[] = {&kAlias,  &kAuthzCore, &kEnv,     &kSetEnvIf, &kDir,
+                                          &kStatus, &kAutoindex, &kExpires, &kHeaders,  &kCore};
   return modules;
 }
 
 std::vector<const Module*> ModulesWith(const config::ModuleSlots& slots) {
   std::vector<const Module*> out;
-  if (slots.empty()) return out;
   for (const Module* module : Modules()) {
-    if (module->applies(slots)) out.push_back(module);
+    if (module->always || (module->applies && module->applies(slots))) out.push_back(module);
   }
   return out;
 }
 
 void RegisterModules() {
-  for (const Module* module : Modules()) config::RegisterModule(module->name, module->directives());
+  static const std::vector<config::Directive> kNone;
+  for (const Module* module : Modules()) {
+    config::RegisterModule(module->name, module->directives ? module->directives() : kNone);
+  }
 }
 
 }  // namespace httpd::modules

@@ -15,6 +15,7 @@ void RequestState::Start(Engine* new_engine, const net::Request& new_request, co
   host = &new_host;
   host_index = 0;
   user_agent_address.clear();
+  settings_owner.reset();
   settings = nullptr;
   path.clear();
   query.clear();
@@ -31,12 +32,15 @@ void RequestState::Start(Engine* new_engine, const net::Request& new_request, co
   handler.clear();
   user.clear();
   auth_type.clear();
+  needs_user = false;
+  is_admitted = false;
   environment.Clear();
   first_environment.reset();
   notes.clear();
   request_id.clear();
   parent = nullptr;
   status = 200;
+  own_response.reset();
   redirects = 0;
   error_status = 0;
   original_path.clear();
@@ -48,10 +52,63 @@ void RequestState::Start(Engine* new_engine, const net::Request& new_request, co
   local_address_.clear();
 }
 
+RequestState* StatePool::Take() {
+  if (free_.empty()) {
+    auto* made = new RequestState;
+    made->pool_ = weak_from_this();
+    return made;
+  }
+  RequestState* out = free_.back().release();
+  free_.pop_back();
+  return out;
+}
+
+void RequestState::Release() {
+  const std::shared_ptr<StatePool> pool = pool_.lock();
+  if (!pool || pool->free_.size() >= StatePool::kMostKept) {
+    delete this;
+    return;
+  }
+  settings_owner.reset();
+  settings = nullptr;
+  pool->free_.emplace_back(this);
+}
+
+void RequestState::Rebind(const net::Request& new_request, net::Response& new_response) {
+  request = &new_request;
+  response = &new_response;
+  if (!is_edited_) return;
+  std::vector<http::HeaderField> fields = std::move(edited_.fields);  // their texts are our own
+  edited_ = *new_request.head;
+  edited_.fields = std::move(fields);
+  http::IndexKnown(edited_);
+}
+
+void RequestState::CopyHeaders(const RequestState& other) {
+  if (!other.is_edited_) return;
+  const std::vector<http::HeaderField> fields = other.edited_.fields;
+  edited_ = *request->head;
+  is_edited_ = true;
+  std::deque<std::string> texts;
+  edited_.fields.clear();
+  for (const http::HeaderField& field : fields) {
+    const std::string& name = texts.emplace_back(field.name);
+    const std::string& value = texts.emplace_back(field.value);
+    edited_.fields.push_back({name, value});
+  }
+  texts_ = std::move(texts);
+  http::IndexKnown(edited_);
+}
+
 void RequestState::Edit() {
   if (is_edited_) return;
   edited_ = *request->head;
   is_edited_ = true;
+  for (http::HeaderField& field : edited_.fields) {  // the buffer may move before the answer is logged
+    field.name = texts_.emplace_back(field.name);
+    field.value = texts_.emplace_back(field.value);
+  }
+  http::IndexKnown(edited_);
 }
 
 void RequestState::RemoveHeader(std::string_view name) {

@@ -76,12 +76,24 @@ class Engine {
   virtual const net::Scoreboard& board() const = 0;
 };
 
-/// One request on its way through the modules. An internal redirect goes on in the same object.
-class RequestState {
+/// Request states that are not in use: a request allocates none once there are enough.
+class StatePool;
+
+/// One request on its way through the modules. An internal redirect goes on in the same object. It lives until the
+/// answer was sent and logged.
+class RequestState final : public net::HandlerNote {
  public:
   RequestState() = default;
   RequestState(const RequestState&) = delete;
   RequestState& operator=(const RequestState&) = delete;
+
+  void Release() override;
+
+  /// The same request, whose head has moved to another buffer.
+  void Rebind(const net::Request& request, net::Response& response);
+
+  /// Takes over the request fields of another state as its modules left them.
+  void CopyHeaders(const RequestState& other);
 
   /// Begins with a request; `response` may hold fields already.
   void Start(Engine* engine, const net::Request& request, const CompiledHost& host, net::Response& response);
@@ -105,13 +117,14 @@ class RequestState {
   }
 
   Engine* engine = nullptr;
-  const net::Request* request = nullptr;
+  const net::Request* request = nullptr;  ///< valid while a hook runs: asynchronous work must not keep it
   net::Response* response = nullptr;
   const CompiledHost* host = nullptr;
   int host_index = 0;
   std::string user_agent_address;  ///< set by mod_remoteip; "" = the connection's
 
   // ---- where it is ----------------------------------------------------------------------------------------------
+  std::shared_ptr<const Effective> settings_owner;  ///< keeps `settings`
   const Effective* settings = nullptr;  ///< of the file, or before `translate` of the host and its <Location>s
   std::string path;                     ///< decoded URL-path; starts with '/' (or is "*")
   std::string query;                    ///< without '?'
@@ -131,8 +144,10 @@ class RequestState {
   std::string handler;  ///< SetHandler, AddHandler, ScriptAlias...; "" = by the kind of file
 
   // ---- who asks -------------------------------------------------------------------------------------------------
-  std::string user;       ///< authenticated; "" = nobody
-  std::string auth_type;  ///< "Basic", "Digest"; "" = none
+  std::string user;         ///< authenticated; "" = nobody
+  std::string auth_type;    ///< "Basic", "Digest"; "" = none
+  bool needs_user = false;  ///< set in `access`: only a user can be let in, so `authenticate` and `authorize` are asked
+  bool is_admitted = false;  ///< access was granted under `settings`
 
   // ---- what modules note ----------------------------------------------------------------------------------------
   Environment environment;
@@ -143,10 +158,11 @@ class RequestState {
   // ---- how it stands --------------------------------------------------------------------------------------------
   const RequestState* parent = nullptr;  ///< of a look-up: who asked
   bool is_subrequest() const { return parent != nullptr; }
-  int status = 200;           ///< of a look-up: how it would end
-  int redirects = 0;          ///< internal redirects so far; more than 10 is a loop
-  int error_status = 0;       ///< while an ErrorDocument is looked for: the status it stands for
-  std::string original_path;  ///< before the first internal redirect; "" = there was none
+  int status = 200;                             ///< of a look-up: how it would end
+  std::unique_ptr<net::Response> own_response;  ///< of a look-up: what hooks write into
+  int redirects = 0;                            ///< internal redirects so far; more than 10 is a loop
+  int error_status = 0;                         ///< while an ErrorDocument is looked for: the status it stands for
+  std::string original_path;                    ///< before the first internal redirect; "" = there was none
   /// The answer is what was asked for (304 and 206 too), not an error page or a redirect that the server wrote.
   bool is_success = false;
   /// Appended to the entity tag, before the closing quote, by who will change the content ("-gzip"); set in `content`.
@@ -155,12 +171,24 @@ class RequestState {
   bool ignore_ranges = false;
 
  private:
-  friend class Pipeline;
+  friend class StatePool;
   void Edit();
+  std::weak_ptr<StatePool> pool_;
   http::RequestHead edited_;
   std::deque<std::string> texts_;  ///< what edited fields point into
   std::string local_address_;
   bool is_edited_ = false;
+};
+
+class StatePool : public std::enable_shared_from_this<StatePool> {
+ public:
+  /// A state for a new request. Ownership goes to whoever calls Release().
+  RequestState* Take();
+
+ private:
+  friend class RequestState;
+  static constexpr size_t kMostKept = 256;
+  std::vector<std::unique_ptr<RequestState>> free_;
 };
 
 }  // namespace httpd::modules

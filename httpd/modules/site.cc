@@ -47,13 +47,9 @@ os::Status CheckRequire(const config::PerDirectory& settings, const config::Sour
 }
 
 os::Status Compile(CompiledHost& out, const config::Section& section, int enclosing) {
-  CompiledHost::Section compiled{&section, nullptr, enclosing};
-  if (section.is_regex) {
-    auto regex = CompileRegex(section.pattern);
-    if (!regex) return At(section.where, "Regex could not be compiled: " + regex.error().what);
-    compiled.regex = std::move(regex).value();
-  }
-  if (auto checked = CheckRequire(section.settings, section.where); !checked) return checked;
+  auto made = CompileSection(section, enclosing);
+  if (!made) return made.error();
+  CompiledHost::Section compiled = std::move(made).value();
   switch (section.kind) {
     case config::Section::Kind::kDirectory:
       out.directories.push_back(compiled);
@@ -69,6 +65,17 @@ os::Status Compile(CompiledHost& out, const config::Section& section, int enclos
 }
 
 }  // namespace
+
+os::Result<CompiledHost::Section> CompileSection(const config::Section& section, int enclosing) {
+  CompiledHost::Section compiled{&section, nullptr, enclosing};
+  if (section.is_regex) {
+    auto regex = CompileRegex(section.pattern);
+    if (!regex) return At(section.where, "Regex could not be compiled: " + regex.error().what);
+    compiled.regex = std::move(regex).value();
+  }
+  if (auto checked = CheckRequire(section.settings, section.where); !checked) return checked.error();
+  return compiled;
+}
 
 void Effective::Merge(const config::PerDirectory& s) {
   if (s.directory_index) directory_index = *s.directory_index;

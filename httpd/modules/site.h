@@ -63,6 +63,11 @@ struct CompiledHost {
   std::vector<const Module*> hooks;  ///< modules that have settings for the whole host
 };
 
+/// A section ready to match. It keeps a pointer to `section`.
+/// @param enclosing  index of the <Directory> around it, or -1
+/// @return kInvalid with the line: a bad regular expression or network
+os::Result<CompiledHost::Section> CompileSection(const config::Section& section, int enclosing);
+
 /// A configuration compiled for serving: patterns, log formats, name tables. Immutable, shared by the loops of a child.
 class Site {
  public:

@@ -1,5 +1,7 @@
 #include "httpd/modules/status.h"
 
+#include "httpd/modules/module_list.h"
+
 #include <sys/resource.h>
 #include <sys/times.h>
 #include <unistd.h>
@@ -150,7 +152,6 @@ uint64_t SteadyMs() {
 
 void ServeStatus(const net::Request& request, const Site& site, const CompiledHost& host, const net::Scoreboard& board,
                  net::Response& response) {
-  response.handler_name = "server-status";
   const std::string_view query = request.head->query;
   const bool automatic = query.find("auto") != std::string_view::npos;
   const bool extended = site.config().extended_status;
@@ -310,5 +311,20 @@ void ServeStatus(const net::Request& request, const Site& site, const CompiledHo
   }
   out += "</body></html>\n";
 }
+
+namespace {
+
+Verdict Handle(RequestState& state) {
+  if (state.handler != "server-status") return Verdict::Declined();
+  net::Request seen = *state.request;
+  seen.head = &state.head();
+  ServeStatus(seen, state.engine->site(), *state.host, state.engine->board(), *state.response);
+  state.is_success = true;
+  return Verdict::Done();
+}
+
+}  // namespace
+
+const Module kStatus = {.name = {"mod_status.c", "status_module"}, .always = true, .handle = Handle};
 
 }  // namespace httpd::modules

@@ -96,8 +96,6 @@ void Response::Clear() {
   max_keep_alive_requests = 100;
   timeout_ms = 60000;
   host = 0;
-  file_name.clear();
-  handler_name = {};
   note.reset();
 }
 

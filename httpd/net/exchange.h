@@ -25,10 +25,16 @@ struct Request {
   std::chrono::system_clock::time_point start;
 };
 
-/// What a handler wants to find again in Finish(); travels with the Response. Ownership is the Response's.
-struct HandlerNote {
+/// What a handler wants to find again in Finish(); travels with the Response, which gives it back when it is done.
+class HandlerNote {
+ public:
   virtual ~HandlerNote() = default;
+  virtual void Release() = 0;  ///< nobody needs it any more; may delete it
 };
+struct ReleaseNote {
+  void operator()(HandlerNote* note) const { note->Release(); }
+};
+using NotePointer = std::unique_ptr<HandlerNote, ReleaseNote>;
 
 /// A body as it is produced: by a program, or by a filter over another source. Never blocks.
 class BodySource {
@@ -68,10 +74,8 @@ struct Response {
   int keep_alive_timeout_ms = 5000;
   int max_keep_alive_requests = 100;  ///< 0 = no limit
   int timeout_ms = 60000;
-  int host = 0;                       ///< the handler's own note: which host answered
-  std::string file_name;              ///< ... and which file, for %f
-  std::string_view handler_name;      ///< static; for %R
-  std::unique_ptr<HandlerNote> note;  ///< mostly null
+  int host = 0;      ///< the handler's own note: which host answered
+  NotePointer note;  ///< ... and whatever else it wants to know in Finish()
   void Clear();
 
   /// The body, whatever form it has, as a source; the response is left without one. For filters.
@@ -100,7 +104,7 @@ class RequestHandler {
   /// Fills the answer to a request that could not be parsed or accepted. `head` may be partly filled.
   virtual void HandleBad(const Request& request, int status, const char* reason, Response& response) = 0;
 
-  /// The exchange is over: log it.
+  /// The exchange that Handle() or HandleBad() answered with this response is over: log it.
   virtual void Finish(const Request& request, const Response& response, const Outcome& outcome) = 0;
 
   /// A turn of the loop ends: write logs. @return false when something is left that wants another try soon.

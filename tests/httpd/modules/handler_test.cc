@@ -333,7 +333,7 @@ TEST_F(HandlerTest, FinishedRequestsAreLoggedAtTheEndOfTheTurn) {
   request.head = &head;
   request.client_address = "192.0.2.9";
   net::Response response;
-  response.status = 404;
+  handler_->Handle(request, response);
   net::Outcome outcome;
   outcome.body_bytes = 12;
   handler_->Finish(request, response, outcome);

@@ -1,0 +1,498 @@
+#include "httpd/modules/pipeline.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "httpd/http/values.h"
+
+namespace httpd::modules {
+
+using config::LogLevel;
+using http::Method;
+using Kind = Verdict::Kind;
+
+namespace {
+
+constexpr int kMostRedirects = 10;  // Apache's LimitInternalRecursion
+constexpr int kDeepestLookUp = 10;
+
+/// `path` with runs of slashes made one: otherwise "Alias /x /srv/y/" would lead past <Directory /srv/y/secret>.
+void MakeSlashesSingle(std::string& path) {
+  path.erase(std::unique(path.begin(), path.end(), [](char a, char b) { return a == '/' && b == '/'; }), path.end());
+}
+
+std::string Origin(const RequestState& state) {
+  const net::Request& request = *state.request;
+  if (!request.head->authority.empty()) return "http://" + std::string(request.head->authority);
+  std::string name = state.host->host->server_name.empty() ? "localhost" : state.host->host->server_name;
+  if (request.local_port != 0 && request.local_port != 80) name += ":" + std::to_string(request.local_port);
+  return "http://" + name;
+}
+
+/// A page of this server's own: `location` for the redirects.
+void BeginPage(RequestState& state, int status) {
+  net::Response& response = *state.response;
+  response.file.Reset();
+  response.parts.clear();
+  response.source.reset();
+  response.body.clear();
+  response.status = status;
+  state.is_success = false;
+  RemoveField(response.fields, "Content-Type");
+}
+
+}  // namespace
+
+void Pipeline::LogError(const RequestState& state, LogLevel level, std::string_view module, std::string text) {
+  const log::ErrorLog& error_log = *state.host->error_log;
+  if (!error_log.Wants(level)) return;
+  error_log.Write(level, module, text,
+                  std::string(state.client_address()) + ":" + std::to_string(state.request->client_port));
+}
+
+std::string Pipeline::Signature(const RequestState& state) {
+  const std::string& wanted = site_.config().server_signature;
+  if (wanted == "Off") return "";
+  const config::Host& host = *state.host->host;
+  const std::string_view authority = state.request->head->authority;
+  std::string name =
+      host.server_name.empty() ? std::string(authority.substr(0, authority.rfind(':'))) : host.server_name;
+  name = http::EscapeHtml(name);
+  if (wanted == "EMail" && !host.server_admin.empty()) {
+    name = "<a href=\"mailto:" + http::EscapeHtml(host.server_admin) + "\">" + name + "</a>";
+  }
+  return "<address>" + site_.server_name() + " Server at " + name + " Port " +
+         std::to_string(state.request->local_port) + "</address>\n";
+}
+
+// ---------------------------------------------------------------------------------------------------- a request
+
+void Pipeline::Run(RequestState& state) {
+  RunEarly(state);
+  Conclude(state, Begin(state));
+  RunOutput(state);
+}
+
+void Pipeline::RunBad(RequestState& state, int status) {
+  state.path = "/";
+  RunEarly(state);
+  Conclude(state, Verdict::Status(status));
+  RunOutput(state);
+}
+
+void Pipeline::RunEarly(RequestState& state) {
+  state.settings = nullptr;
+  for (const Module* module : state.host->hooks) {
+    if (module->early) module->early(state);
+  }
+}
+
+Verdict Pipeline::Begin(RequestState& state) {
+  const http::RequestHead& head = state.head();
+  net::Response& response = *state.response;
+  state.query = head.query;
+  state.has_query = head.has_query;
+  if (head.method == Method::kOptions && head.path == "*") {
+    state.path = "*";
+    response.fields += AllowField(*state.host);
+    return Verdict::Done();
+  }
+  if (head.method == Method::kTrace) {
+    const bool enabled = state.host->host->trace_enable;
+    if (!enabled || (head.content_length && *head.content_length > 0) || head.chunked) {
+      state.path = "/";
+      return Verdict::Status(enabled ? 413 : 405);
+    }
+    response.fields += "Content-Type: message/http\r\n";
+    response.body.append(head.line).append("\r\n");
+    for (const http::HeaderField& field : head.fields) {
+      response.body.append(field.name).append(": ").append(field.value).append("\r\n");
+    }
+    response.body += "\r\n";
+    return Verdict::Done();
+  }
+  auto decoded = http::DecodePathInto(head.path, state.path);
+  if (!decoded) {
+    state.path = std::string(head.path);
+    const bool is_bad = decoded.error().kind != os::ErrorKind::kNotFound;
+    response.close = response.close || is_bad;
+    return Verdict::Status(is_bad ? 400 : 404);
+  }
+  return Process(state);
+}
+
+Verdict Pipeline::Process(RequestState& state) {
+  const Effective* before = state.settings;  // keeps its address: `state` holds it until the new one is known
+  const std::shared_ptr<const Effective> keep = state.settings_owner;
+  if (Verdict mapped = Map(state); !mapped.is(Kind::kDeclined)) return mapped;
+  // Who passed with the same settings is not asked again after an internal redirect, as in Apache.
+  state.is_admitted = state.is_admitted && before == state.settings;
+  if (Verdict admitted = Admit(state); !admitted.is(Kind::kDeclined)) return admitted;
+  return Handle(state);
+}
+
+Verdict Pipeline::Map(RequestState& state) {
+  state.settings_owner = walk_.ForUrl(state);
+  state.settings = state.settings_owner.get();
+  bool mapped = false;
+  for (const Module* module : state.settings->hooks) {
+    if (!module->translate) continue;
+    const Verdict verdict = module->translate(state);
+    if (verdict.is(Kind::kDeclined)) continue;
+    if (!verdict.is(Kind::kDone)) return verdict;
+    mapped = true;
+    break;
+  }
+  if (!mapped) {
+    state.root = state.host->host->document_root;
+    state.url_root.clear();
+    state.file = state.root;
+    state.file += state.path;
+  }
+  MakeSlashesSingle(state.file);
+  if (Verdict split = SplitFile(state); !split.is(Kind::kDeclined)) return split;
+  return FindSettings(state);
+}
+
+Verdict Pipeline::SplitFile(RequestState& state) {
+  state.path_info.clear();
+  state.info = {};
+  std::string& file = state.file;
+  std::string part = file;
+  size_t end = file.size();  // of what is looked at
+  while (true) {
+    if (::stat(part.c_str(), &state.info) == 0) {
+      if (S_ISDIR(state.info.st_mode) && end < file.size()) {
+        // The first name that does not exist stays; what is behind it is path_info.
+        state.info = {};
+        const size_t name_end = file.find('/', end + 1);
+        if (name_end != std::string::npos) {
+          state.path_info = file.substr(name_end);
+          file.resize(name_end);
+        }
+      } else if (end < file.size()) {
+        state.path_info = file.substr(end);
+        file.resize(end);
+      }
+      return Verdict::Declined();
+    }
+    state.info = {};
+    if (errno == EACCES) {
+      LogError(state, LogLevel::kError, "core",
+               "(13)Permission denied: AH00035: access to " + state.path + " denied (filesystem path '" + part +
+                   "') because search permissions are missing on a component of the path");
+      return Verdict::Status(403);
+    }
+    if (errno != ENOENT && errno != ENOTDIR) {
+      const int sys = errno;
+      LogError(state, LogLevel::kError, "core",
+               "(" + std::to_string(sys) + ")" + std::strerror(sys) + ": AH00036: access to " + state.path +
+                   " failed (filesystem path '" + part.substr(0, 512) + "')");
+      return Verdict::Status(403);
+    }
+    end = file.rfind('/', end - 1);
+    if (end == std::string::npos || end == 0) return Verdict::Declined();
+    part.assign(file, 0, end);
+  }
+}
+
+Verdict Pipeline::FindSettings(RequestState& state) {
+  SectionWalk::Found found = walk_.ForFile(state);
+  state.settings_owner = std::move(found.settings);
+  state.settings = state.settings_owner.get();
+  if (!found.notice.empty()) LogError(state, LogLevel::kInfo, "core", found.notice);
+  if (found.status == 0) return Verdict::Declined();
+  LogError(state, found.status == 403 ? LogLevel::kCrit : LogLevel::kAlert, "core", found.trouble);
+  return Verdict::Status(found.status);
+}
+
+Verdict Pipeline::Admit(RequestState& state) {
+  const std::vector<const Module*>& hooks = state.settings->hooks;
+  for (const Module* module : hooks) {
+    if (module->headers) module->headers(state);
+  }
+  for (const auto hook : {&Module::access, &Module::authenticate, &Module::authorize}) {
+    if (state.is_admitted) break;
+    if (hook != &Module::access && !state.needs_user) break;
+    for (const Module* module : hooks) {
+      if (!(module->*hook)) continue;
+      const Verdict verdict = (module->*hook)(state);
+      if (verdict.is(Kind::kStatus) || verdict.is(Kind::kRestart)) return verdict;
+      if (verdict.is(Kind::kDone) && hook != &Module::access) break;
+    }
+  }
+  state.is_admitted = true;
+  state.handler = state.settings->handler;
+  for (const Module* module : hooks) {
+    if (!module->type) continue;
+    const Verdict verdict = module->type(state);
+    if (verdict.is(Kind::kDone)) break;
+    if (!verdict.is(Kind::kDeclined)) return verdict;
+  }
+  for (const Module* module : hooks) {
+    if (!module->fixup) continue;
+    const Verdict verdict = module->fixup(state);
+    if (verdict.is(Kind::kDone)) break;
+    if (!verdict.is(Kind::kDeclined)) return verdict;
+  }
+  return Verdict::Declined();
+}
+
+Verdict Pipeline::Handle(RequestState& state) {
+  // `settings` may be another file's since a fixup has said Become().
+  const std::shared_ptr<const Effective> settings = state.settings_owner;
+  for (const Module* module : settings->hooks) {
+    if (module->content) module->content(state);
+  }
+  for (const Module* module : settings->hooks) {
+    if (!module->handle) continue;
+    const Verdict verdict = module->handle(state);
+    if (verdict.is(Kind::kDeclined)) continue;
+    if (!verdict.is(Kind::kDone)) return verdict;
+    break;
+  }
+  if (state.is_success) {
+    for (const Module* module : settings->hooks) {
+      if (module->filter) module->filter(state);
+    }
+  }
+  return Verdict::Done();
+}
+
+void Pipeline::RunOutput(RequestState& state) {
+  net::Response& response = *state.response;
+  if (!state.settings) {  // answered before the file was known
+    state.settings_owner = walk_.ForUrl(state);
+    state.settings = state.settings_owner.get();
+  }
+  if (!state.settings->hooks.empty()) {
+    const std::string_view type = FindField(response.fields, "Content-Type");
+    if (!type.empty()) state.media_type = type;  // a 304 has none: then it is the file's
+    state.media_type.resize(std::min(state.media_type.find_first_of("; "), state.media_type.size()));
+    for (const Module* module : state.settings->hooks) {
+      if (module->output) module->output(state);
+    }
+  }
+  if (state.environment.size() > 0 && state.environment.Find("nokeepalive")) response.close = true;
+}
+
+// ---------------------------------------------------------------------------------------------------- redirects,
+// errors
+
+void Pipeline::Conclude(RequestState& state, Verdict verdict) {
+  while (!verdict.is(Kind::kDone)) {
+    if (verdict.is(Kind::kStatus)) {
+      verdict = Fail(state, verdict.status());
+      continue;
+    }
+    if (++state.redirects > kMostRedirects) {
+      LogError(state, LogLevel::kError, "core",
+               "AH00124: Request exceeded the limit of 10 internal redirects due to probable configuration error. Use "
+               "'LimitInternalRecursion' to increase the limit if necessary. Use 'LogLevel debug' to get a backtrace.");
+      state.error_status = state.error_status == 0 ? 500 : state.error_status;
+      WriteErrorPage(state, state.error_status, 0);
+      return;
+    }
+    ForgetFile(state);
+    if (!state.first_environment) state.first_environment = state.environment;
+    state.environment.PrefixForRedirect();
+    state.environment.Set("REDIRECT_STATUS", std::to_string(state.error_status == 0 ? 200 : state.error_status));
+    const Effective* settings = std::exchange(state.settings, nullptr);
+    RunEarly(state);
+    state.settings = settings;
+    verdict = Process(state);
+  }
+  if (state.error_status == 0) return;
+  // The document of an error stands for that error, unless a program has said otherwise.
+  if (state.response->status == 200) state.response->status = state.error_status;
+  state.is_success = false;
+}
+
+void Pipeline::ForgetFile(RequestState& state) {
+  state.file.clear();
+  state.path_info.clear();
+  state.root.clear();
+  state.url_root.clear();
+  state.media_type.clear();
+  state.charset.clear();
+  state.encodings.clear();
+  state.languages.clear();
+  state.handler.clear();
+  state.etag_suffix.clear();
+  state.ignore_ranges = false;
+}
+
+Verdict Pipeline::Fail(RequestState& state, int status) {
+  if (status < 300) status = 500;  // a module that meant Done
+  if (state.error_status != 0) {   // while looking for an ErrorDocument
+    WriteErrorPage(state, state.error_status, status);
+    return Verdict::Done();
+  }
+  if (!state.settings) {
+    state.settings_owner = walk_.ForUrl(state);
+    state.settings = state.settings_owner.get();
+  }
+  const auto document = state.settings->error_documents.find(status);
+  if (document == state.settings->error_documents.end()) {
+    WriteErrorPage(state, status, 0);
+    return Verdict::Done();
+  }
+  const std::string& text = document->second;
+  if (text.starts_with("http://") || text.starts_with("https://")) {
+    state.response->fields += "Location: " + text + "\r\n";
+    WriteErrorPage(state, 302, 0);
+    return Verdict::Done();
+  }
+  if (text.starts_with("/")) {
+    if (status == 405 || status == 501) state.response->fields += AllowField(*state.host);
+    BeginPage(state, status);
+    state.response->status = 200;
+    state.error_status = status;
+    if (state.original_path.empty()) state.original_path = state.path;
+    const size_t question = text.find('?');
+    state.path = text.substr(0, question);
+    state.has_query = question != std::string::npos;
+    state.query = state.has_query ? text.substr(question + 1) : "";
+    return Verdict::Restart();
+  }
+  if (status == 405 || status == 501) state.response->fields += AllowField(*state.host);
+  BeginPage(state, status);
+  state.response->fields += "Content-Type: text/html; charset=iso-8859-1\r\n";
+  state.response->body = text;
+  return Verdict::Done();
+}
+
+void Pipeline::WriteErrorPage(RequestState& state, int status, int additional) {
+  net::Response& response = *state.response;
+  if (status == 405 || status == 501) {
+    RemoveField(response.fields, "Allow");
+    response.fields += AllowField(*state.host);
+  }
+  std::string about = state.original_path.empty() ? state.path : state.original_path;
+  if (status >= 300 && status < 400) {
+    std::string location(FindField(response.fields, "Location"));
+    if (location.starts_with("/")) {
+      location = Origin(state) + location;
+      RemoveField(response.fields, "Location");
+      AppendField(response.fields, "Location", location);
+    }
+    if (!location.empty()) about = location;
+  }
+  BeginPage(state, status);
+  response.fields += "Content-Type: text/html; charset=iso-8859-1\r\n";
+  response.body = http::ErrorPage(status, about, state.head().method_text, Signature(state));
+  // Apache sends a 412 through the filters of the file, so `Header` without `always` reaches it.
+  state.is_success = status == 412;
+  if (additional == 0) return;
+  size_t end = response.body.rfind("<hr>");
+  if (end == std::string::npos) end = response.body.rfind("</body>");
+  if (end == std::string::npos) end = response.body.size();
+  response.body.insert(end, "<p>Additionally, a " + std::to_string(additional) + " " +
+                                std::string(http::StatusReason(additional)) +
+                                "\nerror was encountered while trying to use an ErrorDocument to handle the "
+                                "request.</p>\n");
+}
+
+// ---------------------------------------------------------------------------------------------------- look-ups
+
+std::unique_ptr<RequestState> Pipeline::NewLookUp(RequestState& from) {
+  auto out = std::make_unique<RequestState>();
+  out->own_response = std::make_unique<net::Response>();
+  out->Start(this, *from.request, *from.host, *out->own_response);
+  out->CopyHeaders(from);
+  out->host_index = from.host_index;
+  out->parent = &from;
+  out->user_agent_address = from.user_agent_address;
+  out->user = from.user;
+  out->auth_type = from.auth_type;
+  out->environment = from.environment;
+  out->notes = from.notes;
+  out->error_status = from.error_status;
+  int depth = 0;
+  for (const RequestState* up = &from; up; up = up->parent) ++depth;
+  if (depth > kDeepestLookUp) {
+    LogError(from, LogLevel::kError, "core",
+             "AH00125: Request exceeded the limit of 10 subrequest nesting levels due to probable configuration error. "
+             "Use 'LimitInternalRecursion' to increase the limit if necessary. Use 'LogLevel debug' to get a "
+             "backtrace.");
+    out->status = 500;
+  }
+  return out;
+}
+
+std::unique_ptr<RequestState> Pipeline::LookUp(RequestState& from, std::string_view uri) {
+  auto out = NewLookUp(from);
+  if (out->status != 200) return out;
+  const size_t question = uri.find('?');
+  out->has_query = question != std::string_view::npos;
+  if (out->has_query) out->query = uri.substr(question + 1);
+  uri = uri.substr(0, question);
+  if (uri.starts_with("/")) {
+    out->path = uri;
+  } else {
+    out->path = from.path.substr(0, from.path.rfind('/') + 1);
+    out->path += uri;
+  }
+  Verdict verdict = Map(*out);
+  if (verdict.is(Kind::kDeclined)) {
+    out->is_admitted = from.is_admitted && out->settings == from.settings;
+    verdict = Admit(*out);
+  }
+  if (verdict.is(Kind::kStatus)) out->status = verdict.status();
+  return out;
+}
+
+std::unique_ptr<RequestState> Pipeline::LookUpFile(RequestState& from, std::string_view file) {
+  auto out = NewLookUp(from);
+  if (out->status != 200) return out;
+  out->root = from.root;
+  out->url_root = from.url_root;
+  const bool below = !file.starts_with("/");
+  if (below) {
+    out->file = from.file.substr(0, S_ISDIR(from.info.st_mode) ? std::string::npos : from.file.rfind('/') + 1);
+    if (!out->file.ends_with('/')) out->file += '/';
+    out->file += file;
+    out->path = from.path.substr(0, from.path.rfind('/') + 1);
+    out->path += file;
+  } else {
+    out->file = file;
+    out->path = from.path;
+  }
+  Verdict verdict = SplitFile(*out);
+  if (verdict.is(Kind::kDeclined)) verdict = FindSettings(*out);
+  if (verdict.is(Kind::kDeclined)) {
+    out->is_admitted = from.is_admitted && out->settings == from.settings;
+    verdict = Admit(*out);
+  }
+  if (!out->settings) out->settings = from.settings;
+  if (verdict.is(Kind::kStatus)) out->status = verdict.status();
+  return out;
+}
+
+void Pipeline::Become(RequestState& state, std::unique_ptr<RequestState> found) {
+  state.path = std::move(found->path);
+  state.query = std::move(found->query);
+  state.has_query = found->has_query;
+  state.file = std::move(found->file);
+  state.path_info = std::move(found->path_info);
+  state.root = std::move(found->root);
+  state.url_root = std::move(found->url_root);
+  state.info = found->info;
+  state.settings_owner = std::move(found->settings_owner);
+  state.settings = state.settings_owner.get();
+  state.media_type = std::move(found->media_type);
+  state.charset = std::move(found->charset);
+  state.encodings = std::move(found->encodings);
+  state.languages = std::move(found->languages);
+  state.handler = std::move(found->handler);
+  state.user = std::move(found->user);
+  state.auth_type = std::move(found->auth_type);
+  state.environment = found->environment;
+  state.notes = std::move(found->notes);
+  state.CopyHeaders(*found);
+  state.response->fields += found->response->fields;
+}
+
+}  // namespace httpd::modules

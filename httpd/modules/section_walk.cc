@@ -1,0 +1,269 @@
+#include "httpd/modules/section_walk.h"
+
+#include <Poco/RegularExpression.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "httpd/http/values.h"
+#include "httpd/modules/module.h"
+#include "os/file.h"
+
+namespace httpd::modules {
+
+namespace {
+
+constexpr size_t kMostMerged = 4096;    // combinations of sections that are remembered
+constexpr size_t kMostHtaccess = 4096;  // files
+constexpr size_t kMostHtaccessBytes = 256U << 10;
+
+const config::PerDirectory kNothing;  ///< for what only tells one list of sections from another
+
+/// Whether a <Directory> pattern without regular expression is about the directory `path` itself (not what is below).
+bool NamesDirectory(const CompiledHost::Section& section, std::string_view path) {
+  const std::string& pattern = section.section->pattern;
+  return section.section->is_wildcard ? http::WildcardMatch(pattern, path, true) : pattern == path;
+}
+
+/// "AH00526: Syntax error on line N of FILE:\nWHAT" as Apache writes it to the error log: "FILE: WHAT (line N)".
+std::string InOneLine(const std::string& path, const std::string& error) {
+  constexpr std::string_view kStart = "AH00526: Syntax error on line ";
+  const size_t end = error.find('\n');
+  if (!error.starts_with(kStart) || end == std::string::npos) return path + ": " + error;
+  const std::string line = error.substr(kStart.size(), error.find(' ', kStart.size()) - kStart.size());
+  return path + ": " + error.substr(end + 1) + " (line " + line + ")";
+}
+
+bool CanBeWithoutFile(int sys) {
+  return sys == ENOENT || sys == ENOTDIR;
+}
+
+}  // namespace
+
+bool Covers(std::string_view prefix, std::string_view path) {
+  if (!path.starts_with(prefix)) return false;
+  return prefix.empty() || prefix.back() == '/' || path.size() == prefix.size() || path[prefix.size()] == '/';
+}
+
+bool Matches(const CompiledHost::Section& section, const std::string& text, bool whole_name) {
+  if (section.regex) {
+    Poco::RegularExpression::Match found;
+    return section.regex->match(text, 0, found) > 0;
+  }
+  if (section.section->is_wildcard) {
+    if (whole_name) return http::WildcardMatch(section.section->pattern, text, false);
+    // A wildcard names a directory: every leading part of the path is a candidate.
+    for (size_t end = text.find('/', 1);; end = text.find('/', end + 1)) {
+      if (http::WildcardMatch(section.section->pattern, std::string_view(text).substr(0, end), true)) return true;
+      if (end == std::string::npos) return false;
+    }
+  }
+  return whole_name ? section.section->pattern == text : Covers(section.section->pattern, text);
+}
+
+/// One .htaccess file as it was when it was read.
+struct SectionWalk::Htaccess {
+  uint32_t id = 0;
+  timespec modified{};
+  off_t size = 0;
+  ino_t inode = 0;
+  config::Overrides overrides;
+  config::HtaccessFile file;
+  std::vector<CompiledHost::Section> files;  ///< compiled <Files> of it
+  std::string error;                         ///< "" = it was understood
+};
+
+SectionWalk::SectionWalk(const Site& site) : site_(site) {}
+SectionWalk::~SectionWalk() = default;
+
+void SectionWalk::Add(Kind kind, size_t index, const config::PerDirectory& settings) {
+  key_ += kind;
+  const auto number = static_cast<uint32_t>(index);
+  key_.append(reinterpret_cast<const char*>(&number), sizeof number);
+  parts_.push_back(&settings);
+}
+
+void SectionWalk::Begin(const RequestState& state) {
+  key_.clear();
+  parts_.clear();
+  in_force_.clear();
+  Add(kHost, static_cast<size_t>(state.host_index), state.host->host->settings);
+}
+
+void SectionWalk::AddLocations(const RequestState& state) {
+  const auto& locations = state.host->locations;
+  for (size_t i = 0; i < locations.size(); ++i) {
+    if (Matches(locations[i], state.path, false)) Add(kLocation, i, locations[i].section->settings);
+  }
+}
+
+std::shared_ptr<const Effective> SectionWalk::Merged() {
+  if (const auto cached = merged_.find(key_); cached != merged_.end()) return cached->second;
+  auto made = std::make_shared<Effective>();
+  made->directory_index = {"index.html"};
+  for (const config::PerDirectory* part : parts_) made->Merge(*part);
+  made->hooks = ModulesWith(made->modules);
+  if (merged_.size() >= kMostMerged) merged_.clear();  // .htaccess files that change without end must not fill memory
+  merged_.emplace(key_, made);
+  return made;
+}
+
+std::shared_ptr<const Effective> SectionWalk::ForUrl(const RequestState& state) {
+  Begin(state);
+  AddLocations(state);
+  return Merged();
+}
+
+void SectionWalk::TakeOverrides(const config::PerDirectory& settings, config::Overrides& overrides) {
+  if (settings.override_classes) {
+    overrides.classes = *settings.override_classes;
+    overrides.options = settings.override_options;
+    overrides.ignore_forbidden = settings.ignore_forbidden;
+    overrides.ignore_unknown = settings.ignore_unknown;
+  }
+  if (settings.override_names) overrides.names = *settings.override_names;
+}
+
+std::shared_ptr<const SectionWalk::Htaccess> SectionWalk::Read(const std::string& path, const struct stat& status,
+                                                               const config::Overrides& overrides, Found& found) {
+  auto out = std::make_shared<Htaccess>();
+  out->modified = status.st_mtim;
+  out->size = status.st_size;
+  out->inode = status.st_ino;
+  out->overrides = overrides;
+  out->id = ++next_id_;
+  ++files_read_;
+  std::string text;
+  auto opened = os::Open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (opened) {
+    text.resize(kMostHtaccessBytes + 1);
+    const ssize_t n = ::pread(opened.value().get(), text.data(), text.size(), 0);
+    text.resize(static_cast<size_t>(std::max<ssize_t>(n, 0)));
+  } else {
+    found.status = 403;
+    found.trouble = "(" + std::to_string(opened.error().sys) + ")" + std::strerror(opened.error().sys) +
+                    ": AH00529: " + path +
+                    " pcfg_openfile: unable to check htaccess file, ensure it is readable and that '" +
+                    path.substr(0, path.rfind('/') + 1) + "' is executable";
+    return nullptr;
+  }
+  auto read = config::ReadHtaccess(text, path, path.substr(0, path.rfind('/')), overrides, site_.config());
+  if (!read) {
+    out->error = InOneLine(path, read.error().what);
+    return out;
+  }
+  out->file = std::move(read).value();
+  for (const config::Section& nested : out->file.section.nested) {
+    auto compiled = CompileSection(nested, -1);
+    if (!compiled) {
+      out->error = InOneLine(path, compiled.error().what);
+      return out;
+    }
+    out->files.push_back(std::move(compiled).value());
+  }
+  for (const std::string& line : out->file.skipped) found.notice += (found.notice.empty() ? "" : "; ") + line;
+  return out;
+}
+
+bool SectionWalk::AddHtaccess(const std::string& directory, const config::Overrides& overrides, Found& found) {
+  for (const std::string& name : site_.config().access_file_names) {
+    std::string path = directory == "/" ? "/" : directory + "/";
+    path += name;
+    struct stat status {};
+    if (::stat(path.c_str(), &status) != 0) {
+      if (CanBeWithoutFile(errno)) continue;
+      found.status = 403;
+      found.trouble = "(" + std::to_string(errno) + ")" + std::strerror(errno) + ": AH00529: " + path +
+                      " pcfg_openfile: unable to check htaccess file, ensure it is readable and that '" + directory +
+                      "/' is executable";
+      return false;
+    }
+    if (!S_ISREG(status.st_mode)) continue;
+    auto& known = htaccess_[path];
+    const bool is_current = known && known->size == status.st_size && known->inode == status.st_ino &&
+                            known->modified.tv_sec == status.st_mtim.tv_sec &&
+                            known->modified.tv_nsec == status.st_mtim.tv_nsec && known->overrides == overrides;
+    std::shared_ptr<const Htaccess> file = known;
+    if (!is_current) {
+      file = Read(path, status, overrides, found);
+      if (!file) {
+        htaccess_.erase(path);
+        return false;
+      }
+      known = file;
+      if (htaccess_.size() > kMostHtaccess) htaccess_.clear();
+    }
+    if (!file->error.empty()) {
+      found.status = 500;
+      found.trouble = file->error;
+      return false;
+    }
+    Add(kHtaccess, file->id, file->file.section.settings);
+    in_force_.push_back(std::move(file));
+    return true;  // the first name that exists is the one
+  }
+  return true;
+}
+
+void SectionWalk::AddDirectories(RequestState& state, Found& found) {
+  const CompiledHost& host = *state.host;
+  const std::string& file = state.file;
+  config::Overrides overrides;
+  TakeOverrides(host.host->settings, overrides);
+  in_directory_.assign(host.directories.size(), false);
+  auto visit = [&](const std::string& level) {
+    for (size_t i = 0; i < host.directories.size() && !host.directories[i].regex; ++i) {
+      if (in_directory_[i] || !NamesDirectory(host.directories[i], level)) continue;
+      in_directory_[i] = true;
+      Add(kDirectory, i, host.directories[i].section->settings);
+      TakeOverrides(host.directories[i].section->settings, overrides);
+    }
+    return !overrides.any() || AddHtaccess(level, overrides, found);
+  };
+  // "/", "/srv", "/srv/www"; a directory is its own last level, with or without a slash at its end.
+  for (size_t slash = file.find('/'); slash != std::string::npos; slash = file.find('/', slash + 1)) {
+    level_.assign(file, 0, std::max<size_t>(slash, 1));
+    if (!visit(level_)) return;
+  }
+  if (S_ISDIR(state.info.st_mode) && file.back() != '/' && !visit(file)) return;
+  for (size_t i = 0; i < host.directories.size(); ++i) {
+    if (!host.directories[i].regex || !Matches(host.directories[i], file, false)) continue;
+    in_directory_[i] = true;
+    Add(kDirectory, i, host.directories[i].section->settings);
+  }
+}
+
+void SectionWalk::AddFiles(const RequestState& state) {
+  const std::vector<CompiledHost::Section>& files = state.host->files;
+  if (files.empty() && in_force_.empty()) return;
+  const std::string name = state.file.substr(state.file.rfind('/') + 1);
+  if (name.empty()) return;
+  for (size_t i = 0; i < files.size(); ++i) {
+    const int enclosing = files[i].enclosing;
+    if (enclosing >= 0 && !in_directory_[static_cast<size_t>(enclosing)]) continue;
+    if (Matches(files[i], name, true)) Add(kFiles, i, files[i].section->settings);
+  }
+  for (const auto& htaccess : in_force_) {
+    for (size_t i = 0; i < htaccess->files.size(); ++i) {
+      if (!Matches(htaccess->files[i], name, true)) continue;
+      Add(kHtaccess, htaccess->id, htaccess->files[i].section->settings);
+      Add(kFiles, i, kNothing);
+    }
+  }
+}
+
+SectionWalk::Found SectionWalk::ForFile(RequestState& state) {
+  Found found;
+  Begin(state);
+  AddDirectories(state, found);
+  AddFiles(state);
+  AddLocations(state);
+  found.settings = Merged();
+  return found;
+}
+
+}  // namespace httpd::modules
