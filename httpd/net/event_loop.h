@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -11,11 +12,15 @@
 #include "handover/cut_list.h"
 #include "handover/passing.h"
 #include "httpd/net/exchange.h"
+#include "httpd/net/reactor.h"
 #include "httpd/net/scoreboard.h"
 #include "os/error.h"
 #include "os/fd.h"
 
 namespace httpd::net {
+
+struct Transfer;    ///< the loop's own (connection.h), as Connection
+struct WakeTarget;  ///< ... and this
 
 /// A socket that a loop accepts from.
 struct ListenSource {
@@ -36,7 +41,7 @@ struct DrainPlan {
 ///
 /// Threads  everything but Post() belongs to the thread that calls Run().
 /// Blocks   never, but in epoll_wait(2); files are read from the page cache or by sendfile(2).
-class EventLoop {
+class EventLoop final : public Reactor {
  public:
   struct Setup {
     std::vector<ListenSource> listeners;
@@ -52,7 +57,7 @@ class EventLoop {
   };
 
   EventLoop(Setup setup, RequestHandler& handler);
-  ~EventLoop();
+  ~EventLoop() override;
   EventLoop(const EventLoop&) = delete;
   EventLoop& operator=(const EventLoop&) = delete;
 
@@ -75,15 +80,35 @@ class EventLoop {
   /// Connections between two requests are not among them, nor those of the private socket.
   void CutAndStop(const std::function<void(const handover::CutRequest&)>& tell);
 
+  os::Result<std::unique_ptr<Watch>> WatchDescriptor(int fd, uint32_t events,
+                                                     std::function<void(uint32_t)> ready) override;
+  [[nodiscard]] std::unique_ptr<Timer> After(std::chrono::milliseconds delay, std::function<void()> due) override;
+  void RunSoon(std::function<void()> work) override;
+  Waker WakerOf(const Request& request) override;
+  uint64_t NowMs() const override { return now_ms_; }
+
  private:
-  struct Connection;
-  struct Upload;
-  struct Transfer;
+  friend struct WakeTarget;
+  /// Lives until the turn ends in which its Watch was destroyed: epoll_wait(2) may have reported it already.
+  struct WatchEntry {
+    int fd = -1;
+    uint32_t events = 0;
+    bool is_alive = true;
+    std::function<void(uint32_t)> ready;
+  };
+  class LoopWatch;
+  class LoopTimer;
   enum class Io { kDone, kBlocked, kGone };
 
   void UpdateClock();
   void Turn();
   void RunCommands();
+  void OnWatch(uint64_t data, uint32_t events);
+  void RunTimers();
+  void RunSoonWork();
+  int UntilDue(int timeout_ms) const;  ///< how long a turn may wait: `timeout_ms`, or less
+  void Woken(std::shared_ptr<WakeTarget> target) { woken_.push_back(std::move(target)); }
+  void OnWoken(Connection* c);
   void Sweep();
   void UpdateAccepting();
   void Accept(const ListenSource& source);
@@ -106,7 +131,18 @@ class EventLoop {
   bool Send(Connection* c, Response& response, const http::RequestHead& head, std::string_view head_text,
             uint64_t bytes_in, bool keep);
   Io FlushOut(Connection* c, bool more);
+  /// Reads the beginning of `response.source` into first_: a body that is complete already is one of memory then.
+  /// false: it failed, and nothing was sent yet.
+  bool ReadAhead(Response& response);
   Io PumpTransfer(Connection* c);
+  Io PumpFile(Connection* c);
+  Io PumpSource(Connection* c);
+  BodySource::State ReadSource(Transfer& t, uint64_t until_ns);
+  Io WaitForClient(Connection* c);
+  Io WaitForSource(Connection* c);
+  Io WaitForRate(Connection* c);
+  uint64_t Allowance(Transfer& t) const;
+  void OnHalfClosed(Connection* c);
   void FinishTransfer(Connection* c, bool aborted);
   void AfterAnswer(Connection* c);
   void BecomeIdle(Connection* c, uint64_t wait_ms = 0);  ///< 0: as long as its configuration says
@@ -127,12 +163,19 @@ class EventLoop {
   os::Fd wake_;
   std::unique_ptr<char[]> scratch_;
   std::string out_;
+  std::string first_;  // of the source that is about to be sent
+  BodySource::State first_state_ = BodySource::State::kMore;
+  std::string piece_;  // of a source, before it is framed
   Response response_;
   http::RequestHead head_;
   std::vector<Connection*> connections_;  // all; each knows its index
   std::vector<Connection*> free_;
   std::vector<std::pair<int, std::function<void()>>> foreign_;
   std::vector<handover::PassedConnection> passing_;
+  std::vector<std::unique_ptr<WatchEntry>> dead_watches_;
+  std::multimap<uint64_t, LoopTimer*> timers_;
+  std::vector<std::function<void()>> soon_;
+  std::vector<std::shared_ptr<WakeTarget>> woken_;
   std::mutex commands_mutex_;
   std::vector<std::function<void()>> commands_;
   std::vector<uint32_t> free_workers_;

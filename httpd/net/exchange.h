@@ -13,6 +13,9 @@
 
 namespace httpd::net {
 
+class Reactor;
+struct Connection;
+
 /// One request as a handler sees it. Views live until the handler returns; Finish() gets the same content again.
 struct Request {
   const http::RequestHead* head = nullptr;
@@ -23,6 +26,8 @@ struct Request {
   bool is_private = false;       ///< came over the instance's private socket
   uint32_t requests_before = 0;  ///< answered on this connection already
   std::chrono::system_clock::time_point start;
+  Reactor* reactor = nullptr;        ///< of the loop (httpd/net/reactor.h); null in tests without one
+  Connection* connection = nullptr;  ///< the loop's own; what Reactor::WakerOf() looks at
 };
 
 /// What a handler wants to find again in Finish(); travels with the Response, which gives it back when it is done.
@@ -36,19 +41,22 @@ struct ReleaseNote {
 };
 using NotePointer = std::unique_ptr<HandlerNote, ReleaseNote>;
 
-/// A body as it is produced: by a program, or by a filter over another source. Never blocks.
+/// A body as it is produced: by a program, or by a filter over another source. Never blocks. Read from when the client
+/// takes bytes, never for HEAD, 204 and 304; destroyed when the exchange is over or the client has left.
 class BodySource {
  public:
   enum class State {
     kMore,   ///< call again
-    kWait,   ///< nothing to give now; who produces it wakes the connection (Waker)
+    kWait,   ///< no more for now; who produces it wakes the connection (Reactor::WakerOf)
     kEnd,    ///< that was all
-    kFailed  ///< it cannot be completed: the connection is closed, so that the client sees it
+    kFailed  ///< it cannot be completed: 500 if nothing was sent yet, or else the connection is closed, so that the
+             ///< client sees it
   };
   virtual ~BodySource() = default;
-  /// Appends to `out`, about `most` bytes at a time (a filter may exceed it by a bounded amount).
+  /// Appends to `out`, about `most` bytes at a time (a filter may exceed it by a bounded amount). A call should take no
+  /// longer than compressing `most` bytes does.
   virtual State Read(std::string& out, size_t most) = 0;
-  /// Bytes that are still to come; nullopt: not known, the answer is sent in chunks.
+  /// Bytes that are still to come, exactly; nullopt: not known, the answer is sent in chunks unless it ends early.
   virtual std::optional<uint64_t> Left() const { return std::nullopt; }
 };
 
@@ -66,6 +74,8 @@ struct Response {
   os::Fd file;         ///< body from a file: `parts` in order
   std::vector<Part> parts;
   std::unique_ptr<BodySource> source;  ///< body as it is produced; used instead of `body` and `file`
+  uint64_t rate_limit = 0;             ///< body bytes a second, not more; 0 = as fast as the client takes them
+  uint64_t rate_burst = 0;             ///< ... after so many at once
   bool use_sendfile = true;            ///< false: the file is read and sent (EnableSendfile Off)
   bool without_body = false;           ///< HEAD, 204, 304: nothing after the head
   bool without_length = false;         ///< 204, 304 (no Content-Length line)
@@ -74,8 +84,9 @@ struct Response {
   int keep_alive_timeout_ms = 5000;
   int max_keep_alive_requests = 100;  ///< 0 = no limit
   int timeout_ms = 60000;
-  int host = 0;      ///< the handler's own note: which host answered
-  NotePointer note;  ///< ... and whatever else it wants to know in Finish()
+  int wait_timeout_ms = 0;  ///< longest silence of `source`; 0 = timeout_ms
+  int host = 0;             ///< the handler's own note: which host answered
+  NotePointer note;         ///< ... and whatever else it wants to know in Finish()
   void Clear();
 
   /// The body, whatever form it has, as a source; the response is left without one. For filters.
@@ -84,7 +95,7 @@ struct Response {
 
 /// How an exchange ended.
 struct Outcome {
-  uint64_t body_bytes = 0;  ///< body bytes that the kernel took
+  uint64_t body_bytes = 0;  ///< body bytes that the kernel took, without the framing of chunks
   uint64_t bytes_out = 0;   ///< with the head
   uint64_t bytes_in = 0;
   bool aborted = false;  ///< the client left, or the time was up, before all was sent

@@ -55,6 +55,9 @@ void FakeHandler::Handle(const Request& request, Response& response) {
   } else if (path == "/truncated") {
     response.file = OpenFile(50);
     response.parts.push_back({"", 0, 100});
+  } else if (path == "/custom") {
+    response.body.clear();
+    answer(request, response);
   } else if (path == "/close") {
     response.close = true;
   } else if (path.size() > 1 && path[1] >= '0' && path[1] <= '9') {

@@ -19,6 +19,7 @@ namespace httpd::net {
 ///   /file/N      ... from a file; /read/N the same without sendfile(2)
 ///   /truncated   a file that is shorter than promised
 ///   /close       closes after the answer
+///   /custom      what `answer` makes
 ///   anything     "ok"
 /// What was logged is in `finished`.
 class FakeHandler final : public RequestHandler {
@@ -46,6 +47,7 @@ class FakeHandler final : public RequestHandler {
   uint64_t BodyLimit() const override { return body_limit; }
   const http::HeadLimits& Limits() const override { return limits; }
 
+  os::Fd OpenFile(uint64_t bytes) const;  ///< full of "f"
   std::vector<Finished> Log() const;
 
   // Set before the loop runs.
@@ -53,11 +55,11 @@ class FakeHandler final : public RequestHandler {
   int keep_alive_timeout_ms = 5000;
   int max_keep_alive_requests = 0;
   uint64_t body_limit = 1U << 20;
+  std::function<void(const Request&, Response&)> answer;
   uint64_t bad_file_bytes = 0;  ///< HandleBad answers with a file of so many bytes
   http::HeadLimits limits;
 
  private:
-  os::Fd OpenFile(uint64_t bytes) const;
   mutable std::mutex mutex_;
   std::vector<Finished> finished_;
 };

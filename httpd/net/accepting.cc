@@ -1,0 +1,128 @@
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "httpd/net/connection.h"
+#include "httpd/net/event_loop.h"
+
+namespace httpd::net {
+
+namespace {
+
+constexpr int kAcceptsPerTurn = 32;
+
+}  // namespace
+
+void EventLoop::SetAccepting(bool on) {
+  accepting_ = on;
+  setup_.slot->accepting = on ? 1 : 0;
+  UpdateAccepting();
+}
+
+void EventLoop::UpdateAccepting() {
+  if (accept_again_ms_ != 0 && now_ms_ >= accept_again_ms_) accept_again_ms_ = 0;
+  const bool room =
+      setup_.slot->counters.busy.load(std::memory_order_relaxed) < setup_.max_busy && accept_again_ms_ == 0;
+  const bool want_public = accepting_ && !draining_ && room;
+  const bool want_private = (!draining_ || plan_.keep_private) && accept_again_ms_ == 0;
+  if (want_public == watching_public_ && want_private == watching_private_) return;
+  for (size_t i = 0; i < setup_.listeners.size(); ++i) {
+    const ListenSource& source = setup_.listeners[i];
+    const bool want = source.is_private ? want_private : want_public;
+    const bool have = source.is_private ? watching_private_ : watching_public_;
+    if (want == have) continue;
+    epoll_event event{};
+    event.events = EPOLLIN | EPOLLEXCLUSIVE;
+    event.data.u64 = (static_cast<uint64_t>(i) << 3) | kTagListener;
+    // DEL comes before any close: the descriptor is shared with other processes, a close alone would leave it
+    // registered.
+    ::epoll_ctl(epoll_.get(), want ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, source.fd, &event);
+  }
+  const bool left_public = watching_public_ && !want_public && room;
+  watching_public_ = want_public;
+  watching_private_ = want_private;
+  if (left_public) {
+    // An exclusive wait wakes one loop for a connection. If it was this one, a moment ago, nobody else will be woken
+    // for it: take what is there. What arrives from now on wakes others.
+    for (const ListenSource& source : setup_.listeners) {
+      if (!source.is_private) Accept(source);
+    }
+  }
+}
+
+void EventLoop::Accept(const ListenSource& source) {
+  for (int i = 0; i < kAcceptsPerTurn; ++i) {
+    sockaddr_storage raw{};
+    socklen_t length = sizeof raw;
+    os::Fd fd(::accept4(source.fd, reinterpret_cast<sockaddr*>(&raw), &length, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (!fd.valid()) {
+      const int sys = errno;
+      if (sys == EINTR || sys == ECONNABORTED) continue;
+      if (sys == EMFILE || sys == ENFILE || sys == ENOMEM || sys == ENOBUFS) {
+        accept_again_ms_ = now_ms_ + 100;  // the backlog keeps who is waiting
+        if (setup_.on_trouble) {
+          setup_.on_trouble("accept: " + std::string(std::strerror(sys)) +
+                            "; new connections wait in the backlog until descriptors are free");
+        }
+        UpdateAccepting();
+      }
+      return;
+    }
+    Connection* c = NewConnection(std::move(fd), source.port, source.is_private);
+    if (raw.ss_family == AF_INET) {
+      const auto* v4 = reinterpret_cast<const sockaddr_in*>(&raw);
+      ::inet_ntop(AF_INET, &v4->sin_addr, c->address, sizeof c->address);
+      c->client_port = ntohs(v4->sin_port);
+    } else if (raw.ss_family == AF_INET6) {
+      const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&raw);
+      ::inet_ntop(AF_INET6, &v6->sin6_addr, c->address, sizeof c->address);
+      c->client_port = ntohs(v6->sin6_port);
+    } else {
+      std::strcpy(c->address, "unix");
+    }
+    if (!source.is_private) {
+      const int on = 1;
+      ::setsockopt(c->fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+      Bump(setup_.slot->counters.accepted, 1);
+      ++accepted_;
+      if (setup_.max_connections != 0 && accepted_ >= setup_.max_connections && !recycle_asked_ && setup_.on_recycle) {
+        recycle_asked_ = true;
+        setup_.on_recycle();
+      }
+    }
+    c->timeout_ms = handler_.FirstTimeoutMs();
+    c->deadline_ms = now_ms_ + static_cast<uint64_t>(c->timeout_ms);
+    OnReadable(c);  // the request is often here already: then epoll never hears of a short connection
+    if (setup_.slot->counters.busy.load(std::memory_order_relaxed) >= setup_.max_busy) {
+      UpdateAccepting();
+      return;
+    }
+  }
+}
+
+Connection* EventLoop::NewConnection(os::Fd fd, uint16_t local_port, bool is_private) {
+  Connection* c;
+  if (free_.empty()) {
+    c = new Connection;
+  } else {
+    c = free_.back();
+    free_.pop_back();
+  }
+  c->fd = std::move(fd);
+  c->local_port = local_port;
+  c->client_port = 0;
+  c->is_private = is_private;
+  c->index = static_cast<uint32_t>(connections_.size());
+  connections_.push_back(c);
+  Bump(setup_.slot->counters.connections, 1);
+  next_sweep_ms_ = std::min(next_sweep_ms_, now_ms_ + kSweepMs);
+  return c;
+}
+
+}  // namespace httpd::net

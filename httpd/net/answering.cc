@@ -1,0 +1,287 @@
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+
+#include "httpd/http/values.h"
+#include "httpd/net/connection.h"
+#include "httpd/net/event_loop.h"
+
+namespace httpd::net {
+
+namespace {
+
+constexpr uint64_t kMaxLingerMs = 30000;  // in all; both as Apache
+
+bool HasToken(std::string_view list, std::string_view token) {
+  for (size_t at = 0; at < list.size();) {
+    size_t end = list.find(',', at);
+    if (end == std::string_view::npos) end = list.size();
+    std::string_view item = list.substr(at, end - at);
+    while (!item.empty() && (item.front() == ' ' || item.front() == '\t')) item.remove_prefix(1);
+    while (!item.empty() && (item.back() == ' ' || item.back() == '\t')) item.remove_suffix(1);
+    if (item.size() == token.size() &&
+        std::equal(item.begin(), item.end(), token.begin(), [](char a, char b) { return (a | 0x20) == (b | 0x20); })) {
+      return true;
+    }
+    at = end + 1;
+  }
+  return false;
+}
+
+void AppendNumber(std::string& out, uint64_t number) {
+  char digits[24];
+  const auto end = std::to_chars(digits, digits + sizeof digits, number).ptr;
+  out.append(digits, end);
+}
+
+}  // namespace
+
+void Response::Clear() {
+  status = 200;
+  fields.clear();
+  body.clear();
+  file.Reset();
+  parts.clear();
+  source.reset();
+  use_sendfile = true;
+  without_body = false;
+  without_length = false;
+  content_length = 0;
+  close = false;
+  rate_limit = 0;
+  rate_burst = 0;
+  keep_alive_timeout_ms = 5000;
+  max_keep_alive_requests = 100;
+  timeout_ms = 60000;
+  wait_timeout_ms = 0;
+  host = 0;
+  note.reset();
+}
+
+Request EventLoop::MakeRequest(Connection* c, const http::RequestHead& head) {
+  Request request;
+  request.head = &head;
+  request.client_address = c->address;
+  request.client_port = c->client_port;
+  request.local_port = c->local_port;
+  request.fd = c->fd.get();
+  request.is_private = c->is_private;
+  request.reactor = this;
+  request.connection = c;
+  request.requests_before = c->requests;
+  request.start = std::chrono::system_clock::time_point(
+      std::chrono::duration_cast<std::chrono::system_clock::duration>(std::chrono::nanoseconds(c->work_wall_ns)));
+  return request;
+}
+
+void EventLoop::BeginWork(Connection* c, const http::RequestHead& head) {
+  if (c->working) return;
+  c->working = true;
+  c->work_started_ns = SteadyNs();
+  c->work_wall_ns = wall_ns_;
+  if (c->state == kIdle) SetState(c, kReading);
+  Bump(setup_.slot->counters.busy, 1);
+  if (!free_workers_.empty()) {
+    c->worker = static_cast<int>(free_workers_.back());
+    free_workers_.pop_back();
+    WorkerSlot& worker = setup_.slot->worker[static_cast<size_t>(c->worker)];
+    worker.started_ms.store(now_ms_, std::memory_order_relaxed);
+    worker.SetText(c->address, head.authority, head.line);
+    worker.state.store('W', std::memory_order_relaxed);
+  }
+}
+
+void EventLoop::EndWork(Connection* c, uint64_t bytes, int status) {
+  c->working = false;
+  if (c->wake) {
+    c->wake->connection = nullptr;
+    c->wake.reset();
+  }
+  LoopCounters& counters = setup_.slot->counters;
+  Bump(counters.busy, -1);
+  const uint64_t duration_us = (SteadyNs() - c->work_started_ns) / 1000;
+  if (status != 0) {
+    Bump(counters.accesses, 1);
+    Bump(counters.bytes, bytes);
+    Bump(counters.duration_us, duration_us);
+    if (status >= 500) Bump(counters.errors, 1);
+  }
+  if (c->worker >= 0) {
+    WorkerSlot& worker = setup_.slot->worker[static_cast<size_t>(c->worker)];
+    worker.state.store('_', std::memory_order_relaxed);
+    Bump(worker.accesses, 1);
+    Bump(worker.bytes, bytes);
+    worker.last_duration_ms.store(static_cast<uint32_t>(duration_us / 1000), std::memory_order_relaxed);
+    free_workers_.push_back(static_cast<uint32_t>(c->worker));
+    c->worker = -1;
+  }
+}
+bool EventLoop::Answer(Connection* c, const http::RequestHead& head, std::string_view head_text, uint64_t bytes_in) {
+  response_.Clear();
+  handler_.Handle(MakeRequest(c, head), response_);
+  if (!ReadAhead(response_)) {
+    if (&head != &head_) head_ = head;
+    return AnswerBad(c, 500, "the body of the answer could not be made");
+  }
+  c->keep_alive_timeout_ms = response_.keep_alive_timeout_ms;
+  c->timeout_ms = response_.timeout_ms;
+  const bool limit_reached = response_.max_keep_alive_requests > 0 &&
+                             c->requests + 1 >= static_cast<uint32_t>(response_.max_keep_alive_requests);
+  const bool leaving = draining_ && (plan_.successor < 0 || c->is_private);
+  const bool keep = head.keep_alive && !response_.close && !limit_reached && !leaving;
+  // A client that asked for the close sends no more; one that we close on may be sending its next request.
+  if (!keep) c->linger = head.keep_alive;
+  return Send(c, response_, head, head_text, bytes_in, keep);
+}
+
+bool EventLoop::AnswerBad(Connection* c, int status, const char* reason) {
+  BeginWork(c, head_);
+  response_.Clear();
+  handler_.HandleBad(MakeRequest(c, head_), status, reason, response_);
+  if (!ReadAhead(response_)) response_.source.reset();
+  c->linger = true;
+  return Send(c, response_, head_, head_.line, head_.line.size(), false);
+}
+
+bool EventLoop::Send(Connection* c, Response& response, const http::RequestHead& head, std::string_view head_text,
+                     uint64_t bytes_in, bool keep) {
+  const size_t head_start = out_.size();
+  out_ += http::StatusLine(response.status);
+  out_ += date_line_;
+  out_ += response.fields;
+  const bool streams = response.source && !response.without_body;
+  std::optional<uint64_t> length = response.body.size();
+  if (response.file.valid()) {
+    length = 0;
+    for (const Response::Part& part : response.parts) *length += part.text.size() + part.length;
+  }
+  if (response.source) {
+    length = response.source->Left();
+    if (length && streams) *length += first_.size();
+  }
+  if (response.without_body && response.content_length != 0) length = response.content_length;
+  const bool chunked = streams && !length && head.minor >= 1;
+  if (streams && !length && !chunked) {
+    c->linger = c->linger || keep;
+    keep = false;  // the close is the end of the body
+  }
+  if (chunked) {
+    out_ += "Transfer-Encoding: chunked\r\n";
+  } else if (length && !response.without_length) {
+    out_ += "Content-Length: ";
+    AppendNumber(out_, *length);
+    out_ += "\r\n";
+  }
+  if (!keep) {
+    out_ += "Connection: close\r\n";
+  } else if (head.Has(http::Known::kConnection) && HasToken(head.Get(http::Known::kConnection), "keep-alive")) {
+    // Apache tells the terms only to clients that ask by name.
+    out_ += "Keep-Alive: timeout=";
+    AppendNumber(out_, static_cast<uint64_t>(std::max(1, response.keep_alive_timeout_ms / 1000)));
+    if (response.max_keep_alive_requests > 0) {
+      out_ += ", max=";
+      AppendNumber(out_, static_cast<uint64_t>(response.max_keep_alive_requests) - c->requests - 1);
+    }
+    out_ += "\r\nConnection: Keep-Alive\r\n";
+  }
+  out_ += "\r\n";
+  const size_t head_bytes = out_.size() - head_start;
+  c->close_after = !keep;
+
+  Outcome outcome;
+  outcome.bytes_in = bytes_in;
+  outcome.kept_alive = keep;
+  if (response.without_body || (!response.file.valid() && !streams)) {
+    if (!response.without_body) out_ += response.body;
+    outcome.body_bytes = response.without_body ? 0 : response.body.size();
+    outcome.bytes_out = head_bytes + outcome.body_bytes;
+    outcome.duration = std::chrono::nanoseconds(SteadyNs() - c->work_started_ns);
+    outcome.response_head = std::string_view(out_).substr(head_start, head_bytes);
+    handler_.Finish(MakeRequest(c, head), response, outcome);
+    EndWork(c, outcome.bytes_out, response.status);
+    ++c->requests;
+    response.source.reset();  // of a HEAD: whoever produces it is not needed any more
+    return true;
+  }
+
+  auto transfer = std::make_unique<Transfer>();
+  transfer->response_head = out_.substr(head_start, head_bytes);
+  transfer->head_text = head_text;
+  http::ParseRequestHead(transfer->head_text, handler_.Limits(), transfer->head);
+  if (transfer->head.line.empty()) transfer->head.line = transfer->head_text;  // a bad one: all there is for the log
+  transfer->response = std::move(response);
+  transfer->bytes_in = bytes_in;
+  transfer->keep = keep;
+  if (streams) {
+    Stream& stream = transfer->stream;
+    stream.left = length;
+    stream.chunked = chunked;
+    stream.ended = first_state_ == BodySource::State::kEnd;
+    stream.waiting = first_state_ == BodySource::State::kWait;
+    AppendPiece(stream, first_, stream.ended);  // ReadAhead() has looked at its length
+  }
+  c->transfer = std::move(transfer);
+  const bool more = !streams || !c->transfer->stream.buffer.empty();
+  const Io flushed = FlushOut(c, more);
+  const Io pumped = flushed == Io::kDone ? PumpTransfer(c) : flushed;
+  switch (pumped) {
+    case Io::kDone:
+      FinishTransfer(c, false);
+      return true;
+    case Io::kBlocked:
+      return false;
+    case Io::kGone:
+      // The caller still holds the pointer: leave the wreck to the loop, which finds the error at once.
+      FinishTransfer(c, true);
+      c->close_after = true;
+      c->linger = false;
+      SetState(c, kWriting);
+      c->deadline_ms = now_ms_;
+      Want(c, EPOLLOUT);
+      return false;
+  }
+  return false;
+}
+
+void EventLoop::AfterAnswer(Connection* c) {
+  if (c->close_after) {
+    StartLinger(c);
+    return;
+  }
+  SetState(c, kReading);
+  if (!c->pending.empty() || c->upload) {
+    const std::string rest = std::move(c->pending);
+    c->pending.clear();
+    Process(c, rest.data(), rest.size());
+    return;
+  }
+  BecomeIdle(c);
+}
+
+void EventLoop::BecomeIdle(Connection* c, uint64_t wait_ms) {
+  if (wait_ms == 0) wait_ms = static_cast<uint64_t>(c->requests == 0 ? c->timeout_ms : c->keep_alive_timeout_ms);
+  if (draining_ && plan_.successor >= 0 && !c->is_private) {
+    Pass(c, wait_ms);
+    return;
+  }
+  if (c->state != kIdle) SetState(c, kIdle);
+  c->deadline_ms = now_ms_ + wait_ms;
+  Want(c, EPOLLIN);
+}
+
+void EventLoop::StartLinger(Connection* c) {
+  if (!c->linger) {
+    Destroy(c);
+    return;
+  }
+  ::shutdown(c->fd.get(), SHUT_WR);
+  SetState(c, kLingering);
+  c->deadline_ms = now_ms_ + kLingerMs;
+  c->linger_end_ms = now_ms_ + kMaxLingerMs;
+  OnReadable(c);
+}
+
+}  // namespace httpd::net

@@ -1,0 +1,124 @@
+#pragma once
+
+#include <netinet/in.h>
+#include <time.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "httpd/net/event_loop.h"
+#include "os/fd.h"
+
+/// What the parts of the event loop share; nobody else includes it.
+namespace httpd::net {
+
+inline constexpr size_t kScratchBytes = 64U << 10;
+inline constexpr size_t kOutFlushBytes = 128U << 10;
+inline constexpr uint64_t kSweepMs = 100;
+inline constexpr uint64_t kLingerMs = 2000;  // after the client's last byte
+
+// epoll user data: a Connection pointer as it is, a watch's with this tag; the others are numbers above their tag.
+inline constexpr uint64_t kTagWatch = 2;
+inline constexpr uint64_t kTagListener = 1;
+inline constexpr uint64_t kTagWake = 3;
+inline constexpr uint64_t kTagIntake = 5;
+inline constexpr uint64_t kTagForeign = 7;
+
+enum ConnectionState : uint8_t { kIdle, kReading, kUploading, kWriting, kLingering };
+
+inline uint64_t SteadyNs() {
+  timespec t{};
+  ::clock_gettime(CLOCK_MONOTONIC, &t);
+  return static_cast<uint64_t>(t.tv_sec) * 1000000000ULL + static_cast<uint64_t>(t.tv_nsec);
+}
+
+/// How far an answer from a file was sent.
+struct Cursor {
+  size_t part = 0;
+  size_t text_done = 0;
+  uint64_t file_done = 0;
+};
+
+/// How far an answer from a source was sent.
+struct Stream {
+  std::string buffer;  ///< framed; never more than one piece of the source
+  size_t buffer_done = 0;
+  size_t buffer_body = 0;        ///< body bytes in `buffer`
+  std::optional<uint64_t> left;  ///< still to come from the source; nullopt: not known
+  bool chunked = false;
+  bool ended = false;
+  bool waiting = false;      ///< for the source
+  bool half_closed = false;  ///< the client said that it sends no more
+};
+
+/// Frames what the source gave. false: it is more or, at the end, less than was promised.
+bool AppendPiece(Stream& stream, std::string_view piece, bool is_last);
+
+/// One exchange's end of its Wakers.
+struct WakeTarget final : public Waker::Target, public std::enable_shared_from_this<WakeTarget> {
+  void Wake() override;
+  EventLoop* loop = nullptr;
+  Connection* connection = nullptr;  ///< null: the exchange is over
+  bool is_queued = false;
+};
+
+/// A request whose body is still arriving. The head is copied: the bytes it was parsed from are gone by then.
+struct Upload {
+  std::string head_text;
+  http::RequestHead head;
+  http::BodyReader body;
+  uint64_t bytes_in = 0;
+};
+
+/// An answer from a file or a source that the client has not taken yet.
+struct Transfer {
+  std::string head_text;
+  http::RequestHead head;
+  Response response;
+  Cursor cursor;
+  Stream stream;
+  uint64_t body_sent = 0;
+  uint64_t wire_sent = 0;  ///< the same with the framing of chunks
+  uint64_t allowance = 0;  ///< with a rate limit: what may be sent now
+  uint64_t refilled_ms = 0;
+  std::unique_ptr<Timer> pause;  ///< until the rate limit allows more
+  std::string response_head;
+  uint64_t bytes_in = 0;
+  bool keep = false;
+};
+
+struct Connection {
+  os::Fd fd;
+  uint32_t index = 0;
+  uint32_t events = 0;  ///< registered with epoll; 0 = not at all
+  uint32_t requests = 0;
+  int worker = -1;
+  uint64_t deadline_ms = 0;
+  uint64_t linger_end_ms = 0;
+  uint64_t work_started_ns = 0;
+  int64_t work_wall_ns = 0;
+  int keep_alive_timeout_ms = 5000;
+  int timeout_ms = 60000;
+  uint16_t local_port = 0;
+  uint16_t client_port = 0;
+  uint8_t state = kIdle;
+  bool is_private = false;
+  bool close_after = false;  ///< what is being sent is the last answer
+  bool linger = false;       ///< ... and the client may still be sending
+  bool working = false;
+  bool was_shared = false;  ///< came from another process, which may hold its descriptor a moment longer
+  std::string pending;      ///< read, not yet worked on
+  std::string out;          ///< to be sent before anything else
+  uint64_t out_sent = 0;    ///< bytes that went out before `out` got stuck
+  std::string out_line;     ///< request line of the last answer in a stuck `out`
+  std::unique_ptr<Upload> upload;
+  std::unique_ptr<Transfer> transfer;
+  std::shared_ptr<WakeTarget> wake;  ///< of this exchange; null: nobody asked for it
+  char address[INET6_ADDRSTRLEN] = "";
+};
+
+}  // namespace httpd::net

@@ -1,0 +1,321 @@
+#include <sys/epoll.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+
+#include "httpd/net/connection.h"
+#include "httpd/net/event_loop.h"
+
+namespace httpd::net {
+
+namespace {
+
+// Per turn and connection: a fast client must not own the loop, nor a filter that works hard.
+constexpr uint64_t kSendfileBytes = 1U << 20;
+constexpr uint64_t kSourceBytes = 256U << 10;
+constexpr uint64_t kSourceNs = 2'000'000;
+constexpr size_t kPieceBytes = 16U << 10;  // asked of a source at once
+constexpr size_t kFillBytes = 64U << 10;   // read from it before the client is to take them
+constexpr uint64_t kRateIntervalMs = 200;  // as mod_ratelimit
+constexpr uint64_t kHalfClosedMs = 5000;
+
+uint64_t RateInterval(uint64_t rate) {
+  return std::max<uint64_t>(rate * kRateIntervalMs / 1000, 1);
+}
+
+/// What sendfile(2) does, through our memory, for file systems that it does not work on. Same result values.
+ssize_t SendByReading(int socket, int file, off_t offset, size_t count) {
+  char buffer[32768];
+  const ssize_t n = ::pread(file, buffer, std::min(count, sizeof buffer), offset);
+  return n <= 0 ? n : ::send(socket, buffer, static_cast<size_t>(n), MSG_NOSIGNAL);
+}
+
+}  // namespace
+
+bool AppendPiece(Stream& stream, std::string_view piece, bool is_last) {
+  if (stream.left) {
+    if (piece.size() > *stream.left) return false;
+    *stream.left -= piece.size();
+    if (is_last && *stream.left != 0) return false;
+  }
+  stream.buffer_body += piece.size();
+  if (stream.chunked && !piece.empty()) {
+    char size[20];
+    const auto end = std::to_chars(size, size + sizeof size, piece.size(), 16).ptr;
+    stream.buffer.append(size, end).append("\r\n");
+  }
+  stream.buffer += piece;
+  if (stream.chunked) stream.buffer += piece.empty() ? "" : "\r\n";
+  if (stream.chunked && is_last) stream.buffer += "0\r\n\r\n";
+  return true;
+}
+
+EventLoop::Io EventLoop::FlushOut(Connection* c, bool more) {
+  // What is left from before goes first; then this turn's output.
+  if (!c->out.empty()) {
+    c->out += out_;
+    out_.clear();
+  }
+  std::string& data = c->out.empty() ? out_ : c->out;
+  size_t done = 0;
+  while (done < data.size()) {
+    const ssize_t n = ::send(c->fd.get(), data.data() + done, data.size() - done, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
+    if (n < 0) {
+      if (errno == EINTR) continue;
+      if (errno != EAGAIN) {
+        out_.clear();
+        c->out.clear();
+        return Io::kGone;
+      }
+      data.erase(0, done);
+      c->out_sent += done;
+      if (&data == &out_) c->out.swap(out_);
+      out_.clear();
+      SetState(c, kWriting);
+      c->deadline_ms = now_ms_ + static_cast<uint64_t>(c->timeout_ms);
+      Want(c, EPOLLOUT);
+      return Io::kBlocked;
+    }
+    done += static_cast<size_t>(n);
+  }
+  data.clear();
+  c->out_sent = 0;
+  return Io::kDone;
+}
+
+EventLoop::Io EventLoop::PumpTransfer(Connection* c) {
+  return c->transfer->response.source ? PumpSource(c) : PumpFile(c);
+}
+
+EventLoop::Io EventLoop::WaitForClient(Connection* c) {
+  if (c->state != kWriting) c->deadline_ms = now_ms_ + static_cast<uint64_t>(c->timeout_ms);
+  SetState(c, kWriting);
+  Want(c, EPOLLOUT);
+  return Io::kBlocked;
+}
+
+EventLoop::Io EventLoop::WaitForSource(Connection* c) {
+  Transfer& t = *c->transfer;
+  const int wait_ms = t.response.wait_timeout_ms > 0 ? t.response.wait_timeout_ms : c->timeout_ms;
+  c->deadline_ms = now_ms_ + static_cast<uint64_t>(wait_ms);
+  SetState(c, kWriting);
+  Want(c, t.stream.half_closed ? EPOLLERR : EPOLLRDHUP);
+  return Io::kBlocked;
+}
+
+EventLoop::Io EventLoop::WaitForRate(Connection* c) {
+  c->deadline_ms = now_ms_ + kRateIntervalMs + static_cast<uint64_t>(c->timeout_ms);
+  SetState(c, kWriting);
+  Want(c, EPOLLERR);
+  c->transfer->pause = After(std::chrono::milliseconds(kRateIntervalMs), [this, c] { OnWritable(c); });
+  return Io::kBlocked;
+}
+
+uint64_t EventLoop::Allowance(Transfer& t) const {
+  const uint64_t rate = t.response.rate_limit;
+  if (rate == 0) return UINT64_MAX;
+  const uint64_t interval = RateInterval(rate);
+  if (t.refilled_ms == 0) {
+    t.allowance = t.response.rate_burst + interval;
+    t.refilled_ms = now_ms_;
+  }
+  // Credit is for a turn that came late, not for a client that was slow: two intervals at most.
+  if (t.allowance < 2 * interval) {
+    const uint64_t more = (now_ms_ - t.refilled_ms) * rate / 1000;
+    t.allowance = std::min(t.allowance + more, 2 * interval);
+    if (more > 0) t.refilled_ms = t.allowance == 2 * interval ? now_ms_ : t.refilled_ms + more * 1000 / rate;
+  } else {
+    t.refilled_ms = now_ms_;
+  }
+  return t.allowance;
+}
+
+EventLoop::Io EventLoop::PumpFile(Connection* c) {
+  Transfer& t = *c->transfer;
+  uint64_t budget = kSendfileBytes;
+  auto sent = [&](size_t n) {
+    t.body_sent += n;
+    t.wire_sent += n;
+    t.allowance -= std::min<uint64_t>(t.allowance, n);
+    c->deadline_ms = now_ms_ + static_cast<uint64_t>(c->timeout_ms);
+  };
+  while (t.cursor.part < t.response.parts.size()) {
+    const Response::Part& part = t.response.parts[t.cursor.part];
+    const bool last = t.cursor.part + 1 == t.response.parts.size();
+    if (t.cursor.text_done < part.text.size()) {
+      const uint64_t allowed = Allowance(t);
+      if (allowed == 0) return WaitForRate(c);
+      const size_t want = static_cast<size_t>(std::min<uint64_t>(part.text.size() - t.cursor.text_done, allowed));
+      const bool more = t.response.rate_limit == 0 && (part.length > 0 || !last);
+      const ssize_t n =
+          ::send(c->fd.get(), part.text.data() + t.cursor.text_done, want, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
+      if (n < 0) {
+        if (errno == EINTR) continue;
+        return errno == EAGAIN ? WaitForClient(c) : Io::kGone;
+      }
+      t.cursor.text_done += static_cast<size_t>(n);
+      sent(static_cast<size_t>(n));
+    } else if (t.cursor.file_done < part.length) {
+      if (budget == 0) return WaitForClient(c);
+      const uint64_t allowed = Allowance(t);
+      if (allowed == 0) return WaitForRate(c);
+      off_t offset = static_cast<off_t>(part.offset + t.cursor.file_done);
+      const size_t want = static_cast<size_t>(std::min({part.length - t.cursor.file_done, budget, allowed}));
+      const ssize_t n = t.response.use_sendfile ? ::sendfile(c->fd.get(), t.response.file.get(), &offset, want)
+                                                : SendByReading(c->fd.get(), t.response.file.get(), offset, want);
+      if (n < 0) {
+        if (errno == EINTR) continue;
+        return errno == EAGAIN ? WaitForClient(c) : Io::kGone;
+      }
+      if (n == 0) return Io::kGone;  // the file became shorter than the length we promised: only a close can say so
+      budget -= static_cast<uint64_t>(n);
+      t.cursor.file_done += static_cast<uint64_t>(n);
+      sent(static_cast<size_t>(n));
+    } else {
+      ++t.cursor.part;
+      t.cursor.text_done = 0;
+      t.cursor.file_done = 0;
+    }
+  }
+  return Io::kDone;
+}
+
+bool EventLoop::ReadAhead(Response& response) {
+  first_.clear();
+  if (response.without_body) return true;
+  if (response.rate_limit != 0 && !response.file.valid()) response.source = response.TakeBody();
+  if (!response.source) return true;
+  const std::optional<uint64_t> left = response.source->Left();
+  const uint64_t until_ns = SteadyNs() + kSourceNs;
+  first_state_ = BodySource::State::kMore;
+  while (first_state_ == BodySource::State::kMore && first_.size() < kPieceBytes && SteadyNs() < until_ns) {
+    first_state_ = response.source->Read(first_, kPieceBytes);
+  }
+  if (first_state_ == BodySource::State::kFailed || (left && first_.size() > *left)) return false;
+  if (first_state_ != BodySource::State::kEnd) return true;
+  if (left && first_.size() != *left) return false;
+  if (response.rate_limit != 0 && first_.size() > response.rate_burst + RateInterval(response.rate_limit)) return true;
+  response.source.reset();
+  response.body.swap(first_);
+  return true;
+}
+
+BodySource::State EventLoop::ReadSource(Transfer& t, uint64_t until_ns) {
+  Stream& stream = t.stream;
+  piece_.clear();
+  BodySource::State state = BodySource::State::kMore;
+  while (state == BodySource::State::kMore && piece_.size() < kFillBytes && SteadyNs() < until_ns) {
+    state = t.response.source->Read(piece_, kPieceBytes);
+  }
+  if (state == BodySource::State::kFailed) return state;
+  if (!AppendPiece(stream, piece_, state == BodySource::State::kEnd)) return BodySource::State::kFailed;
+  return state;
+}
+
+EventLoop::Io EventLoop::PumpSource(Connection* c) {
+  Transfer& t = *c->transfer;
+  Stream& stream = t.stream;
+  const uint64_t until_ns = SteadyNs() + kSourceNs;
+  uint64_t budget = kSourceBytes;
+  for (;;) {
+    while (stream.buffer_done < stream.buffer.size()) {
+      const uint64_t allowed = Allowance(t);
+      if (allowed == 0) return WaitForRate(c);
+      const size_t want = static_cast<size_t>(std::min<uint64_t>(stream.buffer.size() - stream.buffer_done, allowed));
+      const ssize_t n = ::send(c->fd.get(), stream.buffer.data() + stream.buffer_done, want, MSG_NOSIGNAL);
+      if (n < 0) {
+        if (errno == EINTR) continue;
+        return errno == EAGAIN ? WaitForClient(c) : Io::kGone;
+      }
+      stream.buffer_done += static_cast<size_t>(n);
+      t.wire_sent += static_cast<uint64_t>(n);
+      t.allowance -= std::min<uint64_t>(t.allowance, static_cast<uint64_t>(n));
+      c->deadline_ms = now_ms_ + static_cast<uint64_t>(c->timeout_ms);
+    }
+    t.body_sent += std::exchange(stream.buffer_body, 0);
+    stream.buffer.clear();
+    stream.buffer_done = 0;
+    if (stream.ended) return Io::kDone;
+    if (stream.waiting) return WaitForSource(c);
+    if (budget == 0 || SteadyNs() >= until_ns) return WaitForClient(c);
+    switch (ReadSource(t, until_ns)) {
+      case BodySource::State::kFailed:
+        return Io::kGone;
+      case BodySource::State::kEnd:
+        stream.ended = true;
+        break;
+      case BodySource::State::kWait:
+        stream.waiting = true;
+        break;
+      case BodySource::State::kMore:
+        break;
+    }
+    budget -= std::min<uint64_t>(budget, stream.buffer_body);
+  }
+}
+
+void EventLoop::OnWoken(Connection* c) {
+  if (!c->transfer || !c->transfer->stream.waiting) return;
+  c->transfer->stream.waiting = false;
+  // What was read is not all sent yet, or more than the rate allows: the source is asked when it is.
+  if (c->transfer->stream.buffer.empty() && c->out.empty()) OnWritable(c);
+}
+
+void EventLoop::OnHalfClosed(Connection* c) {
+  // It may have left, or only said that it sends no more: TCP does not tell. A source that gives nothing for so long is
+  // not kept for somebody who is likely gone; what it gives earlier is sent, and then TCP tells.
+  c->transfer->stream.half_closed = true;
+  c->deadline_ms = std::min(c->deadline_ms, now_ms_ + kHalfClosedMs);
+  Want(c, EPOLLERR);
+}
+
+void EventLoop::FinishTransfer(Connection* c, bool aborted) {
+  const std::unique_ptr<Transfer> t = std::move(c->transfer);
+  Outcome outcome;
+  // Of a piece that the client took half of, the framing counts as not sent.
+  const size_t untaken = t->stream.buffer.size() - t->stream.buffer_done;
+  outcome.body_bytes = t->body_sent + t->stream.buffer_body - std::min(t->stream.buffer_body, untaken);
+  outcome.bytes_out = t->response_head.size() + t->wire_sent;
+  outcome.bytes_in = t->bytes_in;
+  outcome.aborted = aborted;
+  outcome.kept_alive = t->keep && !aborted;
+  outcome.duration = std::chrono::nanoseconds(SteadyNs() - c->work_started_ns);
+  outcome.response_head = t->response_head;
+  handler_.Finish(MakeRequest(c, t->head), t->response, outcome);
+  EndWork(c, outcome.bytes_out, t->response.status);
+  ++c->requests;
+}
+
+void EventLoop::OnWritable(Connection* c) {
+  out_.clear();
+  switch (FlushOut(c, c->transfer != nullptr)) {
+    case Io::kBlocked:
+      return;
+    case Io::kGone:
+      if (c->transfer) FinishTransfer(c, true);
+      Destroy(c);
+      return;
+    case Io::kDone:
+      break;
+  }
+  if (c->transfer) {
+    switch (PumpTransfer(c)) {
+      case Io::kBlocked:
+        return;
+      case Io::kGone:
+        FinishTransfer(c, true);
+        Destroy(c);
+        return;
+      case Io::kDone:
+        FinishTransfer(c, false);
+        break;
+    }
+  }
+  AfterAnswer(c);
+}
+
+}  // namespace httpd::net
