@@ -60,7 +60,8 @@ enum class OnRead {
   kIfModule,
   kIfVersion,
   kIfDirective,
-  kIfFile
+  kIfFile,
+  kIfSection
 };
 
 /// One directive: this table drives parsing, context checks, the errors and `httpd -L`.

@@ -38,6 +38,8 @@ void InheritSettings(const PerDirectory& from, PerDirectory& to) {
   to.modules = std::move(modules);
   to.types.insert(from.types.begin(), from.types.end());
   to.error_documents.insert(from.error_documents.begin(), from.error_documents.end());
+  to.error_texts.insert(from.error_texts.begin(), from.error_texts.end());
+  to.conditional.insert(to.conditional.begin(), from.conditional.begin(), from.conditional.end());
 }
 
 }  // namespace

@@ -20,6 +20,7 @@ struct FileSource {
   /// Paths that match a shell pattern (sorted); a directory stands for every file below it, as in Apache's Include.
   std::function<os::Result<std::vector<std::string>>(const std::string& pattern)> expand;
   std::function<bool(const std::string& path)> is_directory;
+  std::function<bool(const std::string& path)> exists;  ///< for <IfFile>; null: only directories do
   std::function<std::optional<std::string>(const std::string& name)> environment;
 };
 

@@ -2,11 +2,13 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "httpd/config/expressions.h"
 #include "httpd/config/module_slots.h"
 
 namespace httpd::config {
@@ -41,12 +43,13 @@ struct LogTarget {
   bool operator==(const LogTarget& other) const { return kind == other.kind && text == other.text; }
 };
 
-/// `CustomLog target format [env=[!]NAME]`, `TransferLog`.
+/// `CustomLog target format [env=[!]NAME|expr=expression]`, `TransferLog`.
 struct AccessLog {
   LogTarget target;
-  std::string format;        ///< the format itself, nicknames resolved
-  std::string env;           ///< "" = always; otherwise log when the variable is set
-  bool env_negated = false;  ///< ... is not set
+  std::string format;                                   ///< the format itself, nicknames resolved
+  std::string env;                                      ///< "" = always; otherwise log when the variable is set
+  bool env_negated = false;                             ///< ... is not set
+  std::shared_ptr<const CompiledExpression> condition;  ///< expr=; null: none
 };
 
 /// Apache's levels. LogLevel; names as in the manual.
@@ -88,6 +91,15 @@ enum OptionBit : unsigned {
   kOptIncludesNoExec = 64,
 };
 
+struct PerDirectory;
+
+/// One <If>, <ElseIf> or <Else>. Its settings come last, when those of all other sections are known.
+struct ConditionalSettings {
+  std::shared_ptr<const CompiledExpression> condition;  ///< null: <Else>
+  bool is_else = false;                                 ///< <ElseIf>, <Else>: only when the ones before did not hold
+  std::shared_ptr<const PerDirectory> settings;         ///< may hold conditional ones in turn
+};
+
 /// What can differ from directory to directory. An unset member inherits from the enclosing section (Apache's merge
 /// order: <Directory> shortest first, then <Files>, then <Location>, each in the order of the configuration).
 struct PerDirectory {
@@ -107,12 +119,15 @@ struct PerDirectory {
   bool ignore_forbidden = false;                           ///< AllowOverride Nonfatal=Override
   bool ignore_unknown = false;                             ///< AllowOverride Nonfatal=Unknown
   std::optional<std::vector<std::string>> override_names;  ///< AllowOverrideList, lower case; empty after None
-  ModuleSlots modules;                                     ///< of the modules that keep their own settings
+  /// Texts of error_documents that are expressions, compiled, by the text.
+  std::map<std::string, std::shared_ptr<const CompiledExpression>> error_texts;
+  std::vector<ConditionalSettings> conditional;  ///< <If> sections, in the order of the configuration
+  ModuleSlots modules;                           ///< of the modules that keep their own settings
 };
 
 /// One `<Directory>`, `<DirectoryMatch>`, `<Files>`, `<FilesMatch>`, `<Location>`, `<LocationMatch>` section.
 struct Section {
-  enum class Kind { kDirectory, kFiles, kLocation };
+  enum class Kind { kDirectory, kFiles, kLocation, kIf };  ///< kIf: while it is being read, see ConditionalSettings
   Kind kind = Kind::kDirectory;
   std::string pattern;       ///< kDirectory without regex: absolute, no trailing slash except "/"
   bool is_regex = false;     ///< `~` or the ...Match form

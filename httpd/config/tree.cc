@@ -227,6 +227,15 @@ class TreeReader {
       holds = std::find(names.begin(), names.end(), words[0]) != names.end();
     } else if (directive.on_read == OnRead::kIfModule) {
       holds = IsModule(words[0]);
+    } else if (directive.on_read == OnRead::kIfDirective) {
+      holds = FindDirective(words[0]) != nullptr;
+    } else if (directive.on_read == OnRead::kIfSection) {
+      holds = FindDirective("<" + words[0]) != nullptr;
+    } else if (directive.on_read == OnRead::kIfFile) {
+      // In an .htaccess file nothing asks the file system.
+      if (in_htaccess_) return node.name + " not allowed here";
+      const std::string path = AbsolutePath(tree_.server_root, words[0]);
+      holds = files_.is_directory(path) || (files_.exists && files_.exists(path));
     } else if (auto complaint = CompareVersion(words, holds)) {
       return complaint;
     }

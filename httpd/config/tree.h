@@ -32,7 +32,8 @@ struct Tree {
 };
 
 /// First half of the reading: files into a tree. Obeys ServerRoot, Include, Define, LoadModule, <IfDefine>, <IfModule>,
-/// <IfVersion>; checks that sections open and close in order. Nothing else is looked at.
+/// <IfVersion>, <IfDirective>, <IfFile>, <IfSection>; checks that sections open and close in order. Nothing else is
+/// looked at.
 ///
 /// Limits  128 nested includes (Apache's), 10,000 files, 100 nested sections, 16 MiB of expanded lines: more than that
 /// is

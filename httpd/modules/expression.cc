@@ -222,9 +222,21 @@ bool Expression::Holds(RequestState& state) const {
 }
 
 std::string Expression::Text(RequestState& state) const {
-  ExpressionResult result = Evaluate(state);
-  if (!result.failed) AddVary(state, result.vary);
-  return std::move(result.text);
+  return Evaluate(state).text;
+}
+
+const Expression* AsExpression(const std::shared_ptr<const config::CompiledExpression>& held) {
+  return static_cast<const Expression*>(held.get());
+}
+
+void RegisterExpressionLanguage() {
+  config::RegisterExpressions(
+      [](const std::string& text, ExpressionKind kind, ExpressionFiles files,
+         const config::SourceLine& where) -> os::Result<std::shared_ptr<const config::CompiledExpression>> {
+        auto compiled = Expression::Compile(text, kind, files, where);
+        if (!compiled) return compiled.error();
+        return std::shared_ptr<const config::CompiledExpression>(std::move(compiled).value());
+      });
 }
 
 void AddVary(RequestState& state, std::string_view names) {

@@ -15,13 +15,8 @@ namespace httpd::modules {
 class RequestState;
 struct ExpressionNode;
 
-/// What an expression stands for: yes or no (<If>, Require expr, expr= clauses), or a text with %{...} in it
-/// (Header set X expr=..., ErrorDocument, LogMessage).
-enum class ExpressionKind { kCondition, kString };
-
-/// Whether file() and filesize() may be used. kRefused in .htaccess files: who may write one there must not read with
-/// the server's rights what he cannot read himself. (-e, -f and the like are always there, as RewriteCond has them.)
-enum class ExpressionFiles { kAllowed, kRefused };
+using config::ExpressionFiles;
+using config::ExpressionKind;
 
 /// $0 to $9: what the last regular expression with groups left. Values, so that they outlive the request's texts.
 struct ExpressionMatches {
@@ -45,13 +40,13 @@ struct ExpressionResult {
 ///          10 MiB; -F, -U and -A are false in a look-up that a look-up made
 /// Blocks   never longer than a file read or stat does; names of addresses are not looked up
 /// Source   httpd 2.4 manual, expr.html
-class Expression {
+class Expression final : public config::CompiledExpression {
  public:
   /// @param where  for the error log: who is to blame when it cannot be evaluated
   /// @return kInvalid with Apache's words ("Variable 'FOO' does not exist"), to be put after what the directive says
   static os::Result<std::shared_ptr<const Expression>> Compile(std::string_view text, ExpressionKind kind,
                                                                ExpressionFiles files, const config::SourceLine& where);
-  ~Expression();
+  ~Expression() override;
   Expression(const Expression&) = delete;
   Expression& operator=(const Expression&) = delete;
 
@@ -63,7 +58,7 @@ class Expression {
   /// A condition as most directives want it: the fields that it read are added to the answer's Vary.
   bool Holds(RequestState& state) const;
 
-  /// A text as most directives want it.
+  /// A text as most directives want it; Apache adds nothing to Vary for one.
   std::string Text(RequestState& state) const;
 
   const config::SourceLine& where() const { return where_; }
@@ -74,6 +69,12 @@ class Expression {
   ExpressionKind kind_;
   config::SourceLine where_;
 };
+
+/// What the configuration holds, as what it is. Null stays null.
+const Expression* AsExpression(const std::shared_ptr<const config::CompiledExpression>& held);
+
+/// Makes the language known to the configuration. Once, at the start of the program; RegisterModules() does.
+void RegisterExpressionLanguage();
 
 /// Adds `names` ("a, b") to the Vary field of the answer being made, those that it does not have yet. "" changes
 /// nothing.

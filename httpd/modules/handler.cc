@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <string>
 
+#include "httpd/modules/expression.h"
+
 namespace httpd::modules {
 
 using net::Request;
@@ -123,6 +125,7 @@ void Handler::Finish(const Request& request, const Response& response, const net
   for (const CompiledHost::Log& log : host.logs) {
     if (!log.sink) continue;
     if (!log.env.empty() && (asked.Find(log.env) != nullptr) == log.env_negated) continue;
+    if (log.condition && !log.condition->Evaluate(state).holds) continue;
     log.format.Render(record, by_sink_.find(log.sink)->second->buffer());
   }
 }

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "httpd/http/values.h"
+#include "httpd/modules/expression.h"
 
 namespace httpd::modules {
 
@@ -29,6 +30,24 @@ std::string Origin(const RequestState& state) {
   std::string name = state.host->host->server_name.empty() ? "localhost" : state.host->host->server_name;
   if (request.local_port != 0 && request.local_port != 80) name += ":" + std::to_string(request.local_port);
   return "http://" + name;
+}
+
+/// What ErrorDocument says, expressions evaluated.
+ExpressionResult ErrorText(RequestState& state, int status, const std::string& said) {
+  ExpressionResult result;
+  const auto& expressions = state.settings->error_texts;
+  const auto expression = expressions.find(said);
+  if (expression == expressions.end()) {
+    result.text = said;
+    return result;
+  }
+  state.response->status = status;  // what the text may ask for
+  result = AsExpression(expression->second)->Evaluate(state);
+  // A Location must be one line, whatever was put into it.
+  if (result.text.starts_with("http")) {
+    std::erase_if(result.text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
+  }
+  return result;
 }
 
 /// A page of this server's own: `location` for the redirects.
@@ -339,7 +358,12 @@ Verdict Pipeline::Fail(RequestState& state, int status) {
     WriteErrorPage(state, status, 0);
     return Verdict::Done();
   }
-  const std::string& text = document->second;
+  const ExpressionResult made = ErrorText(state, status, document->second);
+  if (made.failed) {
+    WriteErrorPage(state, status, 0);
+    return Verdict::Done();
+  }
+  const std::string& text = made.text;
   if (text.starts_with("http://") || text.starts_with("https://")) {
     state.response->fields += "Location: " + text + "\r\n";
     WriteErrorPage(state, 302, 0);

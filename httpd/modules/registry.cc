@@ -1,3 +1,4 @@
+#include "httpd/modules/expression.h"
 #include "httpd/modules/module.h"
 #include "httpd/modules/module_list.h"
 
@@ -20,6 +21,7 @@ std::vector<const Module*> ModulesWith(const config::ModuleSlots& slots) {
 }
 
 void RegisterModules() {
+  RegisterExpressionLanguage();
   static const std::vector<config::Directive> kNone;
   for (const Module* module : Modules()) {
     config::RegisterModule(module->name, module->directives ? module->directives() : kNone);

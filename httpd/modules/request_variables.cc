@@ -69,8 +69,17 @@ string ServerPort(RequestState& state) {
   return std::to_string(port != 0 ? port : 80);
 }
 
+/// Before the path is decoded, what was sent.
+string Path(RequestState& state) {
+  return state.path.empty() ? string(state.head().path) : state.path;
+}
+
+string Query(RequestState& state) {
+  return state.path.empty() ? string(state.head().query) : state.query;
+}
+
 string FileName(RequestState& state) {
-  return state.file.empty() ? state.path : state.file;
+  return state.file.empty() ? Path(state) : state.file;
 }
 
 string ContentType(RequestState& state) {
@@ -78,11 +87,6 @@ string ContentType(RequestState& state) {
     return state.charset.empty() ? state.media_type : state.media_type + "; charset=" + state.charset;
   }
   return state.response ? string(FindField(state.response->fields, "Content-Type")) : "";
-}
-
-string Handler(RequestState& state) {
-  if (!state.handler.empty() || !state.response) return state.handler;
-  return string(state.response->handler_name);
 }
 
 string Owner(RequestState& state) {
@@ -105,7 +109,7 @@ string Group(RequestState& state) {
 
 string DocumentUri(RequestState& state) {
   const string* set = state.environment.Find("DOCUMENT_URI");
-  return set ? *set : state.path;
+  return set ? *set : Path(state);
 }
 
 string ContextRoot(RequestState& state) {
@@ -126,7 +130,7 @@ constexpr RequestVariable kVariables[] = {
     {"HTTP_USER_AGENT", [](RequestState& s) { return Field(s, "User-Agent"); }, "User-Agent"},
     {"REQUEST_METHOD", [](RequestState& s) { return string(s.head().method_text); }, ""},
     {"REQUEST_SCHEME", [](RequestState&) -> string { return "http"; }, ""},
-    {"REQUEST_URI", [](RequestState& s) { return s.path; }, ""},
+    {"REQUEST_URI", Path, ""},
     {"DOCUMENT_URI", DocumentUri, ""},
     {"REQUEST_FILENAME", FileName, ""},
     {"SCRIPT_FILENAME", FileName, ""},
@@ -134,7 +138,7 @@ constexpr RequestVariable kVariables[] = {
     {"SCRIPT_USER", Owner, ""},
     {"SCRIPT_GROUP", Group, ""},
     {"PATH_INFO", [](RequestState& s) { return s.path_info; }, ""},
-    {"QUERY_STRING", [](RequestState& s) { return s.query; }, ""},
+    {"QUERY_STRING", Query, ""},
     {"IS_SUBREQ", [](RequestState& s) -> string { return s.is_subrequest() ? "true" : "false"; }, ""},
     {"THE_REQUEST", [](RequestState& s) { return string(s.head().line); }, ""},
     {"REMOTE_ADDR", [](RequestState& s) { return string(s.client_address()); }, ""},
@@ -155,7 +159,7 @@ constexpr RequestVariable kVariables[] = {
     {"CONTEXT_DOCUMENT_ROOT", ContextRoot, ""},
     {"AUTH_TYPE", [](RequestState& s) { return s.auth_type; }, ""},
     {"CONTENT_TYPE", ContentType, ""},
-    {"HANDLER", Handler, ""},
+    {"HANDLER", [](RequestState& s) { return s.handler; }, ""},
     {"HTTP2", [](RequestState&) -> string { return "off"; }, ""},
     {"HTTPS", [](RequestState&) -> string { return "off"; }, ""},
     {"IPV6",

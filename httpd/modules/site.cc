@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cctype>
 
+#include "httpd/modules/expression.h"
 #include "httpd/modules/module.h"
 
 namespace httpd::modules {
@@ -57,6 +58,8 @@ os::Status Compile(CompiledHost& out, const config::Section& section, int enclos
     case config::Section::Kind::kFiles:
       out.files.push_back(compiled);
       break;
+    case config::Section::Kind::kIf:
+      break;
     case config::Section::Kind::kLocation:
       out.locations.push_back(compiled);
       break;
@@ -88,6 +91,8 @@ void Effective::Merge(const config::PerDirectory& s) {
   if (s.default_charset) default_charset = *s.default_charset;
   for (const auto& [extension, type] : s.types) types[extension] = type;
   for (const auto& [status, document] : s.error_documents) error_documents[status] = document;
+  error_texts.insert(s.error_texts.begin(), s.error_texts.end());
+  conditional.insert(conditional.end(), s.conditional.begin(), s.conditional.end());
   if (s.enable_sendfile) enable_sendfile = *s.enable_sendfile;
   modules.Merge(s.modules);
 }
@@ -111,6 +116,7 @@ os::Result<std::unique_ptr<Site>> Site::Build(const config::ServerConfig& config
       log.format = std::move(format).value();
       log.env = access.env;
       log.env_negated = access.env_negated;
+      log.condition = AsExpression(access.condition);
       out.logs.push_back(std::move(log));
     }
     out.error_log = std::make_unique<log::ErrorLog>(logs ? logs->Find(host.error_log) : nullptr, host.log_level);

@@ -23,6 +23,7 @@ class RegularExpression;
 namespace httpd::modules {
 
 struct Module;
+class Expression;
 
 /// Settings that hold for one file, after every matching section was merged.
 struct Effective {
@@ -34,6 +35,8 @@ struct Effective {
   std::string default_charset;
   std::map<std::string, std::string> types;
   std::map<int, std::string> error_documents;
+  std::map<std::string, std::shared_ptr<const config::CompiledExpression>> error_texts;
+  std::vector<config::ConditionalSettings> conditional;  ///< <If> sections that may apply here, still to be asked
   bool enable_sendfile = true;
   config::ModuleSlots modules;
   std::vector<const Module*> hooks;  ///< modules that have settings here, in their order
@@ -48,6 +51,7 @@ struct CompiledHost {
     http::LogFormat format;
     std::string env;
     bool env_negated = false;
+    const Expression* condition = nullptr;  ///< expr=; the configuration's
   };
   struct Section {
     const config::Section* section = nullptr;

@@ -80,6 +80,7 @@ config::FileSource RealFiles() {
   files.read = [](const std::string& path) { return os::ReadFile(path); };
   files.expand = Expand;
   files.is_directory = IsDirectory;
+  files.exists = [](const std::string& path) { return ::access(path.c_str(), F_OK) == 0; };
   files.environment = [](const std::string& name) -> std::optional<std::string> {
     const char* value = std::getenv(name.c_str());
     return value ? std::optional<std::string>(value) : std::nullopt;

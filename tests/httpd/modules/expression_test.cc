@@ -270,6 +270,8 @@ TEST_F(ExpressionTest, FieldsThatWereReadAreNamedForVary) {
   EXPECT_TRUE(Compile("%{HTTP_REFERER} == req('Referer')", ExpressionKind::kCondition)->Holds(state_));
   EXPECT_EQ(FindField(response_.fields, "Vary"), "Referer");
   EXPECT_EQ(Compile("%{HTTP_USER_AGENT}", ExpressionKind::kString)->Text(state_), "curl/8");
+  EXPECT_EQ(FindField(response_.fields, "Vary"), "Referer");
+  EXPECT_TRUE(Compile("%{HTTP_USER_AGENT} == 'curl/8'", ExpressionKind::kCondition)->Holds(state_));
   EXPECT_EQ(FindField(response_.fields, "Vary"), "Referer, User-Agent");
 }
 

@@ -21,6 +21,7 @@ config::ServerConfig ConfigFrom(const std::string& text) {
   };
   files.expand = [](const std::string&) -> os::Result<std::vector<std::string>> { return std::vector<std::string>(); };
   files.is_directory = [](const std::string& path) { return std::filesystem::is_directory(path); };
+  files.exists = [](const std::string& path) { return std::filesystem::exists(path); };
   files.environment = [](const std::string&) { return std::optional<std::string>(); };
   config::ReadRequest request;
   request.server_root = "/";
