@@ -5,10 +5,11 @@
 namespace httpd::modules {
 
 std::span<const Module* const> Modules() {
-  // Environment first: conditions of the others read it. Headers last: they see what everybody else set.
-  // Handlers: the file itself is last.
-  static const Module* const modules[] = {&kAlias,  &kAuthzCore, &kEnv,     &kSetEnvIf, &kDir,
-                                          &kStatus, &kAutoindex, &kExpires, &kHeaders,  &kCore};
+  // Where a path leads: rewriting, aliases, users, hosts. Then the environment: conditions of the others read it.
+  // Headers last: they see what everybody else set. Handlers: the file itself is last.
+  static const Module* const modules[] = {&kRewrite, &kAlias,    &kUserDir, &kVhostAlias, &kAuthzCore,
+                                          &kEnv,     &kSetEnvIf, &kDir,     &kStatus,     &kAutoindex,
+                                          &kSpeling, &kExpires,  &kHeaders, &kCore};
   return modules;
 }
 
