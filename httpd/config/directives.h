@@ -60,8 +60,8 @@ enum class OnRead {
   kIfModule,
   kIfVersion,
   kIfDirective,
-  kIfFile,
-  kIfSection
+  kIfSection,
+  kIfFile
 };
 
 /// One directive: this table drives parsing, context checks, the errors and `httpd -L`.

@@ -57,6 +57,14 @@ Complaint SetError(Builder&, Scope&, const Node&, const Words& words) {
   return message;
 }
 
+Complaint SayWarning(Builder& builder, Scope&, const Node& node, const Words& words) {
+  std::string message;
+  for (const std::string& word : words) message += (message.empty() ? "" : " ") + word;
+  if (message.empty()) return "The Warning directive was used with no message.";
+  builder.Warn(node, message);
+  return kFine;
+}
+
 Complaint SetHostnameLookups(Builder&, Scope&, const Node&, const Words& words) {
   if (SameIgnoringCase(words[0], "off")) return kFine;
   if (SameIgnoringCase(words[0], "on") || SameIgnoringCase(words[0], "double")) {
@@ -98,6 +106,11 @@ Complaint SetServerAlias(Builder&, Scope& scope, const Node&, const Words& words
   for (const std::string& word : words) {
     if (!word.empty()) scope.draft.host.server_aliases.push_back(LowerCase(word));
   }
+  return kFine;
+}
+
+Complaint SetServerPath(Builder&, Scope& scope, const Node&, const Words& words) {
+  scope.draft.host.server_path = words[0];
   return kFine;
 }
 
@@ -177,6 +190,7 @@ std::vector<Directive> HostDirectives() {
     {"Define", "core.c", kAnywhere, kOneOrTwo, "Define a variable, optionally to a value.  Same as passing -D to the command line.", OnRead::kDefine, nullptr},
     {"UnDefine", "core.c", kAnywhere, kOne, "Undefine the existence of a variable. Undo a Define.", OnRead::kUnDefine, nullptr},
     {"Error", "core.c", kAnywhere | kOverrideAny, kAny, "Generate error message from within configuration", kNo, SetError},
+    {"Warning", "core.c", kAnywhere | kOverrideAny, kAny, "Generate warning message from within configuration", kNo, SayWarning},
     {"ServerRoot", "core.c", kInHosts, kOne, "Common directory of server-related files (logs, confs, etc.)", OnRead::kServerRoot, nullptr},
     {"LoadModule", "mod_so.c", kInHosts, kTwo, "a module name and the name of a shared object file to load it from", OnRead::kLoadModule, nullptr},
     {"LimitRequestLine", "core.c", kInServer, kOne, "Limit on maximum size of an HTTP request line", kNo, SetNonNegative<&ServerConfig::limit_request_line>},
@@ -188,6 +202,7 @@ std::vector<Directive> HostDirectives() {
     {"AccessFileName", "core.c", kInServer, kAtLeastOne, "Name(s) of per-directory config files (default: .htaccess)", kNo, SetAccessFileName},
     {"ServerName", "core.c", kInHosts, kOne, "The hostname and port of the server", kNo, SetServerName},
     {"ServerAlias", "core.c", kInHosts, kAny, "A name or names alternately used to access the server", kNo, SetServerAlias},
+    {"ServerPath", "core.c", kInHosts, kOne, "The pathname the server can be reached at", kNo, SetServerPath},
     {"ServerAdmin", "core.c", kInHosts, kOne, "The email address of the server administrator", kNo, SetServerAdmin},
     {"DocumentRoot", "core.c", kInHosts, kOne, "Root directory of the document tree", kNo, SetDocumentRoot},
     {"KeepAlive", "http_core.c", kInHosts, kFlag, "Whether persistent connections should be On or Off", kNo, SetKeepAlive},

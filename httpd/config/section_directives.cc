@@ -32,10 +32,8 @@ Complaint OpenSection(Builder& builder, Scope& scope, const Node& node, Section:
     if (!section.pattern.starts_with('*')) section.pattern = builder.Absolute(section.pattern);
     section.pattern = WithoutTrailingSlash(section.pattern);
   }
-  RequireGroup require;
-  Scope inner{scope.draft, scope.in_virtual_host, &section, section.settings, &require, &node, scope.htaccess};
+  Scope inner = scope.InSection(section, node);
   if (builder.Failed(node.children, inner)) return kStop;
-  CloseRequire(require, section.settings);
   (scope.section ? scope.section->nested : scope.draft.host.sections).push_back(std::move(section));
   return kFine;
 }
@@ -52,6 +50,7 @@ Complaint OpenFiles(Builder& builder, Scope& scope, const Node& node, const Word
   if (scope.section && scope.section->kind != Section::Kind::kDirectory) {
     return node.name + "> cannot occur within " + scope.parent->name + "> section";
   }
+  if (scope.limited) return node.name + "> cannot occur within <Limit> or <LimitExcept> section";
   return OpenSection(builder, scope, node, Section::Kind::kFiles);
 }
 
@@ -74,10 +73,8 @@ Complaint OpenIf(Builder& builder, Scope& scope, const Node& node, const Words&)
   Section section;
   section.kind = Section::Kind::kIf;
   section.where = node.where;
-  RequireGroup require;
-  Scope inner{scope.draft, scope.in_virtual_host, &section, section.settings, &require, &node, scope.htaccess};
+  Scope inner = scope.InSection(section, node);
   if (builder.Failed(node.children, inner)) return kStop;
-  CloseRequire(require, section.settings);
   auto& before = scope.settings.conditional;
   if (entry.is_else && (before.empty() || !before.back().condition)) {
     return "<Else> or <ElseIf> section without previous <If> or <ElseIf> section in same scope";

@@ -72,14 +72,6 @@ enum class LogLevel {
   kTrace8
 };
 
-/// One line of `Require`.
-struct RequireRule {
-  enum class Kind { kAllGranted, kAllDenied, kLocal, kIp, kMethod };
-  Kind kind = Kind::kAllGranted;
-  bool negated = false;                ///< `Require not ...`
-  std::vector<std::string> arguments;  ///< kIp: addresses, networks, prefixes; kMethod: names
-};
-
 /// Bits of `Options`.
 enum OptionBit : unsigned {
   kOptIndexes = 1,
@@ -107,7 +99,6 @@ struct PerDirectory {
   std::optional<unsigned> options;                  ///< `Options A B`: replaces
   unsigned options_add = 0;                         ///< `Options +A`
   unsigned options_remove = 0;                      ///< `Options -A`
-  std::optional<std::vector<RequireRule>> require;  ///< as <RequireAny>: one rule that grants is enough, `not` vetoes
   std::optional<std::string> handler;               ///< SetHandler; "" after `SetHandler none`
   std::optional<std::string> force_type;
   std::optional<std::string> default_charset;  ///< AddDefaultCharset; "" = Off
@@ -148,6 +139,7 @@ struct Host {
   std::string server_name;                  ///< without port; "" = not set
   uint16_t server_port = 0;                 ///< from ServerName NAME:PORT; 0 = not set
   std::vector<std::string> server_aliases;  ///< lower case; may hold * and ?
+  std::string server_path;                  ///< ServerPath: a request without Host that begins so is this host's
   std::string server_admin;
   std::string document_root;  ///< absolute, no trailing slash
   LogTarget error_log;
@@ -159,8 +151,9 @@ struct Host {
   int max_keep_alive_requests = 100;  ///< 0 = no limit
   int timeout_ms = 60000;             ///< Timeout: longest wait for the client in one read or write
   bool trace_enable = true;
-  PerDirectory settings;          ///< said outside any section
-  std::vector<Section> sections;  ///< main server's first, in the order of the configuration
+  bool registered_methods_only = false;  ///< HttpProtocolOptions RegisteredMethods
+  PerDirectory settings;                 ///< said outside any section
+  std::vector<Section> sections;         ///< main server's first, in the order of the configuration
   SourceLine where;
 };
 
@@ -192,7 +185,12 @@ struct ServerConfig {
   int threads_per_child = 1;          ///< event loops in each child
   int max_request_workers = 4096;     ///< most requests in progress at once, whole server
   int max_connections_per_child = 0;  ///< 0 = no limit
+  int worker_connections = 0;         ///< most connections that one child holds; 0 = as descriptors allow
   int listen_backlog = 511;
+  int send_buffer_size = 0;             ///< bytes; 0 = the system's
+  int receive_buffer_size = 0;          ///< bytes; 0 = the system's
+  int defer_accept_s = 0;               ///< TCP_DEFER_ACCEPT; 0 = off
+  std::string core_dump_directory;      ///< absolute; "" = wherever the children are
   int graceful_shutdown_timeout_s = 0;  ///< 0 = no limit
   int graceful_restart_timeout_s = 0;   ///< ours: bounds old generations after a graceful restart; 0 = no limit
   int limit_request_line = 8190;        ///< bytes
@@ -206,6 +204,7 @@ struct ServerConfig {
   std::vector<std::string> access_file_names = {".htaccess"};  ///< AccessFileName
   std::vector<std::string> defines;                            ///< -D and Define names, in order
   std::map<std::string, std::string> define_values;            ///< of those that `Define NAME VALUE` gave one
+  std::vector<std::string> methods;                            ///< RegisterHttpMethod: beyond the known ones
   std::vector<std::string> loaded_modules;                     ///< as named by LoadModule: "status_module"
   std::vector<SharedState> shared_state;
   std::vector<std::string> warnings;  ///< full sentences with file and line, to be printed once

@@ -1,5 +1,8 @@
 // What the server does with a file when no module claims it. Source  server/core.c default_handler
+#include <algorithm>
 #include <cerrno>
+#include <iterator>
+#include <string_view>
 
 #include "httpd/http/values.h"
 #include "httpd/modules/module_list.h"
@@ -41,7 +44,12 @@ Verdict Handle(RequestState& state) {
       state.is_success = true;
       return Verdict::Done();
     }
-    if (method == Method::kOther) return Verdict::Status(501);
+    if (method == Method::kOther && !IsRegisteredMethod(state.engine->site().config(), state.head().method_text)) {
+      state.engine->LogError(
+          state, LogLevel::kError, "core",
+          "AH00135: Invalid method in request " + std::string(state.head().method_text) + " " + state.path);
+      return Verdict::Status(501);
+    }
     if (method != Method::kGet && method != Method::kHead && method != Method::kPost) return Verdict::Status(405);
   }
   if (!state.exists() || !state.path_info.empty()) {
@@ -58,7 +66,8 @@ Verdict Handle(RequestState& state) {
   net::Request seen = *state.request;
   seen.head = &state.head();
   ServeOpenedFile(seen, std::move(opened).value(), state.media_type, state.settings->enable_sendfile,
-                  state.error_status != 0, *state.response);
+                  state.error_status != 0, state.etag_suffix, state.ignore_ranges, *state.response);
+  for (const std::string& coding : state.encodings) AppendField(state.response->fields, "Content-Encoding", coding);
   const int status = state.response->status;
   if (status == 412 || status == 416) return Verdict::Status(status);
   state.is_success = true;
@@ -66,6 +75,18 @@ Verdict Handle(RequestState& state) {
 }
 
 }  // namespace
+
+// Source  server/protocol.c, the methods of ap_method_registry_init
+bool IsRegisteredMethod(const config::ServerConfig& config, std::string_view method) {
+  static constexpr std::string_view kKnown[] = {
+      "GET",   "HEAD",   "POST",     "PUT",       "DELETE",      "CONNECT",        "OPTIONS",
+      "TRACE", "PATCH",  "PROPFIND", "PROPPATCH", "MKCOL",       "COPY",           "MOVE",
+      "LOCK",  "UNLOCK", "LABEL",    "REPORT",    "MKWORKSPACE", "MKACTIVITY",     "BASELINE-CONTROL",
+      "MERGE", "UPDATE", "CHECKIN",  "CHECKOUT",  "UNCHECKOUT",  "VERSION-CONTROL"};
+  const auto is_method = [method](const auto& known) { return method == known; };
+  return std::any_of(std::begin(kKnown), std::end(kKnown), is_method) ||
+         std::any_of(config.methods.begin(), config.methods.end(), is_method);
+}
 
 const Module kCore = {.name = {"core.c", "core_module"}, .always = true, .type = Type, .handle = Handle};
 

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "httpd/modules/expression.h"
+#include "httpd/modules/reqtimeout.h"
 
 namespace httpd::modules {
 
@@ -46,6 +47,12 @@ uint64_t Handler::LostLogLines() const {
   return sum;
 }
 
+net::ReadTimeout Handler::ReadTimeoutOf(const Request& request, bool body) const {
+  const int host = site_.Select(request.local_port, body ? request.head->authority : std::string_view(),
+                                [&request] { return LocalAddressOf(request); });
+  return modules::ReadTimeoutOf(site_.hosts()[static_cast<size_t>(host)].host->settings.modules, body);
+}
+
 bool Handler::EndTurn() {
   bool all = true;
   for (const auto& stream : streams_) all = stream->Flush() && all;
@@ -71,13 +78,24 @@ RequestState& Handler::Begin(const Request& request, Response& response) {
 
 void Handler::Handle(const Request& request, Response& response) {
   pipeline_.Run(Begin(request, response));
-  LeaveOutBodyForHead(request, response);
+  if (!response.deferred) LeaveOutBodyForHead(request, response);
+}
+
+void Handler::Resume(const Request& request, Response& response, bool is_late) {
+  auto& state = *static_cast<RequestState*>(response.note.get());
+  state.Rebind(request, response);
+  pipeline_.Resume(state, is_late);
+  if (!response.deferred) LeaveOutBodyForHead(request, response);
 }
 
 void Handler::HandleBad(const Request& request, int status, const char* reason, Response& response) {
   RequestState& state = Begin(request, response);
   response.close = true;
-  pipeline_.LogError(state, config::LogLevel::kInfo, "core", std::string("AH00566: request failed: ") + reason);
+  if (status == 408) {
+    pipeline_.LogError(state, config::LogLevel::kInfo, "reqtimeout", std::string("AH01382: ") + reason);
+  } else {
+    pipeline_.LogError(state, config::LogLevel::kInfo, "core", std::string("AH00566: request failed: ") + reason);
+  }
   pipeline_.RunBad(state, status);
   LeaveOutBodyForHead(request, response);
 }

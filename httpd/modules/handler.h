@@ -21,12 +21,14 @@ class Handler final : public net::RequestHandler {
   ~Handler() override;
 
   void Handle(const net::Request& request, net::Response& response) override;
+  void Resume(const net::Request& request, net::Response& response, bool is_late) override;
   void HandleBad(const net::Request& request, int status, const char* reason, net::Response& response) override;
   void Finish(const net::Request& request, const net::Response& response, const net::Outcome& outcome) override;
   bool EndTurn() override;
   std::string_view ServerName() const override { return site_.server_name(); }
   int FirstTimeoutMs() const override { return site_.config().main.timeout_ms; }
   int IdleTimeoutMs() const override { return idle_timeout_ms_; }
+  net::ReadTimeout ReadTimeoutOf(const net::Request& request, bool body) const override;
   uint64_t LostLogLines() const override;
   uint64_t BodyLimit() const override { return static_cast<uint64_t>(site_.config().limit_request_body); }
   const http::HeadLimits& Limits() const override { return limits_; }

@@ -54,6 +54,12 @@ void BeginPage(RequestState& state, int status) {
   RemoveField(response.fields, "Content-Type");
 }
 
+/// A 405 or 501 says what would be answered, unless a module has said so already.
+void AddAllow(RequestState& state, int status) {
+  if (status != 405 && status != 501) return;
+  if (FindField(state.response->fields, "Allow").data() == nullptr) state.response->fields += AllowField(*state.host);
+}
+
 }  // namespace
 
 void Pipeline::LogError(const RequestState& state, LogLevel level, std::string_view module, std::string text) {
@@ -83,13 +89,31 @@ std::string Pipeline::Signature(const RequestState& state) {
 void Pipeline::Run(RequestState& state) {
   RunEarly(state);
   Conclude(state, Begin(state));
-  RunOutput(state);
+  if (!state.response->deferred) RunOutput(state);
+}
+
+void Pipeline::Resume(RequestState& state, bool is_late) {
+  std::unique_ptr<net::Deferred> deferred = std::move(state.response->deferred);
+  const std::optional<Verdict> verdict = static_cast<DeferredAnswer&>(*deferred).Resume(state, is_late);
+  if (!verdict) {
+    state.response->deferred = std::move(deferred);
+    return;
+  }
+  deferred.reset();
+  if (verdict->is(Kind::kDone)) RunFilters(state);
+  Conclude(state, *verdict);
+  if (!state.response->deferred) RunOutput(state);
 }
 
 void Pipeline::RunBad(RequestState& state, int status) {
   state.path = "/";
   RunEarly(state);
   Conclude(state, Verdict::Status(status));
+  if (state.response->deferred) {  // an ErrorDocument that is a program: not for a request that was not understood
+    state.response->deferred.reset();
+    state.response->sink.reset();
+    WriteErrorPage(state, status, 0);
+  }
   RunOutput(state);
 }
 
@@ -105,6 +129,11 @@ Verdict Pipeline::Begin(RequestState& state) {
   net::Response& response = *state.response;
   state.query = head.query;
   state.has_query = head.has_query;
+  if (head.method == Method::kOther && state.host->host->registered_methods_only &&
+      !IsRegisteredMethod(site_.config(), head.method_text)) {
+    state.path = "/";
+    return Verdict::Status(501);
+  }
   if (head.method == Method::kOptions && head.path == "*") {
     state.path = "*";
     response.fields += AllowField(*state.host);
@@ -224,6 +253,12 @@ Verdict Pipeline::Admit(RequestState& state) {
   for (const Module* module : hooks) {
     if (module->headers) module->headers(state);
   }
+  if (!state.is_admitted) {
+    // What an earlier pass has found, or only claimed, counts for nothing under other settings.
+    state.needs_user = false;
+    state.user.clear();
+    state.auth_type.clear();
+  }
   for (const auto hook : {&Module::access, &Module::authenticate, &Module::authorize}) {
     if (state.is_admitted) break;
     if (hook != &Module::access && !state.needs_user) break;
@@ -264,12 +299,16 @@ Verdict Pipeline::Handle(RequestState& state) {
     if (!verdict.is(Kind::kDone)) return verdict;
     break;
   }
-  if (state.is_success) {
-    for (const Module* module : settings->hooks) {
-      if (module->filter) module->filter(state);
-    }
-  }
+  if (!state.response->deferred) RunFilters(state);
   return Verdict::Done();
+}
+
+void Pipeline::RunFilters(RequestState& state) {
+  if (!state.is_success) return;
+  const std::shared_ptr<const Effective> settings = state.settings_owner;
+  for (const Module* module : settings->hooks) {
+    if (module->filter) module->filter(state);
+  }
 }
 
 void Pipeline::RunOutput(RequestState& state) {
@@ -330,6 +369,7 @@ void Pipeline::ForgetFile(RequestState& state) {
   state.charset.clear();
   state.encodings.clear();
   state.languages.clear();
+  state.output_filters.clear();
   state.handler.clear();
   state.etag_suffix.clear();
   state.ignore_ranges = false;
@@ -362,7 +402,7 @@ Verdict Pipeline::Fail(RequestState& state, int status) {
     return Verdict::Done();
   }
   if (text.starts_with("/")) {
-    if (status == 405 || status == 501) state.response->fields += AllowField(*state.host);
+    AddAllow(state, status);
     BeginPage(state, status);
     state.response->status = 200;
     state.error_status = status;
@@ -373,7 +413,7 @@ Verdict Pipeline::Fail(RequestState& state, int status) {
     state.query = state.has_query ? text.substr(question + 1) : "";
     return Verdict::Restart();
   }
-  if (status == 405 || status == 501) state.response->fields += AllowField(*state.host);
+  AddAllow(state, status);
   BeginPage(state, status);
   state.response->fields += "Content-Type: text/html; charset=iso-8859-1\r\n";
   state.response->body = text;
@@ -382,10 +422,7 @@ Verdict Pipeline::Fail(RequestState& state, int status) {
 
 void Pipeline::WriteErrorPage(RequestState& state, int status, int additional) {
   net::Response& response = *state.response;
-  if (status == 405 || status == 501) {
-    RemoveField(response.fields, "Allow");
-    response.fields += AllowField(*state.host);
-  }
+  AddAllow(state, status);
   std::string about = state.original_path.empty() ? state.path : state.original_path;
   if (status >= 300 && status < 400) {
     std::string location(FindField(response.fields, "Location"));
@@ -415,8 +452,9 @@ void Pipeline::WriteErrorPage(RequestState& state, int status, int additional) {
 
 std::unique_ptr<RequestState> Pipeline::NewLookUp(RequestState& from) {
   auto out = std::make_unique<RequestState>();
-  out->own_response = std::make_unique<net::Response>();
-  out->Start(this, *from.request, *from.host, *out->own_response);
+  auto own = std::make_unique<net::Response>();
+  out->Start(this, *from.request, *from.host, *own);
+  out->own_response = std::move(own);  // after Start(), which forgets the one before
   out->CopyHeaders(from);
   out->host_index = from.host_index;
   out->parent = &from;
@@ -502,6 +540,7 @@ void Pipeline::Become(RequestState& state, std::unique_ptr<RequestState> found) 
   state.charset = std::move(found->charset);
   state.encodings = std::move(found->encodings);
   state.languages = std::move(found->languages);
+  state.output_filters = std::move(found->output_filters);
   state.handler = std::move(found->handler);
   state.user = std::move(found->user);
   state.auth_type = std::move(found->auth_type);

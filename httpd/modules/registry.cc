@@ -5,11 +5,49 @@
 namespace httpd::modules {
 
 std::span<const Module* const> Modules() {
-  // Where a path leads: rewriting, aliases, users, hosts. Then the environment: conditions of the others read it.
-  // Headers last: they see what everybody else set. Handlers: the file itself is last.
-  static const Module* const modules[] = {&kRewrite, &kAlias,    &kUserDir, &kVhostAlias, &kAuthzCore,
-                                          &kEnv,     &kSetEnvIf, &kDir,     &kStatus,     &kAutoindex,
-                                          &kSpeling, &kExpires,  &kHeaders, &kCore};
+  // clang-format off
+  static const Module* const modules[] = {
+      // Where: rules, redirects and aliases, users, hosts.
+      &kRewrite,
+      &kAlias,
+      &kUserDir,
+      &kVhostAlias,
+      // access: methods, addresses, then Require, which asks whether the others have let the client in.
+      &kAllowMethods,
+      &kAccessCompat,
+      &kAuthzCore,
+      &kAuthzHost,
+      &kAuthzUser,
+      &kAuthzGroupFile,
+      &kAuthzOwner,
+      // authenticate: authn_core comes last, it says that nobody could.
+      &kAuthnFile,
+      &kAuthBasic,
+      &kAuthDigest,
+      &kAuthnCore,
+      // Environment first: conditions of the others read it.
+      &kEnv,
+      &kSetEnvIf,
+      &kDir,
+      &kStatus,
+      &kAutoindex,
+      &kSpeling,
+      &kExpires,
+      // The file that stands for another comes before the filters, which leave coded content alone.
+      &kPrecompressed,
+      &kFilter,
+      &kDeflate,
+      &kBrotli,
+      &kZstd,
+      &kSubstitute,
+      &kRateLimit,
+      // Headers last: they see what everybody else set.
+      &kHeaders,
+      &kReqTimeout,
+      // Handlers: the file itself is last.
+      &kCore,
+  };
+  // clang-format on
   return modules;
 }
 

@@ -29,6 +29,7 @@ void RequestState::Start(Engine* new_engine, const net::Request& new_request, co
   charset.clear();
   encodings.clear();
   languages.clear();
+  output_filters.clear();
   handler.clear();
   user.clear();
   auth_type.clear();

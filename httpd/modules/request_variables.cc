@@ -151,15 +151,13 @@ constexpr RequestVariable kVariables[] = {
     {"SERVER_PORT", ServerPort, ""},
     {"SERVER_ADMIN", [](RequestState& s) { return s.host->host->server_admin; }, ""},
     {"SERVER_PROTOCOL", [](RequestState& s) { return "HTTP/1." + std::to_string(s.head().minor); }, ""},
-    {"SERVER_PROTOCOL_VERSION", [](RequestState& s) { return "100" + std::to_string(s.head().minor); }, ""},
-    {"SERVER_PROTOCOL_VERSION_MAJOR", [](RequestState&) -> string { return "1"; }, ""},
-    {"SERVER_PROTOCOL_VERSION_MINOR", [](RequestState& s) { return std::to_string(s.head().minor); }, ""},
     {"DOCUMENT_ROOT", [](RequestState& s) { return s.host->host->document_root; }, ""},
     {"CONTEXT_PREFIX", [](RequestState& s) { return s.url_root; }, ""},
     {"CONTEXT_DOCUMENT_ROOT", ContextRoot, ""},
     {"AUTH_TYPE", [](RequestState& s) { return s.auth_type; }, ""},
     {"CONTENT_TYPE", ContentType, ""},
-    {"HANDLER", [](RequestState& s) { return s.handler; }, ""},
+    // The file itself has no handler's name: Apache calls it by the type.
+    {"HANDLER", [](RequestState& s) { return s.handler.empty() ? s.media_type : s.handler; }, ""},
     {"HTTP2", [](RequestState&) -> string { return "off"; }, ""},
     {"HTTPS", [](RequestState&) -> string { return "off"; }, ""},
     {"IPV6",
@@ -181,7 +179,7 @@ constexpr RequestVariable kVariables[] = {
     {"TIME", [](RequestState& s) { return Time("%Y%m%d%H%M%S", s); }, ""},
     {"SERVER_SOFTWARE", Software, ""},
     // Of the module interface whose behaviour this is.
-    {"API_VERSION", [](RequestState&) -> string { return "20120211:142"; }, ""},
+    {"API_VERSION", [](RequestState&) -> string { return "20120211"; }, ""},
 };
 
 }  // namespace

@@ -131,7 +131,7 @@ Complaint SetEnvIfExpr(config::Builder&, Scope& scope, const Node& node, const W
 const std::vector<config::Directive>& Directives() {
   using config::Arity;
   constexpr unsigned kAnywhere = config::kAnywhere | config::kOverrideFileInfo;
-  constexpr char kModule[] = "mod_setenvif.c";
+  static constexpr char kModule[] = "mod_setenvif.c";
   static const std::vector<config::Directive> table = {
       {"SetEnvIf", kModule, kAnywhere, Arity::kAtLeastTwo, "A header-name, regex and a list of variables.",
        config::OnRead::kNo, SetEnvIf},

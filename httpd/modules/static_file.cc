@@ -94,12 +94,13 @@ std::string MediaType(const Site& site, const Effective& settings, std::string_v
 }
 
 void ServeOpenedFile(const net::Request& request, OpenedFile file, const std::string& media_type, bool use_sendfile,
-                     bool whole, net::Response& response) {
+                     bool whole, const std::string& etag_suffix, bool ignore_ranges, net::Response& response) {
   const http::RequestHead& head = *request.head;
   const auto size = static_cast<uint64_t>(file.status.st_size);
   const std::time_t modified = file.status.st_mtim.tv_sec;
-  const std::string etag =
+  std::string etag =
       http::MakeEtag(size, static_cast<int64_t>(modified) * 1000000 + file.status.st_mtim.tv_nsec / 1000);
+  etag.insert(etag.size() - 1, etag_suffix);
   response.fields += "Last-Modified: " + http::FormatDate(modified) + "\r\nETag: " + etag + "\r\n";
 
   switch (whole ? http::Precondition::kProceed : http::CheckPreconditions(head, etag, modified)) {
@@ -116,7 +117,7 @@ void ServeOpenedFile(const net::Request& request, OpenedFile file, const std::st
   }
   response.fields += "Accept-Ranges: bytes\r\n";
   std::optional<std::vector<http::ByteRange>> ranges;
-  if (!whole && head.Has(http::Known::kRange) &&
+  if (!whole && !ignore_ranges && head.Has(http::Known::kRange) &&
       (head.method == http::Method::kGet || head.method == http::Method::kHead) &&
       http::IfRangeHolds(head, etag, modified, std::chrono::system_clock::to_time_t(request.start))) {
     ranges = http::ParseRanges(head.Get(http::Known::kRange), size, kMaxRanges);

@@ -32,6 +32,6 @@ std::string MediaType(const Site& site, const Effective& settings, std::string_v
 /// @param whole  as an ErrorDocument: what the client said about another resource (validators, ranges) is not looked at
 /// Source  RFC 9110 13, 14
 void ServeOpenedFile(const net::Request& request, OpenedFile file, const std::string& media_type, bool use_sendfile,
-                     bool whole, net::Response& response);
+                     bool whole, const std::string& etag_suffix, bool ignore_ranges, net::Response& response);
 
 }  // namespace httpd::modules

@@ -16,8 +16,38 @@ namespace httpd::net {
 namespace {
 
 constexpr int kAcceptsPerTurn = 32;
+constexpr size_t kGivenUpAtOnce = 16;
 
 }  // namespace
+
+bool EventLoop::HasRoom() {
+  // Who only waits for a slow client takes memory, not time: it does not keep others from being served.
+  if (setup_.slot->counters.busy.load(std::memory_order_relaxed) - client_bound_ >= setup_.max_busy) return false;
+  if (setup_.max_held == 0 || connections_.size() < setup_.max_held) return true;
+  return GiveUpIdle(kGivenUpAtOnce) > 0;
+}
+
+size_t EventLoop::GiveUpIdle(size_t most) {
+  if (now_ms_ < give_up_again_ms_) return 0;
+  std::vector<Connection*> idle;
+  for (Connection* c : connections_) {
+    if (c->state == kIdle && c->requests > 0 && !c->is_private) idle.push_back(c);
+  }
+  auto since = [](const Connection* c) { return c->idle_since_ms; };
+  const size_t candidates = std::min(idle.size(), most);
+  std::partial_sort(idle.begin(), idle.begin() + static_cast<std::ptrdiff_t>(candidates), idle.end(),
+                    [&](const Connection* a, const Connection* b) { return since(a) < since(b); });
+  size_t closed = 0;
+  for (size_t i = 0; i < candidates; ++i) {
+    char byte;
+    // A request that is here already is served: only a connection that is really between two requests goes.
+    if (::recv(idle[i]->fd.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN) continue;
+    Destroy(idle[i]);
+    ++closed;
+  }
+  if (closed == 0) give_up_again_ms_ = now_ms_ + 100;  // nobody is idle: do not look again at every turn
+  return closed;
+}
 
 void EventLoop::SetAccepting(bool on) {
   accepting_ = on;
@@ -27,8 +57,7 @@ void EventLoop::SetAccepting(bool on) {
 
 void EventLoop::UpdateAccepting() {
   if (accept_again_ms_ != 0 && now_ms_ >= accept_again_ms_) accept_again_ms_ = 0;
-  const bool room =
-      setup_.slot->counters.busy.load(std::memory_order_relaxed) < setup_.max_busy && accept_again_ms_ == 0;
+  const bool room = HasRoom() && accept_again_ms_ == 0;
   const bool want_public = accepting_ && !draining_ && room;
   const bool want_private = (!draining_ || plan_.keep_private) && accept_again_ms_ == 0;
   if (want_public == watching_public_ && want_private == watching_private_) return;
@@ -65,6 +94,7 @@ void EventLoop::Accept(const ListenSource& source) {
       const int sys = errno;
       if (sys == EINTR || sys == ECONNABORTED) continue;
       if (sys == EMFILE || sys == ENFILE || sys == ENOMEM || sys == ENOBUFS) {
+        if (GiveUpIdle(kGivenUpAtOnce) > 0) continue;
         accept_again_ms_ = now_ms_ + 100;  // the backlog keeps who is waiting
         if (setup_.on_trouble) {
           setup_.on_trouble("accept: " + std::string(std::strerror(sys)) +
@@ -97,9 +127,10 @@ void EventLoop::Accept(const ListenSource& source) {
       }
     }
     c->timeout_ms = handler_.FirstTimeoutMs();
-    c->deadline_ms = now_ms_ + static_cast<uint64_t>(c->timeout_ms);
+    BeginReading(c, nullptr);
+    c->deadline_ms = ReadDeadline(c, 0);
     OnReadable(c);  // the request is often here already: then epoll never hears of a short connection
-    if (setup_.slot->counters.busy.load(std::memory_order_relaxed) >= setup_.max_busy) {
+    if (!HasRoom()) {
       UpdateAccepting();
       return;
     }

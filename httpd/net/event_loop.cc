@@ -168,6 +168,7 @@ void EventLoop::SetState(Connection* c, uint8_t state) {
   if (c->state != kIdle || c->requests > 0) count(c->state, -1);
   c->state = state;
   if (state != kIdle || c->requests > 0) count(state, 1);
+  Recount(c);
 }
 
 void EventLoop::Destroy(Connection* c) {
@@ -178,6 +179,7 @@ void EventLoop::Destroy(Connection* c) {
   if (c->state == kLingering) Bump(counters.closing, -1);
   if (c->state == kIdle && c->requests > 0) Bump(counters.keepalive, -1);
   Bump(counters.connections, -1);
+  if (c->client_bound) --client_bound_;
   // While its sender still holds the description, a close alone would leave the registration behind, with a pointer to
   // a connection that is no more.
   if (c->was_shared && c->events != 0 && c->fd.valid()) ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, c->fd.get(), nullptr);
@@ -190,13 +192,13 @@ void EventLoop::Destroy(Connection* c) {
     c->requests = 0;
     c->worker = -1;
     c->state = kIdle;
-    c->close_after = c->linger = c->working = c->was_shared = false;
+    c->close_after = c->linger = c->working = c->was_shared = c->is_read_timed = c->client_bound = false;
     if (c->pending.capacity() > 4096) c->pending.shrink_to_fit();
     c->pending.clear();
     c->out.clear();
     c->out_sent = 0;
     c->out_line.clear();
-    c->upload.reset();
+    c->asked.reset();
     c->transfer.reset();
     free_.push_back(c);
   } else {
@@ -218,12 +220,17 @@ void EventLoop::Sweep() {
     if (i > connections_.size()) continue;
     Connection* c = connections_[i - 1];
     if (c->deadline_ms > now_ms_) continue;
-    if ((c->state == kReading || c->state == kUploading) && !c->is_private) {
+    if (c->state == kWaiting && c->asked && c->asked->response.deferred) {
+      ResumeAnswer(c, true);
+      continue;
+    }
+    const bool is_answered = c->asked && c->asked->is_answered;
+    if ((c->state == kReading || c->state == kUploading) && !c->is_private && !is_answered) {
       out_.clear();
       head_.Clear();
-      if (c->upload) head_ = c->upload->head;
-      const std::unique_ptr<Upload> late = std::move(c->upload);
-      if (!AnswerBad(c, 408, "the request did not arrive in time")) continue;
+      if (c->asked) head_ = c->asked->head;
+      const std::unique_ptr<Asked> late = std::move(c->asked);
+      if (!AnswerBad(c, 408, late ? "Request body read timeout" : "Request header read timeout")) continue;
       if (FlushOut(c, false) == Io::kDone) {
         StartLinger(c);
       } else {
@@ -231,7 +238,7 @@ void EventLoop::Sweep() {
       }
       continue;
     }
-    if (c->transfer) FinishTransfer(c, true);
+    GiveUp(c);
     Destroy(c);
   }
   if (intake_watched_ && !draining_) {

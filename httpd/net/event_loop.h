@@ -19,7 +19,8 @@
 
 namespace httpd::net {
 
-struct Transfer;    ///< the loop's own (connection.h), as Connection
+struct Asked;       ///< the loop's own (connection.h), as Connection
+struct Transfer;    ///< ... and this
 struct WakeTarget;  ///< ... and this
 
 /// A socket that a loop accepts from.
@@ -48,6 +49,7 @@ class EventLoop final : public Reactor {
     int intake = -1;                   ///< receiving end of the instance's intake; -1 = none
     LoopSlot* slot = nullptr;          ///< our row of the scoreboard
     uint32_t max_busy = 2048;          ///< accept no more while so many requests are in progress
+    size_t max_held = 0;               ///< connections at a time, 0 = no limit: then idle ones go, or others wait
     uint64_t max_connections = 0;      ///< ask to be recycled after so many; 0 = never
     std::function<void()> on_recycle;  ///< called once, from the loop's thread
     std::function<bool()> may_end;     ///< a drained loop goes on turning until this is true; unset = always
@@ -108,8 +110,17 @@ class EventLoop final : public Reactor {
   void RunSoonWork();
   int UntilDue(int timeout_ms) const;  ///< how long a turn may wait: `timeout_ms`, or less
   void Woken(std::shared_ptr<WakeTarget> target) { woken_.push_back(std::move(target)); }
-  void OnWoken(Connection* c);
+  void OnWoken(const WakeTarget& target);
   void Sweep();
+  /// A head or a body begins to arrive: its time runs from now.
+  void BeginReading(Connection* c, const http::RequestHead* body_of);
+  /// When what is arriving must be complete, after `bytes` of it.
+  uint64_t ReadDeadline(const Connection* c, uint64_t bytes) const;
+  /// Closes connections between two requests, the longest idle first, to make room. @return how many
+  size_t GiveUpIdle(size_t most);
+  bool HasRoom();
+  /// Keeps client_bound_ right after a change of state.
+  void Recount(Connection* c);
   void UpdateAccepting();
   void Accept(const ListenSource& source);
   bool ReceiveAdopted();  ///< one message; false: there is none
@@ -123,7 +134,26 @@ class EventLoop final : public Reactor {
   void OnWritable(Connection* c);
   /// Works through bytes that were read. `data` must have stayed put; the rest is kept in the connection.
   void Process(Connection* c, const char* data, size_t length);
-  void BeginUpload(Connection* c, std::string_view head_text);
+  /// Begins with a request that has a body; false as Answer().
+  bool BeginUpload(Connection* c, std::string_view head_text);
+  struct Fed {
+    size_t taken = 0;
+    int bad_status = 0;  ///< not 0: the body cannot be accepted
+  };
+  Fed FeedBody(Connection* c, std::string_view data);
+  bool OnMoreBody(Connection* c);  ///< while the answer is sent; false: the connection is gone
+  bool FeedWhileSending(Connection* c, std::string_view data);  ///< ... as this
+  void WaitForRest(Connection* c);                              ///< of c->asked: its body, or its answer
+  bool Park(Connection* c, std::string_view head_text, uint64_t bytes_in);
+  void ResumeAnswer(Connection* c, bool is_late);
+  /// Sends an answer that stands; false as Answer(). `asked` must stay where it is until this returns.
+  bool SendAsked(Connection* c, Asked& asked);
+  void TakeTerms(Connection* c, const Response& response);
+  bool KeepsAfter(Connection* c, const http::RequestHead& head, const Response& response);
+  void GiveUp(Connection* c);  ///< what was to be answered is logged as aborted
+  /// For a connection that is gone but whose caller still holds the pointer: the loop finds the error at once.
+  void LeaveWreck(Connection* c);
+  static uint32_t BodyEvents(const Connection* c);
   /// Answers `head`; false: the connection is now writing, lingering or gone.
   bool Answer(Connection* c, const http::RequestHead& head, std::string_view head_text, uint64_t bytes_in);
   /// As Answer(); the connection closes afterwards.
@@ -185,7 +215,9 @@ class EventLoop final : public Reactor {
   int64_t wall_ns_ = 0;
   uint64_t next_sweep_ms_ = 0;
   uint64_t accept_again_ms_ = 0;
+  uint64_t give_up_again_ms_ = 0;
   uint64_t accepted_ = 0;
+  uint32_t client_bound_ = 0;  ///< requests in progress that only wait for their clients: to send or to take something
   bool recycle_asked_ = false;
   bool accepting_ = false;
   bool watching_public_ = false;

@@ -25,8 +25,11 @@ config::ReadRequest RequestFor(const config::Options& options);
 /// Reads and checks everything that can be checked without binding: syntax, types file, patterns, log formats.
 os::Result<std::shared_ptr<const Loaded>> Load(const config::Options& options);
 
+/// Numbers of User and Group, for -S.
+config::Accounts AccountsOf(const config::ServerConfig& config);
+
 /// Beyond Load(), for -t: directories of logs exist (AH02297 and AH00014), DocumentRoot exists, User and Group exist,
-/// log programs can be found.
+/// log programs can be found. All that is wrong makes one error.
 os::Status CheckSurroundings(const Loaded& loaded);
 
 /// Names what a configuration says, whatever files it stands in: hex, the same for the same flattened text without its

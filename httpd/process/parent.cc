@@ -94,6 +94,14 @@ int FirstChildren(const config::ServerConfig& c) {
   return std::min(c.start_servers > 0 ? c.start_servers : OnlineCores(), c.server_limit);
 }
 
+/// Connections that one child may hold: an answer from a file takes a second descriptor.
+int MostConnections(const config::ServerConfig& c) {
+  if (c.worker_connections > 0) return c.worker_connections;
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > 2U << 20) return 1 << 20;
+  return std::max(16, static_cast<int>(limit.rlim_cur / 2));
+}
+
 /// Most children that a generation may have: it grows only when spare workers are asked for.
 int MostChildren(const config::ServerConfig& c) {
   const int first = FirstChildren(c);
@@ -268,7 +276,7 @@ os::Result<std::unique_ptr<Parent::Generation>> Parent::Prepare(std::shared_ptr<
   auto identity = ResolveIdentity(c);
   if (!identity) return identity.error();
   generation->identity = identity.value();
-  auto listeners = OpenListeners(c.listen, have, c.listen_backlog, inherited_only);
+  auto listeners = OpenListeners(c.listen, have, SocketOptionsOf(c), inherited_only);
   // A parent that was killed leaves children that close the port in a moment; only then is waiting right.
   const auto deadline = clock_.SteadyNow() + milliseconds(1500);
   while (!listeners && listeners.error().kind == os::ErrorKind::kBusy && clock_.SteadyNow() < deadline) {
@@ -281,7 +289,7 @@ os::Result<std::unique_ptr<Parent::Generation>> Parent::Prepare(std::shared_ptr<
     }
     if (!orphans) break;
     clock_.Sleep(milliseconds(10));
-    listeners = OpenListeners(c.listen, have, c.listen_backlog, inherited_only);
+    listeners = OpenListeners(c.listen, have, SocketOptionsOf(c), inherited_only);
   }
   if (!listeners) return listeners.error();
   generation->listeners = std::move(listeners).value();
@@ -317,6 +325,7 @@ os::Status Parent::StartChild(Generation& generation, int replaces) {
   }
   const int loops = std::max(1, c.threads_per_child);
   setup.max_busy_per_loop = static_cast<uint32_t>(std::max(1, c.max_request_workers / (children * loops)));
+  setup.max_held_per_loop = static_cast<size_t>(std::max(1, MostConnections(c) / loops));
   if (c.max_connections_per_child > 0) {
     setup.max_connections_per_loop = static_cast<uint64_t>(std::max(1, c.max_connections_per_child / loops));
   }
@@ -341,6 +350,7 @@ os::Status Parent::StartChild(Generation& generation, int replaces) {
   setup.keep = generation.logs->Descriptors();
   setup.keep.push_back(lock_.fd().get());
   setup.identity = generation.identity;
+  setup.working_directory = c.core_dump_directory;
   setup.accepting = accepting_;
 
   const pid_t pid = ::fork();

@@ -97,6 +97,17 @@ TEST_F(IfTest, AConditionThatLooksItsOwnPlaceUpComesToAnEnd) {
   EXPECT_THAT(ErrorLog(), HasSubstr(root() + "/www/sub/.htaccess:1 failed: Recursion limit reached"));
 }
 
+// Looked-up requests wrote into an answer that was gone: the first field that a hook added ended the child.
+TEST_F(IfTest, ALookUpMeetsConditionsThatAddToVary) {
+  Configure(
+      "<If \"req('X-Skin') == 'dark'\">\nHeader set X-Dark 1\n</If>\nHeader set X-There 1 \"expr=-U '/b.html' && "
+      "-F '" +
+      root() +
+      "/www/a.txt'\"\n<Location /sub>\nRequire all denied\n</Location>\nHeader set X-None 1 \"expr=-U "
+      "'/sub/c.txt'\"\n");
+  EXPECT_THAT(Get("/a.txt").fields, testing::AllOf(HasSubstr("X-There: 1\r\n"), Not(HasSubstr("X-None"))));
+}
+
 TEST_F(IfTest, HeaderTakesExpressionsAsValuesAndConditions) {
   Configure(
       "Header set X-Md5 \"expr=%{md5:%{REQUEST_URI}}\"\nHeader set X-Query expr=%{QUERY_STRING}\n"

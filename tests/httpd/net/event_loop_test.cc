@@ -435,18 +435,24 @@ TEST(EventLoop, WithAcceptingOffConnectionsWaitInTheBacklog) {
   EXPECT_THAT(client.Answer(), EndsWith("ok"));
 }
 
+/// A program that says nothing.
+class SilentSource final : public BodySource {
+ public:
+  State Read(std::string&, size_t) override { return State::kWait; }
+};
+
 TEST(EventLoop, ABusyLoopAcceptsAgainWhenARequestIsDone) {
   FakeHandler handler;
+  handler.answer = [](const Request&, Response& response) { response.source = std::make_unique<SilentSource>(); };
   RunningLoop loop(handler, [](EventLoop::Setup& setup) { setup.max_busy = 1; });
   Client busy(loop.port());
-  ASSERT_TRUE(busy.Send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n"));
+  ASSERT_TRUE(busy.Send(Get("/custom")));
   EXPECT_TRUE(loop.Until([&] { return loop.counters().busy == 1; }));
   Client waiting(loop.port());
   ASSERT_TRUE(waiting.Send(kGet));
   for (int i = 0; i < 20; ++i) loop.Do([](EventLoop&) {});
   EXPECT_EQ(loop.counters().accepted, 1u);
-  ASSERT_TRUE(busy.Send("x"));
-  EXPECT_THAT(busy.Answer(), EndsWith("ok"));
+  busy.Close();
   EXPECT_THAT(waiting.Answer(), EndsWith("ok"));
 }
 
@@ -476,6 +482,8 @@ TEST(EventLoop, WithoutDescriptorsConnectionsWaitAndAreServedLater) {
   Client client(loop.port());  // connected by the kernel; the loop has it, or will
   ASSERT_TRUE(client.Send(kGet));
   EXPECT_THAT(client.Answer(), EndsWith("ok"));
+  ASSERT_TRUE(client.Send("G"));  // not idle: it would be given up
+  EXPECT_TRUE(loop.Until([&] { return loop.counters().keepalive == 0; }));
   Client waiting(loop.port());
   // From here on no descriptor is free. The client's own socket exists already.
   loop.Do([](EventLoop& l) { l.SetAccepting(false); });

@@ -37,10 +37,12 @@ class FakeHandler final : public RequestHandler {
   FakeHandler();
 
   void Handle(const Request& request, Response& response) override;
+  void Resume(const Request& request, Response& response, bool is_late) override { resume(request, response, is_late); }
   void HandleBad(const Request& request, int status, const char* reason, Response& response) override;
   void Finish(const Request& request, const Response& response, const Outcome& outcome) override;
   bool EndTurn() override { return true; }
   std::string_view ServerName() const override { return "Fake"; }
+  ReadTimeout ReadTimeoutOf(const Request&, bool body) const override { return body ? body_timeout : head_timeout; }
   int FirstTimeoutMs() const override { return timeout_ms; }
   int IdleTimeoutMs() const override { return keep_alive_timeout_ms; }
   uint64_t LostLogLines() const override { return 0; }
@@ -55,7 +57,10 @@ class FakeHandler final : public RequestHandler {
   int keep_alive_timeout_ms = 5000;
   int max_keep_alive_requests = 0;
   uint64_t body_limit = 1U << 20;
+  ReadTimeout head_timeout;
+  ReadTimeout body_timeout;
   std::function<void(const Request&, Response&)> answer;
+  std::function<void(const Request&, Response&, bool)> resume;
   uint64_t bad_file_bytes = 0;  ///< HandleBad answers with a file of so many bytes
   http::HeadLimits limits;
 

@@ -1,0 +1,12 @@
+#pragma once
+
+#include "httpd/config/module_slots.h"
+#include "httpd/net/exchange.h"
+
+namespace httpd::modules {
+
+/// What RequestReadTimeout says where `slots` holds; Apache's defaults where it says nothing.
+/// @param body  of the body, otherwise of the head
+net::ReadTimeout ReadTimeoutOf(const config::ModuleSlots& slots, bool body);
+
+}  // namespace httpd::modules
