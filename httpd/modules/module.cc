@@ -42,9 +42,6 @@ std::string OriginOf(const RequestState& state) {
     std::transform(name.begin(), name.end(), name.begin(), http::Lower);
   }
   if (port.empty() && host.server_port != 0) port = std::to_string(host.server_port);
-  if (port.empty() && !host.addresses.empty() && host.addresses.front().port != 0) {
-    port = std::to_string(host.addresses.front().port);
-  }
   return "http://" + name + (port.empty() || port == "80" ? "" : ":" + port);
 }
 
