@@ -57,7 +57,10 @@ void RegisterModule(const ModuleName& name, const std::vector<Directive>& direct
     if (std::string_view(known.identifier) == name.identifier) return;
   }
   ModuleList().push_back(name);
-  Table().insert(Table().end(), directives.begin(), directives.end());
+  for (Directive directive : directives) {
+    directive.module = name.file;
+    Table().push_back(directive);
+  }
 }
 
 const Directive* FindDirective(std::string_view name) {
