@@ -365,7 +365,6 @@ void Pipeline::Conclude(RequestState& state, Verdict verdict) {
   if (state.error_status == 0) return;
   // The document of an error stands for that error, unless a program has said otherwise.
   if (state.response->status == 200) state.response->status = state.error_status;
-  state.is_success = false;
 }
 
 void Pipeline::ForgetFile(RequestState& state) {
