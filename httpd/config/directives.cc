@@ -12,8 +12,8 @@ namespace {
 std::vector<Directive>& Table() {
   static std::vector<Directive> table = [] {
     std::vector<Directive> all;
-    for (const auto part : {SectionDirectives, HostDirectives, ProtocolDirectives, ProcessDirectives,
-                            IgnoredDirectives, LogDirectives, MappingDirectives, DirectoryDirectives}) {
+    for (const auto part : {SectionDirectives, HostDirectives, ProtocolDirectives, ProcessDirectives, IgnoredDirectives,
+                            LogDirectives, MappingDirectives, DirectoryDirectives}) {
       const std::vector<Directive> some = part();
       all.insert(all.end(), some.begin(), some.end());
     }
