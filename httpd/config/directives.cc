@@ -12,8 +12,8 @@ namespace {
 std::vector<Directive>& Table() {
   static std::vector<Directive> table = [] {
     std::vector<Directive> all;
-    for (const auto part : {SectionDirectives, HostDirectives, ProtocolDirectives, ProcessDirectives,
-                            IgnoredDirectives, LogDirectives, MappingDirectives, DirectoryDirectives}) {
+    for (const auto part : {SectionDirectives, HostDirectives, ProtocolDirectives, ProcessDirectives, IgnoredDirectives,
+                            LogDirectives, MappingDirectives, DirectoryDirectives}) {
       const std::vector<Directive> some = part();
       all.insert(all.end(), some.begin(), some.end());
     }
@@ -56,7 +56,10 @@ void RegisterModule(const ModuleName& name, const std::vector<Directive>& direct
     if (std::string_view(known.identifier) == name.identifier) return;
   }
   ModuleList().push_back(name);
-  Table().insert(Table().end(), directives.begin(), directives.end());
+  for (Directive directive : directives) {
+    directive.module = name.file;
+    Table().push_back(directive);
+  }
 }
 
 const Directive* FindDirective(std::string_view name) {
