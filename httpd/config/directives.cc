@@ -1,6 +1,8 @@
 #include "httpd/config/directives.h"
 
 #include <algorithm>
+#include <set>
+#include <string>
 
 #include "httpd/config/builder.h"
 #include "httpd/config/directive_tables.h"
@@ -52,10 +54,13 @@ const std::vector<ModuleName>& BuiltInModules() {
 }
 
 void RegisterModule(const ModuleName& name, const std::vector<Directive>& directives) {
-  for (const ModuleName& known : ModuleList()) {
-    if (std::string_view(known.identifier) == name.identifier) return;
-  }
-  ModuleList().push_back(name);
+  static std::set<std::string> registered;
+  if (!registered.insert(name.identifier).second) return;
+  // A module whose directives the core has kept so far is listed already.
+  const bool is_listed = std::any_of(ModuleList().begin(), ModuleList().end(), [&name](const ModuleName& known) {
+    return std::string_view(known.identifier) == name.identifier;
+  });
+  if (!is_listed) ModuleList().push_back(name);
   for (Directive directive : directives) {
     directive.module = name.file;
     Table().push_back(directive);

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "httpd/config/directives.h"
 #include "httpd/config/module_catalog.h"
 #include "httpd/config/reader.h"
 #include "tests/httpd/config/fake_files.h"
@@ -14,6 +15,13 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
+
+/// Modules of the server that this program is not linked with.
+const bool kRegistered = [] {
+  RegisterModule({"mod_alias.c", "alias_module"}, {});
+  RegisterModule({"mod_dir.c", "dir_module"}, {});
+  return true;
+}();
 
 ServerConfig Good(const std::string& text) {
   FakeFiles files;
