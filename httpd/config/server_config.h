@@ -96,10 +96,10 @@ struct ConditionalSettings {
 /// order: <Directory> shortest first, then <Files>, then <Location>, each in the order of the configuration).
 struct PerDirectory {
   std::optional<std::vector<std::string>> directory_index;
-  std::optional<unsigned> options;                  ///< `Options A B`: replaces
-  unsigned options_add = 0;                         ///< `Options +A`
-  unsigned options_remove = 0;                      ///< `Options -A`
-  std::optional<std::string> handler;               ///< SetHandler; "" after `SetHandler none`
+  std::optional<unsigned> options;     ///< `Options A B`: replaces
+  unsigned options_add = 0;            ///< `Options +A`
+  unsigned options_remove = 0;         ///< `Options -A`
+  std::optional<std::string> handler;  ///< SetHandler; "" after `SetHandler none`
   std::optional<std::string> force_type;
   std::optional<std::string> default_charset;  ///< AddDefaultCharset; "" = Off
   std::map<std::string, std::string> types;    ///< AddType: extension without dot, lower case -> media type
@@ -210,6 +210,7 @@ struct ServerConfig {
   long long limit_request_body = 1LL << 30;  ///< bytes; 0 = no limit
   std::string server_tokens = "Full";        ///< Full, OS, Minimal, Minor, Major, Prod
   std::string server_signature = "Off";
+  bool wants_secret = false;  ///< something is signed that every instance of this server must be able to check
   bool extended_status = true;
   std::string types_config;                                    ///< absolute path of mime.types; "" = built-in table
   std::vector<std::string> access_file_names = {".htaccess"};  ///< AccessFileName
