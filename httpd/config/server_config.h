@@ -199,6 +199,7 @@ struct ServerConfig {
   long long limit_request_body = 1LL << 30;  ///< bytes; 0 = no limit
   std::string server_tokens = "Full";        ///< Full, OS, Minimal, Minor, Major, Prod
   std::string server_signature = "Off";
+  bool wants_secret = false;  ///< something is signed that every instance of this server must be able to check
   bool extended_status = true;
   std::string types_config;                                    ///< absolute path of mime.types; "" = built-in table
   std::vector<std::string> access_file_names = {".htaccess"};  ///< AccessFileName

@@ -301,6 +301,14 @@ os::Result<std::unique_ptr<Parent::Generation>> Parent::Prepare(std::shared_ptr<
   if (!site) return site.error();
   generation->site = std::move(site).value();
   generation->error_log = std::make_unique<log::ErrorLog>(generation->logs->Find(c.main.error_log), c.main.log_level);
+  if (c.wants_secret) {
+    if (auto secret = SharedSecret(runtime_dir_)) {
+      generation->site->set_secret(std::move(secret).value());
+    } else {
+      generation->error_log->Write(config::LogLevel::kWarn, "core",
+                                   "what this instance signs will be unknown to the next: " + secret.error().Text());
+    }
+  }
   return generation;
 }
 
