@@ -34,7 +34,6 @@ std::vector<ModuleName>& ModuleList() {
       {"mod_mime.c", "mime_module"},
       {"mod_autoindex.c", "autoindex_module"},
       {"mod_dir.c", "dir_module"},
-      {"mod_alias.c", "alias_module"},
       {"mod_status.c", "status_module"},
       {"mod_systemd.c", "systemd_module"},
       {"mod_version.c", "version_module"},

@@ -144,8 +144,6 @@ void Builder::InheritFromMain(HostDraft& draft) const {
   if (draft.logs.empty()) to.access_logs = from.access_logs;
   InheritSettings(from.settings, to.settings);
   to.sections.insert(to.sections.begin(), from.sections.begin(), from.sections.end());
-  // the first rule that matches wins, so its own come first
-  to.url_rules.insert(to.url_rules.end(), from.url_rules.begin(), from.url_rules.end());
 }
 
 void Builder::SettleHost(HostDraft& draft) {

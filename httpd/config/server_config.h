@@ -128,16 +128,6 @@ struct Section {
   SourceLine where;
 };
 
-/// `Alias`, `Redirect`.
-struct UrlRule {
-  enum class Kind { kAlias, kRedirect };
-  Kind kind = Kind::kAlias;
-  std::string from;  ///< URL-path prefix
-  std::string to;    ///< file path, or URL
-  int status = 302;  ///< kRedirect
-  SourceLine where;
-};
-
 /// The main server or one <VirtualHost>. Every value is final: what a virtual host did not say is copied from the main
 /// server when the configuration is complete.
 struct Host {
@@ -164,7 +154,6 @@ struct Host {
   bool registered_methods_only = false;  ///< HttpProtocolOptions RegisteredMethods
   PerDirectory settings;                 ///< said outside any section
   std::vector<Section> sections;         ///< main server's first, in the order of the configuration
-  std::vector<UrlRule> url_rules;
   SourceLine where;
 };
 

@@ -30,8 +30,12 @@ extern const Module kPrecompressed;   ///< FILE.br, FILE.zst, FILE.gz for FILE
 extern const Module kRateLimit;       ///< RATE_LIMIT
 extern const Module kReqTimeout;      ///< RequestReadTimeout
 extern const Module kSetEnvIf;        ///< SetEnvIf, BrowserMatch
+extern const Module kRewrite;         ///< RewriteRule
 extern const Module kStatus;          ///< server-status
+extern const Module kSpeling;         ///< CheckSpelling
 extern const Module kSubstitute;      ///< SUBSTITUTE
+extern const Module kUserDir;         ///< UserDir
+extern const Module kVhostAlias;      ///< VirtualDocumentRoot
 extern const Module kZstd;            ///< ZSTD_COMPRESS
 
 }  // namespace httpd::modules

@@ -7,8 +7,11 @@ namespace httpd::modules {
 std::span<const Module* const> Modules() {
   // clang-format off
   static const Module* const modules[] = {
-      // Where: redirects and aliases.
+      // Where: rules, redirects and aliases, users, hosts.
+      &kRewrite,
       &kAlias,
+      &kUserDir,
+      &kVhostAlias,
       // access: methods, addresses, then Require, which asks whether the others have let the client in.
       &kAllowMethods,
       &kAccessCompat,
@@ -28,6 +31,7 @@ std::span<const Module* const> Modules() {
       &kDir,
       &kStatus,
       &kAutoindex,
+      &kSpeling,
       &kExpires,
       // The file that stands for another comes before the filters, which leave coded content alone.
       &kPrecompressed,
