@@ -18,6 +18,7 @@ extern const Module kAuthzOwner;      ///< Require file-owner
 extern const Module kAuthzUser;       ///< Require user, valid-user
 extern const Module kAutoindex;       ///< listings
 extern const Module kBrotli;          ///< BROTLI_COMPRESS
+extern const Module kCgi;             ///< CGI programs
 extern const Module kCore;            ///< files
 extern const Module kDeflate;         ///< DEFLATE, INFLATE
 extern const Module kDir;             ///< DirectoryIndex, the missing slash

@@ -45,6 +45,7 @@ std::span<const Module* const> Modules() {
       &kHeaders,
       &kReqTimeout,
       // Handlers: the file itself is last.
+      &kCgi,
       &kCore,
   };
   // clang-format on

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "handover/cut_list.h"
@@ -86,6 +87,8 @@ class EventLoop final : public Reactor {
                                                      std::function<void(uint32_t)> ready) override;
   [[nodiscard]] std::unique_ptr<Timer> After(std::chrono::milliseconds delay, std::function<void()> due) override;
   void RunSoon(std::function<void()> work) override;
+  void Keep(std::shared_ptr<void> object) override;
+  void LetGo(const void* object) override;
   Waker WakerOf(const Request& request) override;
   uint64_t NowMs() const override { return now_ms_; }
 
@@ -206,6 +209,7 @@ class EventLoop final : public Reactor {
   std::multimap<uint64_t, LoopTimer*> timers_;
   std::vector<std::function<void()>> soon_;
   std::vector<std::shared_ptr<WakeTarget>> woken_;
+  std::unordered_map<const void*, std::shared_ptr<void>> kept_;
   std::mutex commands_mutex_;
   std::vector<std::function<void()>> commands_;
   std::vector<uint32_t> free_workers_;
