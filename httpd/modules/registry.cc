@@ -7,6 +7,9 @@ namespace httpd::modules {
 std::span<const Module* const> Modules() {
   // clang-format off
   static const Module* const modules[] = {
+      // The client's address before anything looks at it.
+      &kRemoteip,
+      &kUniqueId,
       // Where: redirects and aliases.
       &kAlias,
       // access: methods, addresses, then Require, which asks whether the others have let the client in.
@@ -27,7 +30,9 @@ std::span<const Module* const> Modules() {
       &kSetEnvIf,
       &kDir,
       &kStatus,
+      &kInfo,
       &kAutoindex,
+      &kLogio,
       &kExpires,
       // The file that stands for another comes before the filters, which leave coded content alone.
       &kPrecompressed,
