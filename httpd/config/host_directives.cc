@@ -181,9 +181,6 @@ std::vector<Directive> HostDirectives() {
   return {
     {"<IfDefine", "core.c", kAnywhere | kOverrideAny, kRaw, "Container for directives based on existence of command line defines", OnRead::kIfDefine, nullptr},
     {"<IfModule", "core.c", kAnywhere | kOverrideAny, kRaw, "Container for directives based on existence of specified modules", OnRead::kIfModule, nullptr},
-    {"<IfFile", "core.c", kAnywhere, kRaw, "Container for directives based on existence of files on disk", OnRead::kIfFile, nullptr},
-    {"<IfDirective", "core.c", kAnywhere | kOverrideAny, kRaw, "Container for directives based on existence of named directive", OnRead::kIfDirective, nullptr},
-    {"<IfSection", "core.c", kAnywhere | kOverrideAny, kRaw, "Container for directives based on existence of named section", OnRead::kIfSection, nullptr},
     {"<IfVersion", "mod_version.c", kAnywhere | kOverrideAny, kRaw, "a comparison operator, a version (and a delimiter)", OnRead::kIfVersion, nullptr},
     {"<IfDirective", "core.c", kAnywhere | kOverrideAny, kRaw, "Container for directives based on existence of named directive", OnRead::kIfDirective, nullptr, "[!]directive-name"},
     {"<IfFile", "core.c", kAnywhere, kRaw, "Container for directives based on existence of files on disk", OnRead::kIfFile, nullptr, "[!]filename", "", "Relative names are below ServerRoot. Not in .htaccess files."},

@@ -73,10 +73,8 @@ Complaint OpenIf(Builder& builder, Scope& scope, const Node& node, const Words&)
   Section section;
   section.kind = Section::Kind::kIf;
   section.where = node.where;
-  RequireGroup require;
-  Scope inner{scope.draft, scope.in_virtual_host, &section, section.settings, &require, &node, scope.htaccess};
+  Scope inner = scope.InSection(section, node);
   if (builder.Failed(node.children, inner)) return kStop;
-  CloseRequire(require, section.settings);
   auto& before = scope.settings.conditional;
   if (entry.is_else && (before.empty() || !before.back().condition)) {
     return "<Else> or <ElseIf> section without previous <If> or <ElseIf> section in same scope";

@@ -372,7 +372,7 @@ class Parser {
       detail_ = prefix + std::string(provider->name) + " not available in restricted context";
     } else if (provider->takes_network && last->op != Op::kText) {
       detail_ = "-" + name + " requires subnet/netmask as constant argument";
-    } else if (provider->takes_network && !http::AddressInNetwork("", last->text)) {
+    } else if (provider->takes_network && !http::Network::Parse(last->text)) {
       detail_ = "parsing of subnet/netmask failed";
     } else {
       return true;

@@ -177,8 +177,8 @@ bool IsOn(Evaluation&, const string& text) {
 }
 
 bool IsInNetwork(Evaluation&, const string& address, const string& network) {
-  const auto inside = http::AddressInNetwork(address, network);
-  return inside && inside.value();
+  const auto parsed = http::Network::Parse(network);
+  return parsed && parsed.value().Holds(address);
 }
 
 bool IsClientInNetwork(Evaluation& evaluation, const string& network) {
@@ -248,37 +248,12 @@ bool IsReachableFile(Evaluation& evaluation, const string& file) {
   return found && found->status < 300 && found->exists();
 }
 
-/// `*` and `?` only, slashes too. Never more steps than pattern times text.
-template <class Same>
-bool GlobMatch(std::string_view pattern, std::string_view text, Same same) {
-  size_t p = 0;
-  size_t t = 0;
-  size_t star = string::npos;
-  size_t star_text = 0;
-  while (t < text.size()) {
-    if (p < pattern.size() && pattern[p] == '*') {
-      star = p++;
-      star_text = t;
-    } else if (p < pattern.size() && (pattern[p] == '?' || same(pattern[p], text[t]))) {
-      ++p;
-      ++t;
-    } else if (star != string::npos) {
-      p = star + 1;
-      t = ++star_text;
-    } else {
-      return false;
-    }
-  }
-  while (p < pattern.size() && pattern[p] == '*') ++p;
-  return p == pattern.size();
-}
-
 bool MatchesGlob(Evaluation&, const string& text, const string& pattern) {
-  return GlobMatch(pattern, text, [](char a, char b) { return a == b; });
+  return http::WildcardMatch(pattern, text, false);
 }
 
-bool MatchesGlobNoCase(Evaluation&, const string& text, const string& pattern) {
-  return GlobMatch(pattern, text, [](char a, char b) { return http::Lower(a) == http::Lower(b); });
+bool MatchesGlobNoCase(Evaluation& evaluation, const string& text, const string& pattern) {
+  return http::WildcardMatch(ToLower(evaluation, pattern), ToLower(evaluation, text), false);
 }
 
 bool MatchesFileName(Evaluation&, const string& text, const string& pattern) {

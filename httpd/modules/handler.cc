@@ -58,7 +58,14 @@ RequestState& Handler::Begin(const Request& request, Response& response) {
 
 void Handler::Handle(const Request& request, Response& response) {
   pipeline_.Run(Begin(request, response));
-  LeaveOutBodyForHead(request, response);
+  if (!response.deferred) LeaveOutBodyForHead(request, response);
+}
+
+void Handler::Resume(const Request& request, Response& response, bool is_late) {
+  auto& state = *static_cast<RequestState*>(response.note.get());
+  state.Rebind(request, response);
+  pipeline_.Resume(state, is_late);
+  if (!response.deferred) LeaveOutBodyForHead(request, response);
 }
 
 void Handler::HandleBad(const Request& request, int status, const char* reason, Response& response) {

@@ -21,6 +21,7 @@ class Handler final : public net::RequestHandler {
   ~Handler() override;
 
   void Handle(const net::Request& request, net::Response& response) override;
+  void Resume(const net::Request& request, net::Response& response, bool is_late) override;
   void HandleBad(const net::Request& request, int status, const char* reason, net::Response& response) override;
   void Finish(const net::Request& request, const net::Response& response, const net::Outcome& outcome) override;
   bool EndTurn() override { return logs_.EndTurn(); }

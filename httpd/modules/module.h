@@ -31,7 +31,8 @@ namespace httpd::modules {
 ///   type          media_type, encodings, languages, handler. All are called until one says Done
 ///   fixup         last changes before an answer is made; all are called until one says Status or Restart
 ///   content       a file is about to be answered: who will change its bytes says so (etag_suffix, ignore_ranges)
-///   handle        makes the answer; the first that is not Declined. The last is the file itself
+///   handle        makes the answer; the first that is not Declined. The last is the file itself. An answer that takes
+///                 time is deferred (DeferredAnswer)
 ///   filter        the answer stands, its fields and body may be changed. For successes only
 ///   output        last chance for fields, for every answer, error pages too
 ///   log           the answer was sent or given up

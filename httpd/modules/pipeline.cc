@@ -101,13 +101,31 @@ std::string Pipeline::Signature(const RequestState& state) {
 void Pipeline::Run(RequestState& state) {
   RunEarly(state);
   Conclude(state, Begin(state));
-  RunOutput(state);
+  if (!state.response->deferred) RunOutput(state);
+}
+
+void Pipeline::Resume(RequestState& state, bool is_late) {
+  std::unique_ptr<net::Deferred> deferred = std::move(state.response->deferred);
+  const std::optional<Verdict> verdict = static_cast<DeferredAnswer&>(*deferred).Resume(state, is_late);
+  if (!verdict) {
+    state.response->deferred = std::move(deferred);
+    return;
+  }
+  deferred.reset();
+  if (verdict->is(Kind::kDone)) RunFilters(state);
+  Conclude(state, *verdict);
+  if (!state.response->deferred) RunOutput(state);
 }
 
 void Pipeline::RunBad(RequestState& state, int status) {
   state.path = "/";
   RunEarly(state);
   Conclude(state, Verdict::Status(status));
+  if (state.response->deferred) {  // an ErrorDocument that is a program: not for a request that was not understood
+    state.response->deferred.reset();
+    state.response->sink.reset();
+    WriteErrorPage(state, status, 0);
+  }
   RunOutput(state);
 }
 
@@ -293,12 +311,16 @@ Verdict Pipeline::Handle(RequestState& state) {
     if (!verdict.is(Kind::kDone)) return verdict;
     break;
   }
-  if (state.is_success) {
-    for (const Module* module : settings->hooks) {
-      if (module->filter) module->filter(state);
-    }
-  }
+  if (!state.response->deferred) RunFilters(state);
   return Verdict::Done();
+}
+
+void Pipeline::RunFilters(RequestState& state) {
+  if (!state.is_success) return;
+  const std::shared_ptr<const Effective> settings = state.settings_owner;
+  for (const Module* module : settings->hooks) {
+    if (module->filter) module->filter(state);
+  }
 }
 
 void Pipeline::RunOutput(RequestState& state) {

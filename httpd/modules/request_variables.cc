@@ -156,7 +156,8 @@ constexpr RequestVariable kVariables[] = {
     {"CONTEXT_DOCUMENT_ROOT", ContextRoot, ""},
     {"AUTH_TYPE", [](RequestState& s) { return s.auth_type; }, ""},
     {"CONTENT_TYPE", ContentType, ""},
-    {"HANDLER", [](RequestState& s) { return s.handler; }, ""},
+    // The file itself has no handler's name: Apache calls it by the type.
+    {"HANDLER", [](RequestState& s) { return s.handler.empty() ? s.media_type : s.handler; }, ""},
     {"HTTP2", [](RequestState&) -> string { return "off"; }, ""},
     {"HTTPS", [](RequestState&) -> string { return "off"; }, ""},
     {"IPV6",
@@ -178,7 +179,7 @@ constexpr RequestVariable kVariables[] = {
     {"TIME", [](RequestState& s) { return Time("%Y%m%d%H%M%S", s); }, ""},
     {"SERVER_SOFTWARE", Software, ""},
     // Of the module interface whose behaviour this is.
-    {"API_VERSION", [](RequestState&) -> string { return "20120211:142"; }, ""},
+    {"API_VERSION", [](RequestState&) -> string { return "20120211"; }, ""},
 };
 
 }  // namespace

@@ -162,6 +162,7 @@ TEST_F(ExpressionTest, ConditionsHoldAsInApache) {
                            "'/a/b' -strmatch '/*b'",
                            "'AB' -strcmatch 'a?'",
                            "!('AB' -strmatch 'a?')",
+                           "'ab' -strmatch 'a[b]'",
                            "'/a/b' -fnmatch '/*/[a-c]'",
                            "!('/a/b' -fnmatch '/*')",
                            "'ABC' =~ /b/i && true",
@@ -221,7 +222,7 @@ TEST_F(ExpressionTest, VariablesAreThoseOfTheRequest) {
                                           {"HTTPS", "off"},
                                           {"IPV6", "off"},
                                           {"IS_SUBREQ", "false"},
-                                          {"API_VERSION", "20120211:142"}}) {
+                                          {"API_VERSION", "20120211"}}) {
     EXPECT_EQ(VariableOf(state_, name), value) << name;
     EXPECT_EQ(Text("<%{" + name + "}>"), "<" + value + ">") << name;
   }

@@ -205,7 +205,7 @@ TEST_F(Source, ThatWaitsIsAskedAgainWhenItWakesTheConnection) {
     ASSERT_FALSE(byte.empty()) << text;
     text += byte;
   }
-  EXPECT_EQ(loop.counters().writing, 1u);
+  EXPECT_TRUE(loop.Until([&] { return loop.counters().writing == 1; }));
   More(loop, "more", false);
   EXPECT_EQ(client.Read(9), "4\r\nmore\r\n");
   More(loop, "", false);  // nothing new: no empty chunk, which would be the end
