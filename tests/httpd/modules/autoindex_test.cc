@@ -120,7 +120,7 @@ TEST_F(IndexTest, AFancyListingHasIconsDatesSizesAndDescriptions) {
           "<img src=\"/i/t.gif\" alt=\"[TXT]\"> <a href=\"b.txt\">b.txt</a>                   2020-01-02 03:04    "
           "1   \n"
           "<img src=\"/i/d.gif\" alt=\"[   ]\"> <a href=\"z.gz\">z.gz</a>                    2020-01-02 03:04  "
-          "2.0K  <b>long</b> text that does n>\n<hr></pre>\n</body></html>\n");
+          "2.0K  <b>long</b> text that does no>\n<hr></pre>\n</body></html>\n");
 }
 
 TEST_F(IndexTest, ATableWithAStyleSheetHasClasses) {
