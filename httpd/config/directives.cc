@@ -12,8 +12,8 @@ namespace {
 std::vector<Directive>& Table() {
   static std::vector<Directive> table = [] {
     std::vector<Directive> all;
-    for (const auto part : {SectionDirectives, HostDirectives, ProtocolDirectives, ProcessDirectives,
-                            IgnoredDirectives, LogDirectives, MappingDirectives, DirectoryDirectives}) {
+    for (const auto part : {SectionDirectives, HostDirectives, ProtocolDirectives, ProcessDirectives, IgnoredDirectives,
+                            LogDirectives, MappingDirectives, DirectoryDirectives}) {
       const std::vector<Directive> some = part();
       all.insert(all.end(), some.begin(), some.end());
     }
@@ -32,7 +32,6 @@ std::vector<ModuleName>& ModuleList() {
       {"event.c", "mpm_event_module"},
       {"mod_mime.c", "mime_module"},
       {"mod_dir.c", "dir_module"},
-      {"mod_alias.c", "alias_module"},
       {"mod_systemd.c", "systemd_module"},
       {"mod_version.c", "version_module"},
   };
@@ -54,7 +53,10 @@ void RegisterModule(const ModuleName& name, const std::vector<Directive>& direct
     if (std::string_view(known.identifier) == name.identifier) return;
   }
   ModuleList().push_back(name);
-  Table().insert(Table().end(), directives.begin(), directives.end());
+  for (Directive directive : directives) {
+    directive.module = name.file;
+    Table().push_back(directive);
+  }
 }
 
 const Directive* FindDirective(std::string_view name) {

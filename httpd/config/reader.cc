@@ -152,8 +152,6 @@ void Builder::InheritFromMain(HostDraft& draft) const {
   if (unsaid("TraceEnable")) to.trace_enable = from.trace_enable;
   InheritSettings(from.settings, to.settings);
   to.sections.insert(to.sections.begin(), from.sections.begin(), from.sections.end());
-  // the first rule that matches wins, so its own come first
-  to.url_rules.insert(to.url_rules.end(), from.url_rules.begin(), from.url_rules.end());
 }
 
 /// What a format stands for in a host: its own nicknames, the main server's, CLF.

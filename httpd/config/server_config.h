@@ -110,10 +110,10 @@ struct ConditionalSettings {
 /// order: <Directory> shortest first, then <Files>, then <Location>, each in the order of the configuration).
 struct PerDirectory {
   std::optional<std::vector<std::string>> directory_index;
-  std::optional<unsigned> options;                  ///< `Options A B`: replaces
-  unsigned options_add = 0;                         ///< `Options +A`
-  unsigned options_remove = 0;                      ///< `Options -A`
-  std::optional<std::string> handler;               ///< SetHandler; "" after `SetHandler none`
+  std::optional<unsigned> options;     ///< `Options A B`: replaces
+  unsigned options_add = 0;            ///< `Options +A`
+  unsigned options_remove = 0;         ///< `Options -A`
+  std::optional<std::string> handler;  ///< SetHandler; "" after `SetHandler none`
   std::optional<std::string> force_type;
   std::optional<std::string> default_charset;  ///< AddDefaultCharset; "" = Off
   std::map<std::string, std::string> types;    ///< AddType: extension without dot, lower case -> media type
@@ -140,16 +140,6 @@ struct Section {
   bool is_wildcard = false;  ///< holds * ? or [ ]
   PerDirectory settings;
   std::vector<Section> nested;  ///< <Files> inside <Directory>
-  SourceLine where;
-};
-
-/// `Alias`, `Redirect`.
-struct UrlRule {
-  enum class Kind { kAlias, kRedirect };
-  Kind kind = Kind::kAlias;
-  std::string from;  ///< URL-path prefix
-  std::string to;    ///< file path, or URL
-  int status = 302;  ///< kRedirect
   SourceLine where;
 };
 
@@ -181,7 +171,6 @@ struct Host {
   bool registered_methods_only = false;  ///< HttpProtocolOptions RegisteredMethods
   PerDirectory settings;                 ///< said outside any section
   std::vector<Section> sections;         ///< main server's first, in the order of the configuration
-  std::vector<UrlRule> url_rules;
   SourceLine where;
 };
 

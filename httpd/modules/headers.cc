@@ -323,8 +323,7 @@ const http::HeaderField* FirstOf(const http::RequestHead& head, std::string_view
   return nullptr;
 }
 
-void Apply(const Edit& edit, RequestState& state) {
-  std::string& fields = state.response->fields;
+void Apply(const Edit& edit, RequestState& state, std::string& fields) {
   const std::string_view before = FindField(fields, edit.name);
   switch (edit.action) {
     case Action::kAdd:
@@ -410,7 +409,7 @@ void Early(RequestState& state) {
     if (edit->early && Holds(*edit, state)) ApplyToRequest(*edit, state);
   }
   for (const auto& edit : settings->response) {
-    if (edit->early && Holds(*edit, state)) Apply(*edit, state);
+    if (edit->early && Holds(*edit, state)) Apply(*edit, state, state.response->fields);
   }
 }
 
@@ -427,12 +426,21 @@ Verdict Fixup(RequestState& state) {
 void Output(RequestState& state) {
   const auto* settings = SettingsFor<HeaderSettings>(state);
   if (!settings) return;
-  for (const bool always : {true, false}) {
-    if (!always && !state.is_success) continue;
-    for (const auto& edit : settings->response) {
-      if (edit->always == always && !edit->early && Holds(*edit, state)) Apply(*edit, state);
-    }
+  // Apache keeps what `always` makes in a table of its own: the other condition neither sees nor changes it. Taking
+  // away and editing with `always` reaches what anybody has set.
+  std::string& fields = state.response->fields;
+  std::string always;
+  for (const auto& edit : settings->response) {
+    if (!edit->always || edit->early || !Holds(*edit, state)) continue;
+    Apply(*edit, state, always);
+    const bool takes_away =
+        edit->action == Action::kUnset || edit->action == Action::kEdit || edit->action == Action::kEditAll;
+    if (takes_away) Apply(*edit, state, fields);
   }
+  for (const auto& edit : settings->response) {
+    if (state.is_success && !edit->always && !edit->early && Holds(*edit, state)) Apply(*edit, state, fields);
+  }
+  fields.insert(0, always);
 }
 
 }  // namespace

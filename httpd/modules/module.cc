@@ -4,6 +4,7 @@
 #include <Poco/RegularExpression.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "httpd/http/ascii.h"
@@ -26,6 +27,46 @@ bool IsNamed(std::string_view line, std::string_view name) {
 
 }  // namespace
 
+std::string OriginOf(const RequestState& state) {
+  std::string_view authority = state.request->head->authority;
+  const config::Host& host = *state.host->host;
+  std::string name;
+  std::string port;
+  if (authority.empty()) {
+    name = host.server_name.empty() ? "localhost" : host.server_name;
+  } else {
+    const size_t bracket = authority.rfind(']');
+    const size_t colon = authority.find(':', bracket == std::string_view::npos ? 0 : bracket);
+    if (colon != std::string_view::npos) port = authority.substr(colon + 1);
+    name = authority.substr(0, colon);
+    std::transform(name.begin(), name.end(), name.begin(), http::Lower);
+  }
+  if (port.empty() && host.server_port != 0) port = std::to_string(host.server_port);
+  return "http://" + name + (port.empty() || port == "80" ? "" : ":" + port);
+}
+
+std::optional<std::string> NormalPath(std::string_view path) {
+  std::vector<std::string_view> parts;
+  const bool slash = path.ends_with('/') || path.ends_with("/.") || path.ends_with("/..");
+  while (!path.empty()) {
+    const size_t end = std::min(path.find('/'), path.size());
+    const std::string_view part = path.substr(0, end);
+    path.remove_prefix(std::min(end + 1, path.size()));
+    if (part.empty() || part == ".") continue;
+    if (part != "..") {
+      parts.push_back(part);
+    } else if (parts.empty()) {
+      return std::nullopt;
+    } else {
+      parts.pop_back();
+    }
+  }
+  std::string out;
+  for (const std::string_view part : parts) out.append("/").append(part);
+  if (slash || out.empty()) out += '/';
+  return out;
+}
+
 Verdict RedirectTo(RequestState& state, int status, std::string_view location) {
   RemoveField(state.response->fields, "Location");
   AppendField(state.response->fields, "Location", location);
@@ -45,7 +86,10 @@ std::string LocalAddressOf(const net::Request& request) {
 
 os::Result<std::shared_ptr<Poco::RegularExpression>> CompileRegex(const std::string& text, bool no_case) {
   try {
-    return std::make_shared<Poco::RegularExpression>(text, no_case ? Poco::RegularExpression::RE_CASELESS : 0);
+    // Apache's RegexDefaultOptions: '.' matches a line end, '$' only the very end.
+    const int options = Poco::RegularExpression::RE_DOTALL | Poco::RegularExpression::RE_DOLLAR_ENDONLY |
+                        (no_case ? Poco::RegularExpression::RE_CASELESS : 0);
+    return std::make_shared<Poco::RegularExpression>(text, options);
   } catch (const Poco::Exception& failed) {
     return os::Error{os::ErrorKind::kInvalid, 0, failed.displayText()};
   }

@@ -32,9 +32,13 @@ extern const Module kRateLimit;       ///< RATE_LIMIT
 extern const Module kRemoteip;        ///< the client's address behind proxies
 extern const Module kReqTimeout;      ///< RequestReadTimeout
 extern const Module kSetEnvIf;        ///< SetEnvIf, BrowserMatch
+extern const Module kRewrite;         ///< RewriteRule
 extern const Module kStatus;          ///< server-status
+extern const Module kSpeling;         ///< CheckSpelling
 extern const Module kSubstitute;      ///< SUBSTITUTE
 extern const Module kUniqueId;        ///< UNIQUE_ID
+extern const Module kUserDir;         ///< UserDir
+extern const Module kVhostAlias;      ///< VirtualDocumentRoot
 extern const Module kZstd;            ///< ZSTD_COMPRESS
 
 }  // namespace httpd::modules

@@ -24,14 +24,6 @@ void MakeSlashesSingle(std::string& path) {
   path.erase(std::unique(path.begin(), path.end(), [](char a, char b) { return a == '/' && b == '/'; }), path.end());
 }
 
-std::string Origin(const RequestState& state) {
-  const net::Request& request = *state.request;
-  if (!request.head->authority.empty()) return "http://" + std::string(request.head->authority);
-  std::string name = state.host->host->server_name.empty() ? "localhost" : state.host->host->server_name;
-  if (request.local_port != 0 && request.local_port != 80) name += ":" + std::to_string(request.local_port);
-  return "http://" + name;
-}
-
 /// What ErrorDocument says, expressions evaluated.
 ExpressionResult ErrorText(RequestState& state, int status, const std::string& said) {
   ExpressionResult result;
@@ -369,7 +361,6 @@ void Pipeline::Conclude(RequestState& state, Verdict verdict) {
   if (state.error_status == 0) return;
   // The document of an error stands for that error, unless a program has said otherwise.
   if (state.response->status == 200) state.response->status = state.error_status;
-  state.is_success = false;
 }
 
 void Pipeline::ForgetFile(RequestState& state) {
@@ -438,8 +429,8 @@ void Pipeline::WriteErrorPage(RequestState& state, int status, int additional) {
   std::string about = state.original_path.empty() ? state.path : state.original_path;
   if (status >= 300 && status < 400) {
     std::string location(FindField(response.fields, "Location"));
-    if (location.starts_with("/")) {
-      location = Origin(state) + location;
+    if (location.starts_with("/") && state.notes.count("redirect-relative") == 0) {
+      location = OriginOf(state) + location;
       RemoveField(response.fields, "Location");
       AppendField(response.fields, "Location", location);
     }

@@ -10,8 +10,11 @@ std::span<const Module* const> Modules() {
       // The client's address before anything looks at it.
       &kRemoteip,
       &kUniqueId,
-      // Where: redirects and aliases.
+      // Where: rules, redirects and aliases, users, hosts.
+      &kRewrite,
       &kAlias,
+      &kUserDir,
+      &kVhostAlias,
       // access: methods, addresses, then Require, which asks whether the others have let the client in.
       &kAllowMethods,
       &kAccessCompat,
@@ -33,6 +36,7 @@ std::span<const Module* const> Modules() {
       &kInfo,
       &kAutoindex,
       &kLogio,
+      &kSpeling,
       &kExpires,
       // The file that stands for another comes before the filters, which leave coded content alone.
       &kPrecompressed,

@@ -128,7 +128,9 @@ uint64_t EventLoop::Allowance(Transfer& t) const {
   if (t.allowance < 2 * interval) {
     const uint64_t more = (now_ms_ - t.refilled_ms) * rate / 1000;
     t.allowance = std::min(t.allowance + more, 2 * interval);
-    if (more > 0) t.refilled_ms = t.allowance == 2 * interval ? now_ms_ : t.refilled_ms + more * 1000 / rate;
+    // Less than a byte is lost. To go on by what these bytes are worth, rounded down, would stand still: at 204,800 a
+    // second, one millisecond is 204 bytes and 204 bytes are no millisecond.
+    if (more > 0) t.refilled_ms = now_ms_;
   } else {
     t.refilled_ms = now_ms_;
   }

@@ -207,7 +207,10 @@ os::Status CheckSurroundings(const Loaded& loaded) {
   };
   check_host(c.main);
   for (const config::Host& host : c.virtual_hosts) check_host(host);
-  if (!c.user.empty() && c.user[0] != '#' && !::getpwnam(c.user.c_str())) {
+  if (const passwd* user = c.user.empty() || c.user[0] == '#' ? nullptr : ::getpwnam(c.user.c_str());
+      c.user == "#0" || (user && user->pw_uid == 0)) {
+    note(config::SyntaxError(c.user_where, "User " + c.user + ": " + std::string(kNotAsRoot)).what);
+  } else if (!c.user.empty() && c.user[0] != '#' && !user) {
     note(config::SyntaxError(c.user_where, "AH00543: httpd: bad user name " + c.user).what);
   }
   if (!c.group.empty() && c.group[0] != '#' && !::getgrnam(c.group.c_str())) {

@@ -10,6 +10,10 @@
 
 namespace httpd::process {
 
+/// What is said of `User root`.
+inline constexpr std::string_view kNotAsRoot =
+    "this server does not serve as root: any local user could read every file through it. Name another User";
+
 /// A configuration as read from disk, with the files it points to.
 struct Loaded {
   config::ServerConfig config;

@@ -70,6 +70,7 @@ os::Result<Identity> ResolveIdentity(const config::ServerConfig& c) {
     if (!entry) return os::Error{os::ErrorKind::kNotFound, 0, "AH00543: httpd: bad user name " + user};
     identity.uid = entry->pw_uid;
   }
+  if (*identity.uid == 0) return os::Error{os::ErrorKind::kDenied, 0, "User " + user + ": " + std::string(kNotAsRoot)};
   if (entry) {
     identity.user_name = entry->pw_name;
     identity.gid = entry->pw_gid;

@@ -122,7 +122,7 @@ TEST(IfDirectiveIfSectionIfFile, HoldWhenTheThingExists) {
   FakeFiles files;
   files.files["/srv/conf/here"] = "";
   auto result = files.Read(
-      "<IfDirective Alias>\nServerName a\n</IfDirective>\n<IfDirective !Nonsense>\nServerAdmin b\n</IfDirective>\n"
+      "<IfDirective AddType>\nServerName a\n</IfDirective>\n<IfDirective !Nonsense>\nServerAdmin b\n</IfDirective>\n"
       "<IfSection VirtualHost>\nListen 1\n</IfSection>\n<IfSection Nonsense>\nNonsense\n</IfSection>\n"
       "<IfFile conf/here>\nListen 2\n</IfFile>\n<IfFile !conf/gone>\nListen 3\n</IfFile>\n"
       "<IfFile conf/gone>\nNonsense\n</IfFile>\n");
@@ -133,7 +133,7 @@ TEST(IfDirectiveIfSectionIfFile, HoldWhenTheThingExists) {
 }
 
 TEST(IfDirectiveIfSectionIfFile, ADirectiveOfAModuleThatWasNotLoadedDoesNotExist) {
-  EXPECT_EQ(Good("LoadModule dir_module x\n<IfDirective Alias>\nServerName no\n</IfDirective>\n"
+  EXPECT_EQ(Good("LoadModule dir_module x\n<IfDirective AddType>\nServerName no\n</IfDirective>\n"
                  "<IfDirective DirectoryIndex>\nServerAdmin yes\n</IfDirective>\n")
                 .main.server_name,
             "");
