@@ -30,13 +30,10 @@ std::vector<ModuleName>& ModuleList() {
       {"mod_so.c", "so_module"},
       {"http_core.c", "http_module"},
       {"mod_log_config.c", "log_config_module"},
-      {"mod_logio.c", "logio_module"},
       {"mod_unixd.c", "unixd_module"},
       {"event.c", "mpm_event_module"},
       {"mod_mime.c", "mime_module"},
-      {"mod_autoindex.c", "autoindex_module"},
       {"mod_dir.c", "dir_module"},
-      {"mod_status.c", "status_module"},
       {"mod_systemd.c", "systemd_module"},
       {"mod_version.c", "version_module"},
   };

@@ -104,6 +104,10 @@ Complaint SetExtendedStatus(Builder& builder, Scope&, const Node& node, const Wo
   return TakeFlag(node, words[0], builder.config().extended_status);
 }
 
+Complaint SetSeeRequestTail(Builder& builder, Scope&, const Node& node, const Words& words) {
+  return TakeFlag(node, words[0], builder.config().see_request_tail);
+}
+
 // 0 leaves it to the system. Source  server/listen.c ap_set_send_buffer_size
 template <int ServerConfig::*kMember>
 Complaint SetBufferSize(Builder& builder, Scope&, const Node& node, const Words& words) {
@@ -156,6 +160,7 @@ std::vector<Directive> ProcessDirectives() {
     {"ListenTCPDeferAccept", "event.c", kInServer, kOne, "Value set for the socket option TCP_DEFER_ACCEPT if it is set", kNo, SetNonNegative<&ServerConfig::defer_accept_s>, "seconds", "0"},
     {"CoreDumpDirectory", "core.c", kInServer, kOne, "The location of the directory Apache changes to before dumping core", kNo, SetCoreDumpDirectory, "directory"},
     {"ExtendedStatus", "core.c", kInServer, kFlag, "\"On\" to track extended status information, \"Off\" to disable", kNo, SetExtendedStatus},
+    {"SeeRequestTail", "core.c", kInServer, kFlag, "For extended status, \"On\" to see the last 63 chars of the request line, \"Off\" (default) to see the first 63", kNo, SetSeeRequestTail, "On|Off", "Off"},
   };
 }
 // clang-format on

@@ -64,9 +64,13 @@ void AddAllow(RequestState& state, int status) {
 
 void Pipeline::LogError(const RequestState& state, LogLevel level, std::string_view module, std::string text) {
   const log::ErrorLog& error_log = *state.host->error_log;
-  if (!error_log.Wants(level)) return;
-  error_log.Write(level, module, text,
-                  std::string(state.client_address()) + ":" + std::to_string(state.request->client_port));
+  bool is_wanted = error_log.Wants(level, module);
+  if (state.settings && (state.settings->log_levels.level || !state.settings->log_levels.modules.empty())) {
+    config::LogLevels levels = error_log.levels();
+    levels.Merge(state.settings->log_levels);
+    is_wanted = log::ErrorLog::Wants(level, module, levels);
+  }
+  if (is_wanted) error_lines_.Write(state, level, module, text);
 }
 
 std::string Pipeline::Signature(const RequestState& state) {

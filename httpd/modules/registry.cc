@@ -7,6 +7,9 @@ namespace httpd::modules {
 std::span<const Module* const> Modules() {
   // clang-format off
   static const Module* const modules[] = {
+      // The client's address before anything looks at it.
+      &kRemoteip,
+      &kUniqueId,
       // Where: rules, redirects and aliases, users, hosts.
       &kRewrite,
       &kAlias,
@@ -30,7 +33,9 @@ std::span<const Module* const> Modules() {
       &kSetEnvIf,
       &kDir,
       &kStatus,
+      &kInfo,
       &kAutoindex,
+      &kLogio,
       &kSpeling,
       &kExpires,
       // The file that stands for another comes before the filters, which leave coded content alone.
