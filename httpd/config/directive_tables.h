@@ -12,7 +12,7 @@ std::vector<Directive> AuthzDirectives();      ///< Require and its groups
 std::vector<Directive> HostDirectives();       ///< what is read, and what a server or a virtual host is
 std::vector<Directive> ProcessDirectives();    ///< listeners, processes, what has no meaning here
 std::vector<Directive> LogDirectives();        ///< logs
-std::vector<Directive> MappingDirectives();    ///< URLs to files and their types
+std::vector<Directive> MappingDirectives();    ///< URLs to files
 std::vector<Directive> DirectoryDirectives();  ///< what holds for a directory
 
 }  // namespace httpd::config

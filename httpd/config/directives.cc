@@ -31,9 +31,7 @@ std::vector<ModuleName>& ModuleList() {
       {"mod_logio.c", "logio_module"},
       {"mod_unixd.c", "unixd_module"},
       {"event.c", "mpm_event_module"},
-      {"mod_mime.c", "mime_module"},
       {"mod_autoindex.c", "autoindex_module"},
-      {"mod_dir.c", "dir_module"},
       {"mod_alias.c", "alias_module"},
       {"mod_status.c", "status_module"},
       {"mod_authz_core.c", "authz_core_module"},
@@ -55,11 +53,11 @@ const std::vector<ModuleName>& BuiltInModules() {
 }
 
 void RegisterModule(const ModuleName& name, const std::vector<Directive>& directives) {
-  for (const ModuleName& known : ModuleList()) {
-    if (std::string_view(known.identifier) == name.identifier) return;
+  const auto same = [&](const ModuleName& known) { return std::string_view(known.identifier) == name.identifier; };
+  if (std::none_of(ModuleList().begin(), ModuleList().end(), same)) ModuleList().push_back(name);
+  for (const Directive& directive : directives) {
+    if (!FindDirective(directive.name)) Table().push_back(directive);
   }
-  ModuleList().push_back(name);
-  Table().insert(Table().end(), directives.begin(), directives.end());
 }
 
 const Directive* FindDirective(std::string_view name) {

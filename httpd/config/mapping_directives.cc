@@ -12,19 +12,6 @@ namespace {
 using Words = std::vector<std::string>;
 constexpr std::nullopt_t kFine = std::nullopt;
 
-Complaint SetTypesConfig(Builder& builder, Scope&, const Node&, const Words& words) {
-  builder.config().types_config = builder.Absolute(words[0]);
-  return kFine;
-}
-
-Complaint AddTypes(Builder&, Scope& scope, const Node&, const Words& words) {
-  for (size_t i = 1; i < words.size(); ++i) {
-    const std::string extension = LowerCase(words[i].starts_with('.') ? words[i].substr(1) : words[i]);
-    if (!extension.empty()) scope.settings.types[extension] = words[0];
-  }
-  return kFine;
-}
-
 Complaint AddAlias(Builder& builder, Scope& scope, const Node& node, const Words& words) {
   if (words.size() < 2) return "Alias must have two arguments when used globally";
   if (!words[0].starts_with('/')) return "Alias: the URL-path '" + words[0] + "' must begin with '/'";
@@ -70,23 +57,8 @@ Complaint AddRedirect(Builder&, Scope& scope, const Node& node, const Words& wor
   return kFine;
 }
 
-Complaint SetDirectoryIndex(Builder&, Scope& scope, const Node&, const Words& words) {
-  if (words.size() == 1 && SameIgnoringCase(words[0], "disabled")) {
-    scope.settings.directory_index = Words{};
-    return kFine;
-  }
-  // Apache: several lines of one section add up.
-  auto& index = scope.settings.directory_index;
-  if (!index) index.emplace();
-  index->insert(index->end(), words.begin(), words.end());
-  return kFine;
-}
-
 constexpr OnRead kNo = OnRead::kNo;
 
-using Arity::kAtLeastOne;
-using Arity::kAtLeastTwo;
-using Arity::kOne;
 using Arity::kOneOrTwo;
 using Arity::kOneToThree;
 
@@ -95,11 +67,8 @@ using Arity::kOneToThree;
 // clang-format off
 std::vector<Directive> MappingDirectives() {
   return {
-    {"TypesConfig", "mod_mime.c", kInServer, kOne, "the MIME types config file", kNo, SetTypesConfig},
-    {"AddType", "mod_mime.c", kAnywhere | kOverrideFileInfo, kAtLeastTwo, "a mime type followed by one or more file extensions", kNo, AddTypes},
     {"Alias", "mod_alias.c", kInHosts, kOneOrTwo, "a fakename and a realname", kNo, AddAlias},
     {"Redirect", "mod_alias.c", kInHosts, kOneToThree, "an optional status, then document to be redirected and destination URL", kNo, AddRedirect},
-    {"DirectoryIndex", "mod_dir.c", kAnywhere | kOverrideIndexes, kAtLeastOne, "a list of file names", kNo, SetDirectoryIndex},
   };
 }
 // clang-format on

@@ -149,7 +149,6 @@ std::vector<Directive> ProcessDirectives() {
     {"GracefulShutdownTimeout", "event.c", kInServer, kOne, "Maximum time in seconds to wait for child processes to complete transactions during shutdown", kNo, SetNonNegative<&ServerConfig::graceful_shutdown_timeout_s>},
     {"GracefulRestartTimeout", "event.c", kInServer, kOne, "Maximum time in seconds to wait for the child processes of the previous generation after a graceful restart", kNo, SetNonNegative<&ServerConfig::graceful_restart_timeout_s>},
     {"ExtendedStatus", "core.c", kInServer, kFlag, "\"On\" to track extended status information, \"Off\" to disable", kNo, SetExtendedStatus},
-    {"EnableMMAP", "core.c", kAnywhere, kOne, "Accepted, has no meaning here", kNo, SetMeaningless},
     {"Mutex", "core.c", kInServer, kAtLeastOne, "Accepted, has no meaning here", kNo, SetMutex},
     {"MaxMemFree", "core.c", kInServer, kOne, "Accepted, has no meaning here", kNo, SetMeaningless},
     {"ThreadStackSize", "core.c", kInServer, kOne, "Accepted, has no meaning here", kNo, SetMeaningless},

@@ -29,7 +29,7 @@ class Handler final : public net::RequestHandler {
   int IdleTimeoutMs() const override { return idle_timeout_ms_; }
   net::ReadTimeout ReadTimeoutOf(const net::Request& request, bool body) const override;
   uint64_t LostLogLines() const override;
-  uint64_t BodyLimit() const override { return static_cast<uint64_t>(site_.config().limit_request_body); }
+  uint64_t BodyLimit() const override { return body_limit_; }
   const http::HeadLimits& Limits() const override { return limits_; }
 
  private:
@@ -40,6 +40,7 @@ class Handler final : public net::RequestHandler {
   Pipeline pipeline_;
   std::shared_ptr<StatePool> states_;
   http::HeadLimits limits_;
+  uint64_t body_limit_ = 0;  ///< the largest LimitRequestBody of any place; the place itself is asked later
   int idle_timeout_ms_ = 0;  ///< the longest KeepAliveTimeout of all hosts
   std::vector<std::unique_ptr<log::LogStream>> streams_;
   std::unordered_map<const log::LogSink*, log::LogStream*> by_sink_;

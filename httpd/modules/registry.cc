@@ -5,9 +5,10 @@ namespace httpd::modules {
 
 std::span<const Module* const> Modules() {
   // Environment first: conditions of the others read it. Headers last: they see what everybody else set.
-  // Handlers: the file itself is last.
-  static const Module* const modules[] = {&kAlias,  &kAuthzCore, &kEnv,     &kSetEnvIf, &kDir,
-                                          &kStatus, &kAutoindex, &kExpires, &kHeaders,  &kReqTimeout, &kCore};
+  // Negotiation before the type: it finds the file whose type is wanted. Handlers: the file itself is last.
+  static const Module* const modules[] = {&kAlias,   &kAuthzCore, &kEnv,        &kSetEnvIf, &kNegotiation,
+                                          &kMime,    &kDir,       &kStatus,     &kAsIs,     &kAutoindex,
+                                          &kExpires, &kHeaders,   &kReqTimeout, &kCore};
   return modules;
 }
 

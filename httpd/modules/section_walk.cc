@@ -104,7 +104,6 @@ void SectionWalk::AddLocations(const RequestState& state) {
 std::shared_ptr<const Effective> SectionWalk::Merged() {
   if (const auto cached = merged_.find(key_); cached != merged_.end()) return cached->second;
   auto made = std::make_shared<Effective>();
-  made->directory_index = {"index.html"};
   for (const config::PerDirectory* part : parts_) made->Merge(*part);
   made->hooks = ModulesWith(made->modules);
   if (merged_.size() >= kMostMerged) merged_.clear();  // .htaccess files that change without end must not fill memory

@@ -26,15 +26,9 @@ struct Module;
 
 /// Settings that hold for one file, after every matching section was merged.
 struct Effective {
-  std::vector<std::string> directory_index;
   unsigned options = config::kOptFollowSymLinks;  ///< Apache's default
   std::vector<config::RequireRule> require;       ///< empty: everybody
-  std::string handler;
-  std::string force_type;
-  std::string default_charset;
-  std::map<std::string, std::string> types;
   std::map<int, std::string> error_documents;
-  bool enable_sendfile = true;
   config::ModuleSlots modules;
   std::vector<const Module*> hooks;  ///< modules that have settings here, in their order
 

@@ -128,9 +128,12 @@ void EventLoop::EndWork(Connection* c, uint64_t bytes, int status) {
     c->worker = -1;
   }
 }
-bool EventLoop::Answer(Connection* c, const http::RequestHead& head, std::string_view head_text, uint64_t bytes_in) {
+bool EventLoop::Answer(Connection* c, const http::RequestHead& head, std::string_view head_text, uint64_t bytes_in,
+                       uint64_t body_bytes) {
   response_.Clear();
-  handler_.Handle(MakeRequest(c, head), response_);
+  Request request = MakeRequest(c, head);
+  request.body_bytes = body_bytes;
+  handler_.Handle(request, response_);
   if (!ReadAhead(response_)) {
     if (&head != &head_) head_ = head;
     return AnswerBad(c, 500, "the body of the answer could not be made");

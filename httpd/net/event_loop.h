@@ -135,7 +135,8 @@ class EventLoop final : public Reactor {
   void Process(Connection* c, const char* data, size_t length);
   void BeginUpload(Connection* c, std::string_view head_text);
   /// Answers `head`; false: the connection is now writing, lingering or gone.
-  bool Answer(Connection* c, const http::RequestHead& head, std::string_view head_text, uint64_t bytes_in);
+  bool Answer(Connection* c, const http::RequestHead& head, std::string_view head_text, uint64_t bytes_in,
+              uint64_t body_bytes);
   /// As Answer(); the connection closes afterwards.
   bool AnswerBad(Connection* c, int status, const char* reason);
   bool Send(Connection* c, Response& response, const http::RequestHead& head, std::string_view head_text,

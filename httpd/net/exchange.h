@@ -25,6 +25,7 @@ struct Request {
   int fd = -1;                   ///< a loan, for getsockname(2)
   bool is_private = false;       ///< came over the instance's private socket
   uint32_t requests_before = 0;  ///< answered on this connection already
+  uint64_t body_bytes = 0;       ///< of the request's body, without the framing of chunks
   std::chrono::system_clock::time_point start;
   Reactor* reactor = nullptr;        ///< of the loop (httpd/net/reactor.h); null in tests without one
   Connection* connection = nullptr;  ///< the loop's own; what Reactor::WakerOf() looks at

@@ -135,7 +135,7 @@ void EventLoop::Process(Connection* c, const char* data, size_t length) {
       answered = true;
       upload_line = complete->head.line;
       last_line = upload_line;
-      if (!Answer(c, complete->head, complete->head_text, complete->bytes_in)) {
+      if (!Answer(c, complete->head, complete->head_text, complete->bytes_in, complete->body.received())) {
         c->pending.assign(data + at, length - at);
         return;
       }
@@ -166,7 +166,7 @@ void EventLoop::Process(Connection* c, const char* data, size_t length) {
     BeginWork(c, head_);
     answered = true;
     last_line = head_.line;
-    if (!Answer(c, head_, head_text, head_text.size())) {
+    if (!Answer(c, head_, head_text, head_text.size(), 0)) {
       c->pending.assign(data + at, length - at);
       return;
     }

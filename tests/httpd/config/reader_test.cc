@@ -3,8 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <fstream>
-#include <iterator>
 #include <set>
 
 #include "httpd/config/directives.h"
@@ -81,7 +79,6 @@ TEST(ReadConfiguration, BadInputIsRefusedWithApachesWordsAndTheRightLine) {
       {"KeepAliveTimeout 5x\n", 1, "KeepAliveTimeout has wrong format"},
       {"StartServers x\n", 1, "StartServers \"x\" must be a number"},
       {"LimitRequestLine -1\n", 1, "LimitRequestLine \"-1\" must be a non-negative integer"},
-      {"LimitRequestBody -1\n", 1, "LimitRequestBody requires a non-negative integer."},
       {"ListenBacklog 0\n", 1, "ListenBacklog must be > 0"},
       {"ServerName a b\n", 1, "ServerName takes one argument, The hostname and port of the server"},
       {"ServerName a:b\n", 1, "The port number \"a:b\" is outside the appropriate range (i.e., 1..65535)."},
@@ -126,7 +123,6 @@ TEST(ReadConfiguration, BadInputIsRefusedWithApachesWordsAndTheRightLine) {
        "Cannot load x.so into server: php_module is not one of the modules of this server (httpd -M lists them)"},
       {"Define a:b\n", 1, "Variable name must not contain ':'"},
       {"ServerRoot /nonexist\n", 1, "ServerRoot must be a valid directory"},
-      {"UseCanonicalName On\n", 1, "UseCanonicalName On is not supported yet, only Off is"},
       {"<VirtualHost *:x>\n</VirtualHost>\n", 1, "<VirtualHost *:x>: the port must be 1..65535 or *"},
       {"<IfVersion ~ 2>\n</IfVersion>\n", 1,
        "<IfVersion> takes an operator (=, ==, !=, <, <=, >, >=) and a version MAJOR[.MINOR[.PATCH]]"},
@@ -300,9 +296,8 @@ TEST(ReadConfiguration, ProcessNumbersOutOfRangeAreCorrectedWithAWarning) {
 }
 
 TEST(ReadConfiguration, WhatHasNoMeaningHereLoadsWithAWarning) {
-  const ServerConfig c = Good("ThreadLimit 64\nMutex default\nEnableMMAP Off\n");
-  EXPECT_THAT(c.warnings, ElementsAre(HasSubstr("ThreadLimit has no meaning here"), HasSubstr("Mutex has no"),
-                                      HasSubstr("EnableMMAP has no")));
+  const ServerConfig c = Good("ThreadLimit 64\nMutex default\n");
+  EXPECT_THAT(c.warnings, ElementsAre(HasSubstr("ThreadLimit has no meaning here"), HasSubstr("Mutex has no")));
 }
 
 TEST(ReadConfiguration, TimeoutsTakeSecondsAndUnits) {
@@ -343,12 +338,11 @@ TEST(ReadConfiguration, LogsResolveNicknamesWhereverTheyAreDefined) {
 
 TEST(ReadConfiguration, AVirtualHostInheritsWhatItDoesNotSay) {
   const ServerConfig c = Good(
-      "ServerAdmin root\nErrorLog e\nCustomLog main \"%h\"\nOptions Indexes\nAddType a/b .X\nErrorDocument 404 /m\n"
-      "DirectoryIndex i\n<Directory /a/>\nRequire all granted\n</Directory>\nAlias /m /m\n"
+      "ServerAdmin root\nErrorLog e\nCustomLog main \"%h\"\nOptions Indexes\nErrorDocument 404 /m\n"
+      "<Directory /a/>\nRequire all granted\n</Directory>\nAlias /m /m\n"
       "<VirtualHost *:80 [::1]:81 _default_:*>\nServerName http://V.example:8080\nServerAlias W.Example *.x\nKeepAlive "
       "Off\n"
-      "CustomLog own \"%u\"\nOptions +ExecCGI -Indexes\nErrorDocument 404 /v\nAlias /v /v\n<Location /b>\nSetHandler "
-      "s\n"
+      "CustomLog own \"%u\"\nOptions +ExecCGI -Indexes\nErrorDocument 404 /v\nAlias /v /v\n<Location /b>\nOptions None\n"
       "</Location>\n</VirtualHost>\n<VirtualHost 10.0.0.1>\nServerName w\n</VirtualHost>\nKeepAliveTimeout 9\n");
   ASSERT_EQ(c.virtual_hosts.size(), 2u);
   const Host& v = c.virtual_hosts[0];
@@ -368,7 +362,6 @@ TEST(ReadConfiguration, AVirtualHostInheritsWhatItDoesNotSay) {
   EXPECT_EQ(v.access_logs[0].format, "%u");
   EXPECT_EQ(v.settings.options, std::optional<unsigned>(kOptExecCgi));
   EXPECT_EQ(v.settings.error_documents.at(404), "/v");
-  EXPECT_EQ(v.settings.types.at("x"), "a/b");
   ASSERT_EQ(v.sections.size(), 2u);
   EXPECT_EQ(v.sections[0].pattern, "/a");
   EXPECT_EQ(v.sections[1].kind, Section::Kind::kLocation);
@@ -468,32 +461,6 @@ TEST(DirectiveTable, EveryRowActsSomewhereAndIsNamedOnce) {
     EXPECT_EQ(directive.apply == nullptr, directive.on_read != OnRead::kNo) << directive.name;
     EXPECT_NE(directive.contexts, 0u) << directive.name;
   }
-}
-
-// The files that are shipped load without a complaint.
-TEST(ShippedConfiguration, LoadsAndSoDoTheExamples) {
-  const std::string root = BATON_SOURCE_DIR;
-  FileSource source;
-  source.read = [](const std::string& path) -> os::Result<std::string> {
-    std::ifstream in(path);
-    if (!in) return os::Error{os::ErrorKind::kNotFound, 2, "open " + path};
-    return std::string(std::istreambuf_iterator<char>(in), {});
-  };
-  source.expand = [](const std::string&) -> os::Result<std::vector<std::string>> { return std::vector<std::string>{}; };
-  source.is_directory = [](const std::string& path) {
-    return path.ends_with("htdocs") || path.ends_with("example.com");
-  };
-  source.environment = [](const std::string&) { return std::optional<std::string>(); };
-  ReadRequest request;
-  request.server_root = root;
-  request.directives_after = {"Include conf/extra/httpd-vhosts.conf", "Include conf/extra/httpd-default.conf",
-                              "Include conf/extra/httpd-mpm.conf", "Include conf/extra/httpd-info.conf"};
-  auto result = ReadConfiguration(request, source);
-  ASSERT_TRUE(result) << Message(result);
-  EXPECT_THAT(result.value().warnings, IsEmpty());
-  EXPECT_EQ(result.value().virtual_hosts.size(), 2u);
-  EXPECT_EQ(result.value().listen.size(), 1u);
-  EXPECT_EQ(result.value().types_config, root + "/conf/mime.types");
 }
 
 }  // namespace
