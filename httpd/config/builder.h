@@ -8,6 +8,7 @@
 
 #include "httpd/config/directives.h"
 #include "httpd/config/htaccess.h"
+#include "httpd/config/method_set.h"
 #include "httpd/config/tree.h"
 
 namespace httpd::config {
@@ -25,32 +26,27 @@ struct HostDraft {
   std::vector<Log> logs;
 };
 
-/// Require lines of one section or one <RequireAny|All|None>.
-struct RequireGroup {
-  enum class Kind { kAny, kAll, kNone };
-  Kind kind = Kind::kAny;
-  std::vector<RequireRule> rules;
-  bool whole = false;  ///< reduced from a <RequireAll> whose vetoes must not meet other alternatives
-};
-
-/// Where a directive stands.
+/// In which .htaccess file.
 struct HtaccessScope {
   const Overrides& allowed;
   std::vector<std::string>& skipped;  ///< what Nonfatal let pass
 };
 
+/// Where a directive stands.
 struct Scope {
   HostDraft& draft;
   bool in_virtual_host = false;
   Section* section = nullptr;               ///< innermost; null outside
   PerDirectory& settings;                   ///< of the section, or of the host
-  RequireGroup* require = nullptr;          ///< null outside sections
+  const MethodSet* limited = nullptr;       ///< methods of the <Limit> around it; null: all
   const Node* parent = nullptr;             ///< section around it; null at top level
   const HtaccessScope* htaccess = nullptr;  ///< in an .htaccess file; null elsewhere
-};
 
-/// What was required in a section becomes its rule.
-void CloseRequire(const RequireGroup& group, PerDirectory& settings);
+  /// The inside of a section that stands here.
+  Scope InSection(Section& inner, const Node& node) const {
+    return {draft, in_virtual_host, &inner, inner.settings, limited, &node, htaccess};
+  }
+};
 
 /// What a directive of a module writes into: the module's settings in the place where the directive stands.
 template <class T>
@@ -67,21 +63,31 @@ class Builder {
  public:
   Builder(const Tree& tree, const ReadRequest& request, const FileSource& files);
 
-  /// Applies every directive, then settles defaults, inheritance and limits.
+  /// Applies every directive, then settles defaults, inheritance and limits. All mistakes make one error, those of the
+  /// tree among them.
   os::Result<ServerConfig> Run();
 
-  /// Applies directives in one scope. The first complaint ends it; it is kept with its line, and true is returned.
+  /// Applies directives in one scope, all of them. True when there were complaints, which are kept with their lines.
   bool Failed(const std::vector<Node>& nodes, Scope& scope);
 
   /// Applies the directives of an .htaccess file, which lies in `section.pattern`.
-  os::Result<HtaccessFile> RunHtaccess(Section section, const Overrides& allowed);
+  /// @param server  what aliases and the like were defined in; must outlive the call
+  os::Result<HtaccessFile> RunHtaccess(Section section, const Overrides& allowed, const ServerConfig& server);
 
   /// For handlers.
   ServerConfig& config() { return config_; }
+  /// What modules were told outside any section and virtual host, as far as it was read: names that are the server's.
+  const ModuleSlots& ServerModules() const {
+    return server_ ? server_->main.settings.modules : main_.host.settings.modules;
+  }
   std::vector<HostDraft>& virtual_hosts() { return virtual_hosts_; }
   std::string Absolute(const std::string& path) const { return AbsolutePath(tree_.server_root, path); }
   void Warn(const Node& node, const std::string& message) {
     config_.warnings.push_back(WarningText(node.where, message));
+  }
+  /// For the first line only that says this. `message` must not depend on the place.
+  void WarnOnce(const Node& node, const std::string& message) {
+    if (told_.insert(message).second) Warn(node, message);
   }
   bool Said(const std::string& directive) const { return main_.said.count(directive) > 0; }
   const FileSource& files() const { return files_; }
@@ -96,6 +102,10 @@ class Builder {
   void InheritFromMain(HostDraft& draft) const;
   void SettleProcesses();
   void WarnAboutListeners();
+  /// What one line alone may say, said twice in one place: the last one holds, and that is told.
+  void WarnAboutRepetition(const Directive& directive, const Node& node, const Scope& scope);
+  /// Hosts that can never answer: nothing listens on their port, or another host has their name.
+  void WarnAboutHosts();
 
   const Tree& tree_;
   const ReadRequest& request_;
@@ -103,7 +113,10 @@ class Builder {
   ServerConfig config_;
   HostDraft main_;
   std::vector<HostDraft> virtual_hosts_;
-  std::optional<os::Error> error_;
+  std::vector<Mistake> mistakes_;
+  std::set<std::string> told_;                                   ///< by WarnOnce
+  std::map<std::pair<std::string, std::string>, Node> said_by_;  ///< for WarnAboutRepetition: host and directive
+  const ServerConfig* server_ = nullptr;  ///< while an .htaccess file is read: the server's configuration
 };
 
 }  // namespace httpd::config

@@ -34,7 +34,7 @@ os::Error Usage1(const Options& options, const std::string& message) {
 
 // What only asks. The first of them in Apache's order of precedence decides.
 struct Asked {
-  bool test = false, hosts = false, modules = false, includes = false, run_config = false;
+  bool test = false, hosts = false, modules = false, includes = false, config = false, run_config = false;
   std::optional<Options::Action> other;  ///< -v -V -l -L -h: the first on the line, it ends the program there
 };
 
@@ -51,6 +51,10 @@ os::Result<Options> ParseCommandLine(const std::vector<std::string>& arguments) 
     const std::string& word = arguments[at];
     if (word == "--run-config") {
       asked.run_config = true;
+      continue;
+    }
+    if (word == "--directive-reference") {
+      ask(Options::Action::kReference);
       continue;
     }
     if (word == "--standby") {
@@ -94,6 +98,7 @@ os::Result<Options> ParseCommandLine(const std::vector<std::string>& arguments) 
           if (value == "DUMP_VHOSTS" || value == "DUMP_RUN_CFG") asked.hosts = true;
           if (value == "DUMP_MODULES") asked.modules = true;
           if (value == "DUMP_INCLUDES") asked.includes = true;
+          if (value == "DUMP_CONFIG") asked.config = true;
           break;
         case 'C':
           options.directives_before.push_back(value);
@@ -167,6 +172,7 @@ os::Result<Options> ParseCommandLine(const std::vector<std::string>& arguments) 
     options.action = asked.hosts      ? Options::Action::kDumpHosts
                      : asked.modules  ? Options::Action::kDumpModules
                      : asked.includes ? Options::Action::kDumpIncludes
+                     : asked.config   ? Options::Action::kDumpConfig
                                       : Options::Action::kTest;
   } else if (options.verb_given && options.verb != Options::Verb::kStart) {
     options.action = Options::Action::kSignal;
@@ -182,7 +188,7 @@ std::string Usage(const std::string& program) {
   return "Usage: " + program + " [-D name] [-d directory] [-f file]\n" + indent +
          " [-C \"directive\"] [-c \"directive\"]\n" + indent + " [-k start|restart|graceful|graceful-stop|stop]\n" +
          indent + " [-v] [-V] [-h] [-l] [-L] [-t] [-T] [-S] [-X]\n" + indent +
-         " [--run-config] [--standby] [--wait]\n"
+         " [--directive-reference] [--run-config] [--standby] [--wait]\n"
          "Options:\n"
          "  -D name            : define a name for use in <IfDefine name> directives\n"
          "  -d directory       : specify an alternate initial ServerRoot\n"
@@ -202,9 +208,11 @@ std::string Usage(const std::string& program) {
          "  -t -D DUMP_MODULES : show all loaded modules \n"
          "  -M                 : a synonym for -t -D DUMP_MODULES\n"
          "  -t -D DUMP_INCLUDES: show all included configuration files\n"
+         "  -t -D DUMP_CONFIG  : show the directives in force, with file and line\n"
          "  -t                 : run syntax check for config files\n"
          "  -T                 : start without DocumentRoot(s) check\n"
          "  -X                 : debug mode (only one worker, do not detach)\n"
+         "  --directive-reference: show the manual of all directives (mdoc)\n"
          "  --run-config       : show the effective configuration as JSON\n"
          "  --standby          : start everything, accept nothing until told to\n"
          "  --wait             : with -k: return when the work is done\n";

@@ -19,6 +19,8 @@ struct Options {
     kDumpHosts,      ///< -S
     kDumpModules,    ///< -M
     kDumpIncludes,   ///< -t -D DUMP_INCLUDES
+    kDumpConfig,     ///< -t -D DUMP_CONFIG: the directives in force, with their lines
+    kReference,      ///< --directive-reference: the manual of all directives, mdoc
     kDumpRunConfig,  ///< --run-config: the effective configuration as JSON
     kVersion,        ///< -v
     kBuild,          ///< -V

@@ -12,8 +12,8 @@ namespace {
 std::vector<Directive>& Table() {
   static std::vector<Directive> table = [] {
     std::vector<Directive> all;
-    for (const auto part : {SectionDirectives, AuthzDirectives, HostDirectives, ProcessDirectives, LogDirectives,
-                            MappingDirectives, DirectoryDirectives}) {
+    for (const auto part : {SectionDirectives, HostDirectives, ProtocolDirectives, ProcessDirectives,
+                            IgnoredDirectives, LogDirectives, MappingDirectives, DirectoryDirectives}) {
       const std::vector<Directive> some = part();
       all.insert(all.end(), some.begin(), some.end());
     }
@@ -34,8 +34,6 @@ std::vector<ModuleName>& ModuleList() {
       {"mod_autoindex.c", "autoindex_module"},
       {"mod_alias.c", "alias_module"},
       {"mod_status.c", "status_module"},
-      {"mod_authz_core.c", "authz_core_module"},
-      {"mod_authz_host.c", "authz_host_module"},
       {"mod_systemd.c", "systemd_module"},
       {"mod_version.c", "version_module"},
   };

@@ -60,6 +60,7 @@ enum class OnRead {
   kIfModule,
   kIfVersion,
   kIfDirective,
+  kIfSection,
   kIfFile
 };
 

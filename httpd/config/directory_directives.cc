@@ -136,7 +136,15 @@ Complaint AddErrorDocument(Builder& builder, Scope& scope, const Node& node, con
     builder.Warn(node, "AH00113: cannot use a full URL in a 401 ErrorDocument directive --- ignoring!");
     return kFine;
   }
-  scope.settings.error_documents[static_cast<int>(*status)] = words[1];
+  const std::string& text = words[1];
+  if (text.find_first_of("%$\\") != std::string::npos) {  // everything else stands for itself
+    auto compiled =
+        CompileExpression(text, ExpressionKind::kString,
+                          scope.htaccess ? ExpressionFiles::kRefused : ExpressionFiles::kAllowed, node.where);
+    if (!compiled) return "Cannot parse expression in ErrorDocument: " + compiled.error().what;
+    scope.settings.error_texts[text] = std::move(compiled).value();
+  }
+  scope.settings.error_documents[static_cast<int>(*status)] = text;
   return kFine;
 }
 

@@ -41,6 +41,14 @@ Complaint SetError(Builder&, Scope&, const Node&, const Words& words) {
   return message;
 }
 
+Complaint SayWarning(Builder& builder, Scope&, const Node& node, const Words& words) {
+  std::string message;
+  for (const std::string& word : words) message += (message.empty() ? "" : " ") + word;
+  if (message.empty()) return "The Warning directive was used with no message.";
+  builder.Warn(node, message);
+  return kFine;
+}
+
 Complaint SetHostnameLookups(Builder&, Scope&, const Node&, const Words& words) {
   if (SameIgnoringCase(words[0], "off")) return kFine;
   if (SameIgnoringCase(words[0], "on") || SameIgnoringCase(words[0], "double")) {
@@ -74,6 +82,11 @@ Complaint SetServerAlias(Builder&, Scope& scope, const Node&, const Words& words
   for (const std::string& word : words) {
     if (!word.empty()) scope.draft.host.server_aliases.push_back(LowerCase(word));
   }
+  return kFine;
+}
+
+Complaint SetServerPath(Builder&, Scope& scope, const Node&, const Words& words) {
+  scope.draft.host.server_path = words[0];
   return kFine;
 }
 
@@ -145,11 +158,15 @@ std::vector<Directive> HostDirectives() {
     {"<IfDefine", "core.c", kAnywhere | kOverrideAny, kRaw, "Container for directives based on existence of command line defines", OnRead::kIfDefine, nullptr},
     {"<IfModule", "core.c", kAnywhere | kOverrideAny, kRaw, "Container for directives based on existence of specified modules", OnRead::kIfModule, nullptr},
     {"<IfVersion", "mod_version.c", kAnywhere | kOverrideAny, kRaw, "a comparison operator, a version (and a delimiter)", OnRead::kIfVersion, nullptr},
+    {"<IfDirective", "core.c", kAnywhere | kOverrideAny, kRaw, "Container for directives based on existence of named directive", OnRead::kIfDirective, nullptr, "[!]directive-name"},
+    {"<IfFile", "core.c", kAnywhere, kRaw, "Container for directives based on existence of files on disk", OnRead::kIfFile, nullptr, "[!]filename", "", "Relative names are below ServerRoot. Not in .htaccess files."},
+    {"<IfSection", "core.c", kAnywhere | kOverrideAny, kRaw, "Container for directives based on existence of named section", OnRead::kIfSection, nullptr, "[!]section-name"},
     {"Include", "core.c", kAnywhere, kAtLeastOne, "Name(s) of the config file(s) to be included; fails if the wildcard does not match at least one file", OnRead::kInclude, nullptr},
     {"IncludeOptional", "core.c", kAnywhere, kAtLeastOne, "Name or pattern of the config file(s) to be included; ignored if the file does not exist or the pattern does not match any files", OnRead::kIncludeOptional, nullptr},
     {"Define", "core.c", kAnywhere, kOneOrTwo, "Define a variable, optionally to a value.  Same as passing -D to the command line.", OnRead::kDefine, nullptr},
     {"UnDefine", "core.c", kAnywhere, kOne, "Undefine the existence of a variable. Undo a Define.", OnRead::kUnDefine, nullptr},
     {"Error", "core.c", kAnywhere | kOverrideAny, kAny, "Generate error message from within configuration", kNo, SetError},
+    {"Warning", "core.c", kAnywhere | kOverrideAny, kAny, "Generate warning message from within configuration", kNo, SayWarning},
     {"ServerRoot", "core.c", kInHosts, kOne, "Common directory of server-related files (logs, confs, etc.)", OnRead::kServerRoot, nullptr},
     {"LoadModule", "mod_so.c", kInHosts, kTwo, "a module name and the name of a shared object file to load it from", OnRead::kLoadModule, nullptr},
     {"LimitRequestLine", "core.c", kInServer, kOne, "Limit on maximum size of an HTTP request line", kNo, SetNonNegative<&ServerConfig::limit_request_line>},
@@ -159,6 +176,7 @@ std::vector<Directive> HostDirectives() {
     {"AccessFileName", "core.c", kInServer, kAtLeastOne, "Name(s) of per-directory config files (default: .htaccess)", kNo, SetAccessFileName},
     {"ServerName", "core.c", kInHosts, kOne, "The hostname and port of the server", kNo, SetServerName},
     {"ServerAlias", "core.c", kInHosts, kAny, "A name or names alternately used to access the server", kNo, SetServerAlias},
+    {"ServerPath", "core.c", kInHosts, kOne, "The pathname the server can be reached at", kNo, SetServerPath},
     {"ServerAdmin", "core.c", kInHosts, kOne, "The email address of the server administrator", kNo, SetServerAdmin},
     {"DocumentRoot", "core.c", kInHosts, kOne, "Root directory of the document tree", kNo, SetDocumentRoot},
     {"KeepAlive", "http_core.c", kInHosts, kFlag, "Whether persistent connections should be On or Off", kNo, SetKeepAlive},

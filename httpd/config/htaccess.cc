@@ -36,7 +36,7 @@ os::Result<HtaccessFile> ReadHtaccess(const std::string& text, const std::string
   Section section;
   section.pattern = directory;
   section.where.file = path;
-  return Builder(tree.value(), request, files).RunHtaccess(std::move(section), overrides);
+  return Builder(tree.value(), request, files).RunHtaccess(std::move(section), overrides, server);
 }
 
 }  // namespace httpd::config

@@ -51,14 +51,21 @@ Complaint AddAccessLog(Builder& builder, Scope& scope, const Node& node, const W
   if (!entry.transfer) entry.log.format = words[1];
   if (words.size() > 2) {
     const std::string& clause = words[2];
-    if (clause.starts_with("expr=")) return "CustomLog: an expr= clause is not supported yet";
-    if (!clause.starts_with("env=")) return "error in condition clause";
-    entry.log.env = clause.substr(4);
-    if (entry.log.env.starts_with('!')) {
-      entry.log.env_negated = true;
-      entry.log.env.erase(0, 1);
+    if (clause.starts_with("expr=")) {
+      auto compiled =
+          CompileExpression(clause.substr(5), ExpressionKind::kCondition, ExpressionFiles::kAllowed, node.where);
+      if (!compiled) return compiled.error().what;
+      entry.log.condition = std::move(compiled).value();
+    } else if (clause.starts_with("env=")) {
+      entry.log.env = clause.substr(4);
+      if (entry.log.env.starts_with('!')) {
+        entry.log.env_negated = true;
+        entry.log.env.erase(0, 1);
+      }
+      if (entry.log.env.empty()) return "missing environment variable name";
+    } else {
+      return "error in condition clause";
     }
-    if (entry.log.env.empty()) return "missing environment variable name";
   }
   scope.draft.logs.push_back(std::move(entry));
   return kFine;

@@ -104,24 +104,27 @@ Complaint SetExtendedStatus(Builder& builder, Scope&, const Node& node, const Wo
   return TakeFlag(node, words[0], builder.config().extended_status);
 }
 
-// Accepted so that existing files load; the program has no such thing to set.
-Complaint SetMeaningless(Builder& builder, Scope&, const Node& node, const Words&) {
-  builder.Warn(node, "WARNING: " + node.name + " has no meaning here");
+// 0 leaves it to the system. Source  server/listen.c ap_set_send_buffer_size
+template <int ServerConfig::*kMember>
+Complaint SetBufferSize(Builder& builder, Scope&, const Node& node, const Words& words) {
+  int value = 0;
+  if (auto complaint = TakeInt(node, words[0], INT_MIN, value)) return complaint;
+  if (value < 512 && value != 0) return node.name + " must be >= 512 bytes, or 0 for system default.";
+  builder.config().*kMember = value;
   return kFine;
 }
 
-Complaint SetMutex(Builder& builder, Scope& scope, const Node& node, const Words& words) {
-  const std::string mechanism = LowerCase(words[0]);
-  if (mechanism != "default" && !mechanism.starts_with("file:")) {
-    return "Invalid Mutex argument " + words[0] +
-           " (only 'default' and 'file:/path' are accepted, and have no meaning)";
+Complaint SetCoreDumpDirectory(Builder& builder, Scope&, const Node&, const Words& words) {
+  const std::string directory = builder.Absolute(words[0]);
+  if (!builder.files().is_directory(directory)) {
+    return "CoreDumpDirectory " + directory + " does not exist";
   }
-  return SetMeaningless(builder, scope, node, words);
+  builder.config().core_dump_directory = directory;
+  return kFine;
 }
 
 constexpr OnRead kNo = OnRead::kNo;
 
-using Arity::kAtLeastOne;
 using Arity::kFlag;
 using Arity::kOne;
 
@@ -148,12 +151,11 @@ std::vector<Directive> ProcessDirectives() {
     {"MaxRequestsPerChild", "core.c", kInServer, kOne, "Maximum number of connections a particular child serves before dying. (DEPRECATED, use MaxConnectionsPerChild)", kNo, SetMaxRequestsPerChild},
     {"GracefulShutdownTimeout", "event.c", kInServer, kOne, "Maximum time in seconds to wait for child processes to complete transactions during shutdown", kNo, SetNonNegative<&ServerConfig::graceful_shutdown_timeout_s>},
     {"GracefulRestartTimeout", "event.c", kInServer, kOne, "Maximum time in seconds to wait for the child processes of the previous generation after a graceful restart", kNo, SetNonNegative<&ServerConfig::graceful_restart_timeout_s>},
+    {"SendBufferSize", "event.c", kInServer, kOne, "Send buffer size in bytes", kNo, SetBufferSize<&ServerConfig::send_buffer_size>},
+    {"ReceiveBufferSize", "event.c", kInServer, kOne, "Receive buffer size in bytes", kNo, SetBufferSize<&ServerConfig::receive_buffer_size>},
+    {"ListenTCPDeferAccept", "event.c", kInServer, kOne, "Value set for the socket option TCP_DEFER_ACCEPT if it is set", kNo, SetNonNegative<&ServerConfig::defer_accept_s>},
+    {"CoreDumpDirectory", "core.c", kInServer, kOne, "The location of the directory Apache changes to before dumping core", kNo, SetCoreDumpDirectory},
     {"ExtendedStatus", "core.c", kInServer, kFlag, "\"On\" to track extended status information, \"Off\" to disable", kNo, SetExtendedStatus},
-    {"Mutex", "core.c", kInServer, kAtLeastOne, "Accepted, has no meaning here", kNo, SetMutex},
-    {"MaxMemFree", "core.c", kInServer, kOne, "Accepted, has no meaning here", kNo, SetMeaningless},
-    {"ThreadStackSize", "core.c", kInServer, kOne, "Accepted, has no meaning here", kNo, SetMeaningless},
-    {"ThreadLimit", "event.c", kInServer, kOne, "Accepted, has no meaning here", kNo, SetMeaningless},
-    {"AsyncRequestWorkerFactor", "event.c", kInServer, kOne, "Accepted, has no meaning here", kNo, SetMeaningless},
   };
 }
 // clang-format on

@@ -1,6 +1,9 @@
 #include "httpd/config/reader.h"
 
 #include <algorithm>
+#include <iterator>
+#include <string_view>
+#include <tuple>
 #include <utility>
 
 #include "httpd/config/builder.h"
@@ -32,6 +35,8 @@ void InheritSettings(const PerDirectory& from, PerDirectory& to) {
   modules.Merge(to.modules);
   to.modules = std::move(modules);
   to.error_documents.insert(from.error_documents.begin(), from.error_documents.end());
+  to.error_texts.insert(from.error_texts.begin(), from.error_texts.end());
+  to.conditional.insert(to.conditional.begin(), from.conditional.begin(), from.conditional.end());
 }
 
 }  // namespace
@@ -46,10 +51,6 @@ Builder::Builder(const Tree& tree, const ReadRequest& request, const FileSource&
   config_.define_values = tree.define_values;
   config_.loaded_modules = tree.loaded_modules;
   config_.warnings = tree.warnings;
-}
-
-void CloseRequire(const RequireGroup& group, PerDirectory& settings) {
-  if (!group.rules.empty()) settings.require = group.rules;
 }
 
 bool Builder::IsForbidden(const Directive& directive, const Scope& scope) {
@@ -96,20 +97,24 @@ Complaint Builder::ApplyOne(const Node& node, Scope& scope) {
     words = SplitWords(node.arguments);
     if (auto complaint = CheckArity(*directive, words)) return complaint;
   }
-  if (!scope.section) scope.draft.said.insert(directive->name);
+  if (!scope.section) {
+    scope.draft.said.insert(directive->name);
+    WarnAboutRepetition(*directive, node, scope);
+  }
   auto complaint = directive->apply(*this, scope, node, words);
   if (!complaint) NoteSharedState(*directive, words, node.where, config_);
   return complaint;
 }
 
 bool Builder::Failed(const std::vector<Node>& nodes, Scope& scope) {
+  bool failed = false;
   for (const Node& node : nodes) {
     const auto complaint = ApplyOne(node, scope);
     if (!complaint) continue;
-    if (!error_) error_ = SyntaxError(node.where, *complaint);  // the innermost one says most
-    return true;
+    failed = true;
+    if (complaint != kStop) mistakes_.push_back({node.order, SyntaxError(node.where, *complaint)});
   }
-  return false;
+  return failed;
 }
 
 void Builder::InheritFromMain(HostDraft& draft) const {
@@ -128,6 +133,7 @@ void Builder::InheritFromMain(HostDraft& draft) const {
   if (unsaid("KeepAliveTimeout")) to.keep_alive_timeout_ms = from.keep_alive_timeout_ms;
   if (unsaid("MaxKeepAliveRequests")) to.max_keep_alive_requests = from.max_keep_alive_requests;
   if (unsaid("Timeout")) to.timeout_ms = from.timeout_ms;
+  if (unsaid("HttpProtocolOptions")) to.registered_methods_only = from.registered_methods_only;
   if (unsaid("TraceEnable")) to.trace_enable = from.trace_enable;
   if (draft.logs.empty()) to.access_logs = from.access_logs;
   InheritSettings(from.settings, to.settings);
@@ -225,21 +231,72 @@ void Builder::WarnAboutListeners() {
   }
 }
 
-os::Result<HtaccessFile> Builder::RunHtaccess(Section section, const Overrides& allowed) {
+void Builder::WarnAboutRepetition(const Directive& directive, const Node& node, const Scope& scope) {
+  static constexpr std::string_view kOnce[] = {
+      "CoreDumpDirectory", "DefaultRuntimeDir", "DocumentRoot", "ErrorLog", "Group", "PidFile", "ServerName", "User"};
+  if (std::find(std::begin(kOnce), std::end(kOnce), directive.name) == std::end(kOnce)) return;
+  const SourceLine& host = scope.draft.host.where;
+  const auto [before, is_new] =
+      said_by_.try_emplace({host.file + ":" + std::to_string(host.line), directive.name}, node);
+  if (is_new) return;
+  const Node first = std::exchange(before->second, node);
+  const bool by_hand = !first.where.file.starts_with('/') || !node.where.file.starts_with('/');  // -c and -C replace
+  if (by_hand || first.arguments == node.arguments) return;
+  Warn(node, "WARNING: " + std::string(directive.name) + " was " + first.arguments + " on line " +
+                 std::to_string(first.where.line) + " of " + first.where.file + "; this line replaces it");
+}
+
+void Builder::WarnAboutHosts() {
+  struct Name {
+    std::string address;
+    std::string name;
+    bool operator<(const Name& other) const { return std::tie(address, name) < std::tie(other.address, other.name); }
+  };
+  std::map<Name, const Host*> names;
+  const auto listens = [this](uint16_t port) {
+    return port == 0 || std::any_of(config_.listen.begin(), config_.listen.end(),
+                                    [port](const ListenAddress& listen) { return listen.port == port; });
+  };
+  for (size_t i = 0; i < config_.virtual_hosts.size(); ++i) {
+    const Host& host = config_.virtual_hosts[i];
+    const bool is_named = virtual_hosts_[i].said.count("ServerName") > 0;  // otherwise it has the main server's
+    for (const Host::Address& address : host.addresses) {
+      const std::string text = address.host + ":" + (address.port == 0 ? "*" : std::to_string(address.port));
+      if (!config_.listen.empty() && !listens(address.port)) {
+        config_.warnings.push_back(WarningText(host.where, "WARNING: nothing listens on port " +
+                                                               std::to_string(address.port) + " of <VirtualHost " +
+                                                               text + ">: it never answers"));
+      }
+      std::vector<std::string> own = host.server_aliases;
+      if (is_named) own.push_back(LowerCase(host.server_name));
+      for (const std::string& name : own) {
+        const auto [other, is_new] = names.try_emplace({text, name}, &host);
+        if (is_new || other->second == &host) continue;
+        config_.warnings.push_back(WarningText(host.where, "WARNING: <VirtualHost " + text + "> never answers for " +
+                                                               name + ": that is a name of the one on line " +
+                                                               std::to_string(other->second->where.line) + " of " +
+                                                               other->second->where.file));
+      }
+    }
+  }
+}
+
+os::Result<HtaccessFile> Builder::RunHtaccess(Section section, const Overrides& allowed, const ServerConfig& server) {
+  server_ = &server;
   HtaccessFile out;
   out.section = std::move(section);
   const HtaccessScope htaccess{allowed, out.skipped};
-  RequireGroup require;
-  Scope top{main_, false, &out.section, out.section.settings, &require, nullptr, &htaccess};
-  if (Failed(tree_.nodes, top)) return *error_;
-  CloseRequire(require, out.section.settings);
+  Scope top{main_, false, &out.section, out.section.settings, nullptr, nullptr, &htaccess};
+  if (Failed(tree_.nodes, top)) return mistakes_.front().error;
   for (std::string& warning : config_.warnings) out.skipped.push_back(std::move(warning));
   return out;
 }
 
 os::Result<ServerConfig> Builder::Run() {
   Scope top{main_, false, nullptr, main_.host.settings, nullptr, nullptr};
-  if (Failed(tree_.nodes, top)) return *error_;
+  mistakes_ = tree_.mistakes;
+  Failed(tree_.nodes, top);
+  if (!mistakes_.empty()) return AllMistakes(std::move(mistakes_));
   ServerConfig& c = config_;
   if (c.runtime_dir.empty()) c.runtime_dir = Absolute("run");
   if (c.pid_file.empty()) c.pid_file = AbsolutePath(c.runtime_dir, "httpd.pid");
@@ -263,6 +320,7 @@ os::Result<ServerConfig> Builder::Run() {
   c.main = std::move(host);
   SettleProcesses();
   WarnAboutListeners();
+  WarnAboutHosts();
   return std::move(config_);
 }
 
@@ -283,6 +341,8 @@ os::Result<ServerConfig> ReadConfiguration(const ReadRequest& request, const Fil
 os::Result<RuntimePlaces> ReadRuntimePlaces(const ReadRequest& request, const FileSource& files) {
   auto tree = ReadTree(request, files);
   if (!tree) return tree.error();
+  if (!tree.value().complete) return AllMistakes(std::move(tree.value().mistakes));
+  tree.value().mistakes.clear();  // of what is looked at here there is none
   std::erase_if(tree.value().nodes, [](const Node& node) {
     const std::string name = LowerCase(node.name);
     return name != "defaultruntimedir" && name != "pidfile";  // ServerRoot is in the tree already

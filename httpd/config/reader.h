@@ -20,6 +20,7 @@ struct FileSource {
   /// Paths that match a shell pattern (sorted); a directory stands for every file below it, as in Apache's Include.
   std::function<os::Result<std::vector<std::string>>(const std::string& pattern)> expand;
   std::function<bool(const std::string& path)> is_directory;
+  std::function<bool(const std::string& path)> exists;  ///< for <IfFile>; null: nothing does
   std::function<std::optional<std::string>(const std::string& name)> environment;
 };
 
@@ -49,9 +50,20 @@ struct RuntimePlaces {
 /// elsewhere. @return the errors of ReadConfiguration() when not even this much can be understood
 os::Result<RuntimePlaces> ReadRuntimePlaces(const ReadRequest& request, const FileSource& files);
 
-/// Text of `httpd -S`, `-L` (name, module, help, contexts), and `-t -D DUMP_INCLUDES`.
-std::string DumpHosts(const ServerConfig& config);
+/// What `httpd -S` adds for accounts: "User: name=\"www-data\" id=33". Unset: there is no such account.
+struct Accounts {
+  std::optional<unsigned long> user_id;
+  std::optional<unsigned long> group_id;
+  bool used = true;  ///< false: not started by root, so that they mean nothing
+};
+
+/// Text of `httpd -S`, `-L` (name, module, help, contexts) and `-t -D DUMP_INCLUDES`, as Apache writes it.
+std::string DumpHosts(const ServerConfig& config, const Accounts& accounts);
 std::string DumpDirectives();
 std::string DumpIncludes(const ServerConfig& config);
+
+/// Text of `-t -D DUMP_CONFIG`: every directive in force with file and line; includes, conditions and variables are
+/// resolved. Reads the files again. @return the errors of ReadConfiguration() that concern files and sections
+os::Result<std::string> DumpConfig(const ReadRequest& request, const FileSource& files);
 
 }  // namespace httpd::config

@@ -1,5 +1,8 @@
 #include "httpd/config/directive_tables.h"
 
+#include <memory>
+#include <utility>
+
 #include "httpd/config/builder.h"
 #include "httpd/config/directive_values.h"
 #include "httpd/config/lexer.h"
@@ -29,10 +32,8 @@ Complaint OpenSection(Builder& builder, Scope& scope, const Node& node, Section:
     if (!section.pattern.starts_with('*')) section.pattern = builder.Absolute(section.pattern);
     section.pattern = WithoutTrailingSlash(section.pattern);
   }
-  RequireGroup require;
-  Scope inner{scope.draft, scope.in_virtual_host, &section, section.settings, &require, &node, scope.htaccess};
+  Scope inner = scope.InSection(section, node);
   if (builder.Failed(node.children, inner)) return kStop;
-  CloseRequire(require, section.settings);
   (scope.section ? scope.section->nested : scope.draft.host.sections).push_back(std::move(section));
   return kFine;
 }
@@ -49,7 +50,39 @@ Complaint OpenFiles(Builder& builder, Scope& scope, const Node& node, const Word
   if (scope.section && scope.section->kind != Section::Kind::kDirectory) {
     return node.name + "> cannot occur within " + scope.parent->name + "> section";
   }
+  if (scope.limited) return node.name + "> cannot occur within <Limit> or <LimitExcept> section";
   return OpenSection(builder, scope, node, Section::Kind::kFiles);
+}
+
+/// <If condition>, <ElseIf condition>, <Else>. Their settings belong to the place where they stand.
+Complaint OpenIf(Builder& builder, Scope& scope, const Node& node, const Words&) {
+  const std::string title = LowerCase(node.name);
+  const Words words = SplitWords(SectionArguments(node));
+  ConditionalSettings entry;
+  entry.is_else = title != "<if";
+  if (title == "<else") {
+    if (!words.empty()) return "<Else> does not take an argument";
+  } else {
+    if (words.empty() || words[0].empty()) return node.name + "> directive requires additional arguments";
+    auto compiled =
+        CompileExpression(words[0], ExpressionKind::kCondition,
+                          scope.htaccess ? ExpressionFiles::kRefused : ExpressionFiles::kAllowed, node.where);
+    if (!compiled) return "Cannot parse condition clause: " + compiled.error().what;
+    entry.condition = std::move(compiled).value();
+  }
+  Section section;
+  section.kind = Section::Kind::kIf;
+  section.where = node.where;
+  Scope inner = scope.InSection(section, node);
+  if (builder.Failed(node.children, inner)) return kStop;
+  auto& before = scope.settings.conditional;
+  if (entry.is_else && (before.empty() || !before.back().condition)) {
+    return "<Else> or <ElseIf> section without previous <If> or <ElseIf> section in same scope";
+  }
+  if (words.size() > 1) return "Multiple " + node.name + "> arguments not supported.";
+  entry.settings = std::make_shared<const PerDirectory>(std::move(section.settings));
+  before.push_back(std::move(entry));
+  return kFine;
 }
 
 Complaint OpenVirtualHost(Builder& builder, Scope& scope, const Node& node, const Words&) {
@@ -104,6 +137,9 @@ std::vector<Directive> SectionDirectives() {
     {"<LocationMatch", "core.c", kInHosts, kRaw, "Container for directives affecting resources accessed through the specified URL paths", kNo, OpenLocation},
     {"<Files", "core.c", kAnywhere | kOverrideAny, kRaw, "Container for directives affecting files matching specified patterns", kNo, OpenFiles},
     {"<FilesMatch", "core.c", kAnywhere | kOverrideAny, kRaw, "Container for directives affecting files matching specified patterns", kNo, OpenFiles},
+    {"<If", "core.c", kAnywhere | kOverrideAny, kRaw, "Container for directives to be conditionally applied", kNo, OpenIf, "expression"},
+    {"<ElseIf", "core.c", kAnywhere | kOverrideAny, kRaw, "Container for directives to be conditionally applied", kNo, OpenIf, "expression"},
+    {"<Else", "core.c", kAnywhere | kOverrideAny, kRaw, "Container for directives to be conditionally applied", kNo, OpenIf},
     {"<VirtualHost", "core.c", kInHosts, kRaw, "Container to map directives to a particular virtual host, takes one or more host addresses", kNo, OpenVirtualHost},
   };
 }

@@ -2,11 +2,13 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "httpd/config/expressions.h"
 #include "httpd/config/module_slots.h"
 
 namespace httpd::config {
@@ -41,12 +43,13 @@ struct LogTarget {
   bool operator==(const LogTarget& other) const { return kind == other.kind && text == other.text; }
 };
 
-/// `CustomLog target format [env=[!]NAME]`, `TransferLog`.
+/// `CustomLog target format [env=[!]NAME|expr=expression]`, `TransferLog`.
 struct AccessLog {
   LogTarget target;
-  std::string format;        ///< the format itself, nicknames resolved
-  std::string env;           ///< "" = always; otherwise log when the variable is set
-  bool env_negated = false;  ///< ... is not set
+  std::string format;                                   ///< the format itself, nicknames resolved
+  std::string env;                                      ///< "" = always; otherwise log when the variable is set
+  bool env_negated = false;                             ///< ... is not set
+  std::shared_ptr<const CompiledExpression> condition;  ///< expr=; null: none
 };
 
 /// Apache's levels. LogLevel; names as in the manual.
@@ -69,14 +72,6 @@ enum class LogLevel {
   kTrace8
 };
 
-/// One line of `Require`.
-struct RequireRule {
-  enum class Kind { kAllGranted, kAllDenied, kLocal, kIp, kMethod };
-  Kind kind = Kind::kAllGranted;
-  bool negated = false;                ///< `Require not ...`
-  std::vector<std::string> arguments;  ///< kIp: addresses, networks, prefixes; kMethod: names
-};
-
 /// Bits of `Options`.
 enum OptionBit : unsigned {
   kOptIndexes = 1,
@@ -88,25 +83,36 @@ enum OptionBit : unsigned {
   kOptIncludesNoExec = 64,
 };
 
+struct PerDirectory;
+
+/// One <If>, <ElseIf> or <Else>. Its settings come last, when those of all other sections are known.
+struct ConditionalSettings {
+  std::shared_ptr<const CompiledExpression> condition;  ///< null: <Else>
+  bool is_else = false;                                 ///< <ElseIf>, <Else>: only when the ones before did not hold
+  std::shared_ptr<const PerDirectory> settings;         ///< may hold conditional ones in turn
+};
+
 /// What can differ from directory to directory. An unset member inherits from the enclosing section (Apache's merge
 /// order: <Directory> shortest first, then <Files>, then <Location>, each in the order of the configuration).
 struct PerDirectory {
   std::optional<unsigned> options;                  ///< `Options A B`: replaces
   unsigned options_add = 0;                         ///< `Options +A`
   unsigned options_remove = 0;                      ///< `Options -A`
-  std::optional<std::vector<RequireRule>> require;  ///< as <RequireAny>: one rule that grants is enough, `not` vetoes
   std::map<int, std::string> error_documents;  ///< status -> text as configured (text, local path or URL)
   std::optional<unsigned> override_classes;                ///< AllowOverride: kOverride... bits
   unsigned override_options = ~0U;                         ///< AllowOverride Options=...: those that may be set
   bool ignore_forbidden = false;                           ///< AllowOverride Nonfatal=Override
   bool ignore_unknown = false;                             ///< AllowOverride Nonfatal=Unknown
   std::optional<std::vector<std::string>> override_names;  ///< AllowOverrideList, lower case; empty after None
-  ModuleSlots modules;                                     ///< of the modules that keep their own settings
+  /// Texts of error_documents that are expressions, compiled, by the text.
+  std::map<std::string, std::shared_ptr<const CompiledExpression>> error_texts;
+  std::vector<ConditionalSettings> conditional;  ///< <If> sections, in the order of the configuration
+  ModuleSlots modules;                           ///< of the modules that keep their own settings
 };
 
 /// One `<Directory>`, `<DirectoryMatch>`, `<Files>`, `<FilesMatch>`, `<Location>`, `<LocationMatch>` section.
 struct Section {
-  enum class Kind { kDirectory, kFiles, kLocation };
+  enum class Kind { kDirectory, kFiles, kLocation, kIf };  ///< kIf: while it is being read, see ConditionalSettings
   Kind kind = Kind::kDirectory;
   std::string pattern;       ///< kDirectory without regex: absolute, no trailing slash except "/"
   bool is_regex = false;     ///< `~` or the ...Match form
@@ -137,6 +143,7 @@ struct Host {
   std::string server_name;                  ///< without port; "" = not set
   uint16_t server_port = 0;                 ///< from ServerName NAME:PORT; 0 = not set
   std::vector<std::string> server_aliases;  ///< lower case; may hold * and ?
+  std::string server_path;                  ///< ServerPath: a request without Host that begins so is this host's
   std::string server_admin;
   std::string document_root;  ///< absolute, no trailing slash
   LogTarget error_log;
@@ -148,8 +155,9 @@ struct Host {
   int max_keep_alive_requests = 100;  ///< 0 = no limit
   int timeout_ms = 60000;             ///< Timeout: longest wait for the client in one read or write
   bool trace_enable = true;
-  PerDirectory settings;          ///< said outside any section
-  std::vector<Section> sections;  ///< main server's first, in the order of the configuration
+  bool registered_methods_only = false;  ///< HttpProtocolOptions RegisteredMethods
+  PerDirectory settings;                 ///< said outside any section
+  std::vector<Section> sections;         ///< main server's first, in the order of the configuration
   std::vector<UrlRule> url_rules;
   SourceLine where;
 };
@@ -184,6 +192,10 @@ struct ServerConfig {
   int max_connections_per_child = 0;  ///< 0 = no limit
   int worker_connections = 0;         ///< most connections that one child holds; 0 = as descriptors allow
   int listen_backlog = 511;
+  int send_buffer_size = 0;             ///< bytes; 0 = the system's
+  int receive_buffer_size = 0;          ///< bytes; 0 = the system's
+  int defer_accept_s = 0;               ///< TCP_DEFER_ACCEPT; 0 = off
+  std::string core_dump_directory;      ///< absolute; "" = wherever the children are
   int graceful_shutdown_timeout_s = 0;  ///< 0 = no limit
   int graceful_restart_timeout_s = 0;   ///< ours: bounds old generations after a graceful restart; 0 = no limit
   int limit_request_line = 8190;        ///< bytes
@@ -197,6 +209,7 @@ struct ServerConfig {
   std::vector<std::string> access_file_names = {".htaccess"};  ///< AccessFileName
   std::vector<std::string> defines;                            ///< -D and Define names, in order
   std::map<std::string, std::string> define_values;            ///< of those that `Define NAME VALUE` gave one
+  std::vector<std::string> methods;                            ///< RegisterHttpMethod: beyond the known ones
   std::vector<std::string> loaded_modules;                     ///< as named by LoadModule: "status_module"
   std::vector<SharedState> shared_state;
   std::vector<std::string> warnings;  ///< full sentences with file and line, to be printed once

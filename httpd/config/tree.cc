@@ -8,6 +8,7 @@
 
 #include "httpd/config/directives.h"
 #include "httpd/config/lexer.h"
+#include "httpd/config/module_catalog.h"
 
 namespace httpd::config {
 namespace {
@@ -22,7 +23,7 @@ constexpr std::array<int, 3> kVersion = {2, 4, 71};
 
 constexpr char kCommandLineFile[] = "-c/-C directives";
 
-using Failure = std::optional<os::Error>;
+constexpr size_t kMostMistakesTold = 100;
 
 bool HasWildcard(std::string_view path) {
   return path.find_first_of("*?[") != std::string_view::npos;
@@ -36,7 +37,7 @@ class TreeReader {
   }
 
   os::Result<Tree> Run() {
-    if (auto failure = ReadCommandLine(request_.directives_before)) return *failure;
+    if (ReadCommandLine(request_.directives_before) == Flow::kAllEnds) return std::move(tree_);
     tree_.config_file =
         AbsolutePath(tree_.server_root, request_.config_file.empty() ? kDefaultConfigFile : request_.config_file);
     auto text = files_.read(tree_.config_file);
@@ -45,8 +46,9 @@ class TreeReader {
       return os::Error{error.kind, 0, "httpd: " + CannotOpen(tree_.config_file, error)};
     }
     tree_.includes.push_back({tree_.config_file, 0, 0});
-    if (auto failure = ReadText(text.value(), tree_.config_file, tree_.nodes, 0)) return *failure;
-    if (auto failure = ReadCommandLine(request_.directives_after)) return *failure;
+    if (ReadText(text.value(), tree_.config_file, tree_.nodes, 0) == Flow::kGoesOn) {
+      ReadCommandLine(request_.directives_after);
+    }
     return std::move(tree_);
   }
 
@@ -56,11 +58,14 @@ class TreeReader {
     tree_.server_root = server.server_root;
     tree_.define_names = server.defines;
     tree_.define_values = server.define_values;
-    if (auto failure = ReadText(text, path, tree_.nodes, 0)) return *failure;
+    tree_.loaded_modules = server.loaded_modules;
+    ReadText(text, path, tree_.nodes, 0);
+    if (!tree_.mistakes.empty()) return tree_.mistakes.front().error;
     return std::move(tree_);
   }
 
  private:
+  enum class Flow { kGoesOn, kAllEnds };
   struct Frame {
     Node node;
     bool condition = false;  ///< <IfDefine> and friends: its children belong to the frame around it
@@ -73,23 +78,36 @@ class TreeReader {
     return "Could not open configuration file " + path + ": " + reason;
   }
 
-  Failure ReadCommandLine(const std::vector<std::string>& directives) {
+  Flow Note(const SourceLine& where, const std::string& message) {
+    tree_.mistakes.push_back({order_, SyntaxError(where, message)});
+    return Flow::kGoesOn;
+  }
+
+  // For what would only go on and on.
+  Flow NoteAndEnd(const SourceLine& where, const std::string& message) {
+    Note(where, message);
+    tree_.complete = false;
+    return Flow::kAllEnds;
+  }
+
+  Flow ReadCommandLine(const std::vector<std::string>& directives) {
     std::string text;
     for (const std::string& directive : directives) text += directive + "\n";
     return ReadText(text, kCommandLineFile, tree_.nodes, 0);
   }
 
-  Failure ReadText(std::string_view text, const std::string& file, std::vector<Node>& out, int depth) {
+  Flow ReadText(std::string_view text, const std::string& file, std::vector<Node>& out, int depth) {
     LineReader lines(text);
     std::vector<Frame> frames;
     while (auto line = lines.Next()) {
+      ++order_;
       const SourceLine where{file, lines.line()};
-      if (auto complaint = Expand(*line, where)) return SyntaxError(where, *complaint);
+      if (auto complaint = Expand(*line, where)) return NoteAndEnd(where, *complaint);
       std::string_view rest = *line;
       std::string name = TakeWord(rest);
       if (name.empty()) continue;  // a line that holds only ""
       if (name.starts_with("</")) {
-        if (auto complaint = Close(name, frames, out)) return SyntaxError(where, *complaint);
+        if (auto complaint = Close(name, frames, out)) return Broken(where, *complaint, frames, out);
         continue;
       }
       std::string arguments(rest);
@@ -99,25 +117,28 @@ class TreeReader {
           name.pop_back();
           arguments.insert(0, ">");
         }
-        if (name.size() == 1) return SyntaxError(where, "Incomplete <Container> directive");
+        if (name.size() == 1) return Broken(where, "Incomplete <Container> directive", frames, out);
         if (arguments.find('>') == std::string::npos) {
-          return SyntaxError(where, name + "> directive missing closing '>'");
+          return Broken(where, name + "> directive missing closing '>'", frames, out);
         }
-        if (frames.size() >= kMaxSections) return SyntaxError(where, "Sections are nested more than 100 deep");
+        if (frames.size() >= kMaxSections) {
+          return Broken(where, "Sections are nested more than 100 deep", frames, out);
+        }
       }
-      Node node{std::move(name), std::move(arguments), where, {}};
+      Node node{std::move(name), std::move(arguments), where, {}, order_};
       const Directive* directive = FindDirective(node.name);
       if (directive && directive->on_read != OnRead::kNo) {
         if (section) {
           bool holds = false;
-          if (auto complaint = Evaluate(*directive, node, holds)) return SyntaxError(where, *complaint);
+          if (auto complaint = Evaluate(*directive, node, holds)) Note(where, *complaint);
           if (holds) {
             frames.push_back({std::move(node), true});
-          } else if (auto failure = Skip(lines, node, file)) {
-            return failure;
+          } else if (auto mistake = Skip(lines, node, file)) {
+            return Broken(mistake->where, mistake->message, frames, out);
           }
-        } else if (auto failure = Act(*directive, node, frames, frames.empty() ? out : Children(frames, out), depth)) {
-          return failure;
+        } else if (Act(*directive, node, frames, frames.empty() ? out : Children(frames, out), depth) ==
+                   Flow::kAllEnds) {
+          return Flow::kAllEnds;
         }
         continue;
       }
@@ -127,11 +148,24 @@ class TreeReader {
         Children(frames, out).push_back(std::move(node));
       }
     }
-    if (frames.empty()) return std::nullopt;
+    if (frames.empty()) return Flow::kGoesOn;
     const Frame& open = frames.back();
-    return SyntaxError(open.node.where, open.condition
-                                            ? "Expected </" + open.node.name.substr(1) + "> before end of configuration"
-                                            : open.node.name + "> was not closed.");
+    return Broken(open.node.where,
+                  open.condition ? "Expected </" + open.node.name.substr(1) + "> before end of configuration"
+                                 : open.node.name + "> was not closed.",
+                  frames, out);
+  }
+
+  // The sections of a file are out of order: it ends here, and what it said until now is kept to be checked.
+  Flow Broken(const SourceLine& where, const std::string& message, std::vector<Frame>& frames, std::vector<Node>& out) {
+    Note(where, message);
+    tree_.complete = false;
+    while (!frames.empty()) {
+      Frame frame = std::move(frames.back());
+      frames.pop_back();
+      if (!frame.condition) Children(frames, out).push_back(std::move(frame.node));
+    }
+    return Flow::kGoesOn;
   }
 
   static std::vector<Node>& Children(std::vector<Frame>& frames, std::vector<Node>& out) {
@@ -154,7 +188,11 @@ class TreeReader {
   }
 
   // Nothing inside a condition that does not hold is looked at, but for the order of its sections.
-  static Failure Skip(LineReader& lines, const Node& condition, const std::string& file) {
+  struct SkipMistake {
+    SourceLine where;
+    std::string message;
+  };
+  static std::optional<SkipMistake> Skip(LineReader& lines, const Node& condition, const std::string& file) {
     std::vector<std::string> open = {condition.name.substr(1)};
     while (auto line = lines.Next()) {
       if (line->front() != '<') continue;
@@ -162,9 +200,9 @@ class TreeReader {
       std::string_view rest = *line;
       std::string name = TakeWord(rest);
       if (name.starts_with("</")) {
-        if (name.back() != '>') return SyntaxError(where, name + "> directive missing closing '>'");
+        if (name.back() != '>') return SkipMistake{where, name + "> directive missing closing '>'"};
         if (!SameIgnoringCase(name.substr(2, name.size() - 3), open.back())) {
-          return SyntaxError(where, "Expected </" + open.back() + "> but saw " + name);
+          return SkipMistake{where, "Expected </" + open.back() + "> but saw " + name};
         }
         open.pop_back();
         if (open.empty()) return std::nullopt;
@@ -173,7 +211,7 @@ class TreeReader {
       if (name.back() == '>') name.pop_back();
       open.push_back(name.substr(1));
     }
-    return SyntaxError(condition.where, "Expected </" + open.back() + "> before end of configuration");
+    return SkipMistake{condition.where, "Expected </" + open.back() + "> before end of configuration"};
   }
 
   // ${NAME}: what Define gave, then the environment, otherwise left as it is.
@@ -212,23 +250,40 @@ class TreeReader {
     if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
   }
 
-  static bool IsModule(std::string_view name) {
-    return std::any_of(BuiltInModules().begin(), BuiltInModules().end(),
-                       [&](const ModuleName& module) { return name == module.file || name == module.identifier; });
+  // A directive of a module that is not there is not there either.
+  bool IsThere(const std::string& directive_name) const {
+    const Directive* directive = FindDirective(directive_name);
+    return directive && IsModuleThere(directive->module, tree_.loaded_modules);
   }
 
+  bool Exists(const std::string& path) const { return files_.exists && files_.exists(path); }
+
   Complaint Evaluate(const Directive& directive, const Node& node, bool& holds) const {
+    if (in_htaccess_ && !(directive.contexts & kOverrideAny)) return node.name + "> not allowed here";
     std::vector<std::string> words = SplitWords(SectionArguments(node));
     if (words.empty() || words[0].empty()) return node.name + "> directive requires additional arguments";
     const bool negated = words[0].front() == '!';
     if (negated) words[0].erase(0, 1);
-    if (directive.on_read == OnRead::kIfDefine) {
-      const auto& names = tree_.define_names;
-      holds = std::find(names.begin(), names.end(), words[0]) != names.end();
-    } else if (directive.on_read == OnRead::kIfModule) {
-      holds = IsModule(words[0]);
-    } else if (auto complaint = CompareVersion(words, holds)) {
-      return complaint;
+    switch (directive.on_read) {
+      case OnRead::kIfDefine: {
+        const auto& names = tree_.define_names;
+        holds = std::find(names.begin(), names.end(), words[0]) != names.end();
+        break;
+      }
+      case OnRead::kIfModule:
+        holds = IsModuleThere(words[0], tree_.loaded_modules);
+        break;
+      case OnRead::kIfDirective:
+        holds = IsThere(words[0]);
+        break;
+      case OnRead::kIfSection:
+        holds = IsThere("<" + words[0]);
+        break;
+      case OnRead::kIfFile:
+        holds = Exists(AbsolutePath(tree_.server_root, words[0]));
+        break;
+      default:
+        if (auto complaint = CompareVersion(words, holds)) return complaint;
     }
     if (negated) holds = !holds;
     return std::nullopt;
@@ -270,97 +325,102 @@ class TreeReader {
     return std::nullopt;
   }
 
-  Failure Act(const Directive& directive, const Node& node, const std::vector<Frame>& frames, std::vector<Node>& out,
-              int depth) {
-    if (in_htaccess_) return SyntaxError(node.where, node.name + " not allowed here");
+  Flow Act(const Directive& directive, const Node& node, const std::vector<Frame>& frames, std::vector<Node>& out,
+           int depth) {
+    if (in_htaccess_) return Note(node.where, node.name + " not allowed here");
     const auto parent = std::find_if(frames.rbegin(), frames.rend(), [](const Frame& f) { return !f.condition; });
     if (parent != frames.rend()) {
       const unsigned here = SameIgnoringCase(parent->node.name, "<VirtualHost") ? kInHost : kInSection;
       if (!(directive.contexts & here)) {
-        return SyntaxError(node.where,
-                           std::string(directive.name) + " not allowed in " + parent->node.name + "> context");
+        return Note(node.where, std::string(directive.name) + " not allowed in " + parent->node.name + "> context");
       }
     }
     const std::vector<std::string> words = SplitWords(node.arguments);
-    if (auto complaint = CheckArity(directive, words)) return SyntaxError(node.where, *complaint);
+    if (auto complaint = CheckArity(directive, words)) return Note(node.where, *complaint);
     switch (directive.on_read) {
       case OnRead::kServerRoot: {
         std::string root = words[0];
         while (root.size() > 1 && root.back() == '/') root.pop_back();
         if (root.front() != '/' || !files_.is_directory(root)) {
-          return SyntaxError(node.where, "ServerRoot must be a valid directory");
+          return Note(node.where, "ServerRoot must be a valid directory");
         }
         tree_.server_root = root;
-        return std::nullopt;
+        return Flow::kGoesOn;
       }
       case OnRead::kDefine:
         if (words[0].find(':') != std::string::npos) {
-          return SyntaxError(node.where, "Variable name must not contain ':'");
+          return Note(node.where, "Variable name must not contain ':'");
         }
         AddDefine(words[0]);
         if (words.size() > 1) tree_.define_values[words[0]] = words[1];
-        return std::nullopt;
+        return Flow::kGoesOn;
       case OnRead::kUnDefine:
         if (words[0].find(':') != std::string::npos) {
-          return SyntaxError(node.where, "Variable name must not contain ':'");
+          return Note(node.where, "Variable name must not contain ':'");
         }
         std::erase(tree_.define_names, words[0]);
         tree_.define_values.erase(words[0]);
-        return std::nullopt;
+        return Flow::kGoesOn;
       case OnRead::kLoadModule: {
-        const auto& modules = BuiltInModules();
-        if (std::none_of(modules.begin(), modules.end(), [&](const auto& m) { return words[0] == m.identifier; })) {
-          return SyntaxError(node.where, "Cannot load " + words[1] + " into server: " + words[0] +
-                                             " is not one of the modules of this server (httpd -M lists them)");
+        const ModuleRole role = RoleOf(words[0]);
+        if (role == ModuleRole::kMissing || role == ModuleRole::kUnknown) {
+          return Note(node.where, CannotLoad(words[0], words[1]));
         }
         auto& loaded = tree_.loaded_modules;
-        if (std::find(loaded.begin(), loaded.end(), words[0]) == loaded.end()) loaded.push_back(words[0]);
-        return std::nullopt;
+        if (std::find(loaded.begin(), loaded.end(), words[0]) != loaded.end()) {
+          // Source  mod_so.c
+          tree_.warnings.push_back(
+              WarningText(node.where, "AH01574: module " + words[0] + " is already loaded, skipping"));
+          return Flow::kGoesOn;
+        }
+        if (const std::string notice = NoticeOf(words[0]); !notice.empty()) {
+          tree_.warnings.push_back(WarningText(node.where, notice));
+        }
+        loaded.push_back(words[0]);
+        return Flow::kGoesOn;
       }
       case OnRead::kInclude:
       case OnRead::kIncludeOptional:
         for (const std::string& word : words) {
-          if (auto failure = Include(word, directive.on_read == OnRead::kIncludeOptional, node.where, out, depth)) {
-            return failure;
-          }
+          const bool optional = directive.on_read == OnRead::kIncludeOptional;
+          if (Include(word, optional, node.where, out, depth) == Flow::kAllEnds) return Flow::kAllEnds;
         }
-        return std::nullopt;
+        return Flow::kGoesOn;
       default:
-        return std::nullopt;
+        return Flow::kGoesOn;
     }
   }
 
-  Failure Include(const std::string& word, bool optional, const SourceLine& where, std::vector<Node>& out, int depth) {
+  Flow Include(const std::string& word, bool optional, const SourceLine& where, std::vector<Node>& out, int depth) {
     if (depth >= kMaxIncludeDepth) {
-      return SyntaxError(where, "Exceeded maximum include depth of 128, There appears to be a recursion.");
+      return NoteAndEnd(where, "Exceeded maximum include depth of 128, There appears to be a recursion.");
     }
     const std::string path = AbsolutePath(tree_.server_root, word);
     if (!HasWildcard(path) && !files_.is_directory(path)) return IncludeFile(path, optional, where, out, depth);
     auto matches = files_.expand(path);
     if (!matches) {
-      if (optional && matches.error().kind == os::ErrorKind::kNotFound) return std::nullopt;
-      return SyntaxError(where, CannotOpen(path, matches.error()));
+      if (optional && matches.error().kind == os::ErrorKind::kNotFound) return Flow::kGoesOn;
+      return Note(where, CannotOpen(path, matches.error()));
     }
     if (matches.value().empty() && !optional && HasWildcard(path)) {
       const size_t slash = path.rfind('/');
-      return SyntaxError(where, "Include/IncludeOptional: No matches for the wildcard '" + path.substr(slash + 1) +
-                                    "' in '" + path.substr(0, slash) + "', failing");
+      return Note(where, "Include/IncludeOptional: No matches for the wildcard '" + path.substr(slash + 1) + "' in '" +
+                             path.substr(0, slash) + "', failing");
     }
     for (const std::string& match : matches.value()) {
-      if (auto failure = IncludeFile(match, false, where, out, depth)) return failure;
+      if (IncludeFile(match, false, where, out, depth) == Flow::kAllEnds) return Flow::kAllEnds;
     }
-    return std::nullopt;
+    return Flow::kGoesOn;
   }
 
-  Failure IncludeFile(const std::string& path, bool optional, const SourceLine& where, std::vector<Node>& out,
-                      int depth) {
+  Flow IncludeFile(const std::string& path, bool optional, const SourceLine& where, std::vector<Node>& out, int depth) {
     auto text = files_.read(path);
     if (!text) {
-      if (optional && text.error().kind == os::ErrorKind::kNotFound) return std::nullopt;
-      return SyntaxError(where, CannotOpen(path, text.error()));
+      if (optional && text.error().kind == os::ErrorKind::kNotFound) return Flow::kGoesOn;
+      return Note(where, CannotOpen(path, text.error()));
     }
     if (tree_.includes.size() >= kMaxFiles) {
-      return SyntaxError(where, "More than 10000 files are included. There appears to be a recursion.");
+      return NoteAndEnd(where, "More than 10000 files are included. There appears to be a recursion.");
     }
     tree_.includes.push_back({path, depth + 1, where.line});
     return ReadText(text.value(), path, out, depth + 1);
@@ -370,6 +430,7 @@ class TreeReader {
   const FileSource& files_;
   Tree tree_;
   size_t expanded_bytes_ = 0;
+  size_t order_ = 0;
   bool in_htaccess_ = false;
 };
 
@@ -383,6 +444,17 @@ os::Result<Tree> ReadHtaccessTree(const std::string& text, const std::string& pa
                                   const FileSource& files) {
   const ReadRequest request;
   return TreeReader(request, files).RunHtaccess(text, path, server);
+}
+
+os::Error AllMistakes(std::vector<Mistake> mistakes) {
+  std::stable_sort(mistakes.begin(), mistakes.end(), [](const auto& a, const auto& b) { return a.order < b.order; });
+  os::Error all = mistakes.front().error;
+  const size_t told = std::min(mistakes.size(), kMostMistakesTold);
+  for (size_t i = 1; i < told; ++i) all.what += "\n" + mistakes[i].error.what;
+  if (told < mistakes.size()) {
+    all.what += "\nAnd " + std::to_string(mistakes.size() - told) + " more errors.";
+  }
+  return all;
 }
 
 os::Error SyntaxError(const SourceLine& where, const std::string& message) {

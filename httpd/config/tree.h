@@ -17,7 +17,17 @@ struct Node {
   std::string arguments;  ///< rest of the line, still quoted; of a section with its '>'
   SourceLine where;
   std::vector<Node> children;
+  size_t order = 0;  ///< counts the lines that were read, through all files
 };
+
+/// One error of a configuration.
+struct Mistake {
+  size_t order = 0;  ///< of the line where it was seen
+  os::Error error;
+};
+
+/// All of them as one error, in the order of the lines; at most 100 are told. `mistakes` must hold one.
+os::Error AllMistakes(std::vector<Mistake> mistakes);
 
 /// What reading the files brings.
 struct Tree {
@@ -29,10 +39,15 @@ struct Tree {
   std::map<std::string, std::string> define_values;
   std::vector<std::string> loaded_modules;
   std::vector<std::string> warnings;
+  std::vector<Mistake> mistakes;  ///< the tree holds what could be read nevertheless
+  bool complete = true;           ///< false: a mistake kept part of a file from being read
 };
 
 /// First half of the reading: files into a tree. Obeys ServerRoot, Include, Define, LoadModule, <IfDefine>, <IfModule>,
-/// <IfVersion>; checks that sections open and close in order. Nothing else is looked at.
+/// <IfVersion>, <IfDirective>, <IfFile>, <IfSection>; checks that sections open and close in order. Nothing else is
+/// looked at. A section that does not close in order ends its file, since what follows could belong anywhere; any other
+/// mistake is noted and reading goes on.
+/// @return kNotFound and the like for the main file only
 ///
 /// Limits  128 nested includes (Apache's), 10,000 files, 100 nested sections, 16 MiB of expanded lines: more than that
 /// is

@@ -338,6 +338,7 @@ const char* Judge(RequestHead& out, const Facts& facts, int& status) {
   if (out.Has(Known::kHost)) {
     const std::string_view host = out.Get(Known::kHost);
     if (!ValidAuthority(host)) return "bad Host";
+    if (host.empty() && out.authority.data() == nullptr) return "empty Host";  // every http URI names a host
     if (out.authority.data() == nullptr) out.authority = host;
   } else if (out.minor >= 1) {
     return "HTTP/1.1 without Host";

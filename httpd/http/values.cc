@@ -900,62 +900,54 @@ Bytes16 PrefixMask(unsigned bits) {
   return mask;
 }
 
-struct Network {
-  Bytes16 address{};
-  Bytes16 mask{};
-};
+}  // namespace
 
-std::optional<Network> ParseNetwork(std::string_view text) {
+os::Result<Network> Network::Parse(std::string_view text) {
+  std::string what(1, '"');
+  what.append(text).append("\" is not an IP address or network");
+  const os::Error malformed{os::ErrorKind::kInvalid, 0, std::move(what)};
   Network network;
   const size_t slash = text.find('/');
   const std::string_view base = text.substr(0, slash);
   if (const auto address = ParseAddress(base)) {
-    network.address = *address;
-    network.mask = PrefixMask(128);
+    network.address_ = *address;
+    network.mask_ = PrefixMask(128);
     if (slash == std::string_view::npos) return network;
     const std::string_view width = text.substr(slash + 1);
     const bool four = base.find(':') == std::string_view::npos;
     if (const auto bits = ParseSmall(width, four ? 32 : 128)) {
-      network.mask = PrefixMask(four ? 96 + *bits : *bits);
+      network.mask_ = PrefixMask(four ? 96 + *bits : *bits);
       return network;
     }
     const auto mask = ParseAddress(width);
-    if (!four || !mask || width.find(':') != std::string_view::npos) return std::nullopt;
-    network.mask = PrefixMask(96);
-    std::copy(mask->begin() + 12, mask->end(), network.mask.begin() + 12);
+    if (!four || !mask || width.find(':') != std::string_view::npos) return malformed;
+    network.mask_ = PrefixMask(96);
+    std::copy(mask->begin() + 12, mask->end(), network.mask_.begin() + 12);
     return network;
   }
   // "10.1" or "10.1.": the first one to three octets.
-  if (slash != std::string_view::npos) return std::nullopt;
+  if (slash != std::string_view::npos) return malformed;
   std::string_view rest = base.ends_with('.') ? base.substr(0, base.size() - 1) : base;
-  network.address[10] = network.address[11] = 0xff;
+  network.address_[10] = network.address_[11] = 0xff;
   unsigned octets = 0;
   for (bool more = true; more; ++octets) {
     const size_t dot = rest.find('.');
     const auto value = ParseSmall(rest.substr(0, dot), 255);
-    if (!value || octets == 3) return std::nullopt;
-    network.address[12 + octets] = static_cast<uint8_t>(*value);
+    if (!value || octets == 3) return malformed;
+    network.address_[12 + octets] = static_cast<uint8_t>(*value);
     more = dot != std::string_view::npos;
     if (more) rest.remove_prefix(dot + 1);
   }
-  network.mask = PrefixMask(96 + 8 * octets);
+  network.mask_ = PrefixMask(96 + 8 * octets);
   return network;
 }
 
-}  // namespace
-
-os::Result<bool> AddressInNetwork(std::string_view address, std::string_view network) {
-  const auto parsed = ParseNetwork(network);
-  if (!parsed) {
-    std::string what(1, '"');
-    what.append(network).append("\" is not an IP address or network");
-    return os::Error{os::ErrorKind::kInvalid, 0, std::move(what)};
-  }
+bool Network::Holds(std::string_view address) const {
   const auto bytes = ParseAddress(address.substr(0, address.find('%')));  // fe80::1%eth0: the zone is not the network's
   if (!bytes) return false;
-  if (IsMapped(*bytes) != IsMapped(parsed->address)) return false;  // ::/0 does not mean IPv4
+  if (IsMapped(*bytes) != IsMapped(address_)) return false;
   for (size_t i = 0; i < bytes->size(); ++i) {
-    if (((*bytes)[i] ^ parsed->address[i]) & parsed->mask[i]) return false;
+    if (((*bytes)[i] ^ address_[i]) & mask_[i]) return false;
   }
   return true;
 }

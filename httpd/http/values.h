@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <ctime>
 #include <optional>
@@ -107,9 +108,19 @@ class MimeTypes {
 /// `path_name`. [a-z] ranges, [!x] and [^x] negate, a backslash takes the next byte as it is. Case counts.
 bool WildcardMatch(std::string_view pattern, std::string_view text, bool path_name);
 
-/// Whether an address (text form) lies in what `Require ip` was given: "10.1", "10.0.0.0/8", "10.0.0.0/255.0.0.0",
-/// "::1", "2001:db8::/32". kInvalid for a malformed network. An IPv4-mapped IPv6 address is its IPv4 address. An
-/// address that is none ("" of a Unix socket) is in no network.
-os::Result<bool> AddressInNetwork(std::string_view address, std::string_view network);
+/// What `Require ip` is given: "10.1", "10.0.0.0/8", "10.0.0.0/255.0.0.0", "::1", "2001:db8::/32". A value.
+class Network {
+ public:
+  /// kInvalid for what is none; `what` names it.
+  static os::Result<Network> Parse(std::string_view text);
+
+  /// Whether an address (text form) lies in it. An IPv4-mapped IPv6 address is its IPv4 address; ::/0 does not mean
+  /// IPv4. What is no address ("unix" of the private socket) is in no network.
+  bool Holds(std::string_view address) const;
+
+ private:
+  std::array<uint8_t, 16> address_{};  ///< IPv4 as IPv4-mapped
+  std::array<uint8_t, 16> mask_{};
+};
 
 }  // namespace httpd::http

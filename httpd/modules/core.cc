@@ -2,6 +2,8 @@
 // Source  httpd 2.4 manual, core; server/core.c core_override_type, default_handler
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
+#include <string_view>
 
 #include "httpd/http/ascii.h"
 #include "httpd/http/values.h"
@@ -22,12 +24,13 @@ const CoreSettings& SettingsOf(const RequestState& state) {
   return settings ? *settings : kByDefault;
 }
 
-/// The length of the body that came with the request is known now; nobody has answered yet.
+/// A body whose length is told is refused here, with a page; of others the loop counts the bytes.
 Verdict Access(RequestState& state) {
   const auto* settings = SettingsFor<CoreSettings>(state);
-  if (!settings || settings->body_limit.value_or(0) == 0 || state.is_subrequest()) return Verdict::Declined();
-  const uint64_t length = state.request->body_bytes;
-  if (length <= *settings->body_limit) return Verdict::Declined();
+  if (!settings || !settings->body_limit || state.is_subrequest()) return Verdict::Declined();
+  state.response->body_limit = *settings->body_limit;
+  const uint64_t length = state.head().content_length.value_or(0);
+  if (*settings->body_limit == 0 || length <= *settings->body_limit) return Verdict::Declined();
   state.engine->LogError(state, LogLevel::kError, "http",
                          "AH01588: Requested content-length of " + std::to_string(length) +
                              " is larger than the configured limit of " + std::to_string(*settings->body_limit));
@@ -75,15 +78,6 @@ std::string EntityTag(const RequestState& state, const OpenedFile& file, const C
   return tag;
 }
 
-/// WebDAV's and DeltaV's: known, but no file takes them. Source  modules/http/http_protocol.c
-bool IsKnownMethod(std::string_view name) {
-  static constexpr std::string_view kNames[] = {"PROPFIND",   "PROPPATCH", "MKCOL",           "COPY",     "MOVE",
-                                                "LOCK",       "UNLOCK",    "VERSION-CONTROL", "CHECKOUT", "CHECKIN",
-                                                "UNCHECKOUT", "UPDATE",    "LABEL",           "REPORT",   "MKWORKSPACE",
-                                                "MKACTIVITY", "MERGE",     "BASELINE-CONTROL"};
-  return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
-}
-
 Verdict Options(RequestState& state) {
   state.response->fields += AllowField(*state.host);
   if (!state.media_type.empty()) AppendField(state.response->fields, "Content-Type", state.media_type);
@@ -96,7 +90,12 @@ Verdict Handle(RequestState& state) {
   const Method method = state.head().method;
   if (state.error_status == 0) {
     if (method == Method::kOptions) return Options(state);
-    if (method == Method::kOther && !IsKnownMethod(state.head().method_text)) return Verdict::Status(501);
+    if (method == Method::kOther && !IsRegisteredMethod(state.engine->site().config(), state.head().method_text)) {
+      state.engine->LogError(
+          state, LogLevel::kError, "core",
+          "AH00135: Invalid method in request " + std::string(state.head().method_text) + " " + state.path);
+      return Verdict::Status(501);
+    }
     if (method != Method::kGet && method != Method::kHead && method != Method::kPost) return Verdict::Status(405);
   }
   const CoreSettings& settings = SettingsOf(state);
@@ -158,6 +157,18 @@ void Output(RequestState& state) {
 }
 
 }  // namespace
+
+// Source  server/protocol.c, the methods of ap_method_registry_init
+bool IsRegisteredMethod(const config::ServerConfig& config, std::string_view method) {
+  static constexpr std::string_view kKnown[] = {
+      "GET",   "HEAD",   "POST",     "PUT",       "DELETE",      "CONNECT",        "OPTIONS",
+      "TRACE", "PATCH",  "PROPFIND", "PROPPATCH", "MKCOL",       "COPY",           "MOVE",
+      "LOCK",  "UNLOCK", "LABEL",    "REPORT",    "MKWORKSPACE", "MKACTIVITY",     "BASELINE-CONTROL",
+      "MERGE", "UPDATE", "CHECKIN",  "CHECKOUT",  "UNCHECKOUT",  "VERSION-CONTROL"};
+  const auto is_method = [method](const auto& known) { return method == known; };
+  return std::any_of(std::begin(kKnown), std::end(kKnown), is_method) ||
+         std::any_of(config.methods.begin(), config.methods.end(), is_method);
+}
 
 const Module kCore = {.name = {"core.c", "core_module"},
                       .directives = CoreDirectives,

@@ -199,21 +199,6 @@ Complaint SetRegexDefaults(config::Builder&, Scope&, const Node& node, const Wor
   return std::nullopt;
 }
 
-Complaint SetMmap(config::Builder& builder, Scope&, const Node& node, const Words& words) {
-  if (!SameIgnoringCase(words[0], "on") && !SameIgnoringCase(words[0], "off")) return "parameter must be 'on' or 'off'";
-  builder.Warn(node, "WARNING: " + node.name + " has no meaning here");
-  return std::nullopt;
-}
-
-Complaint SetReadBuffer(config::Builder& builder, Scope&, const Node& node, const Words& words) {
-  const auto value = config::Number(words[0]);
-  if (!value || *value < 0 || *value > UINT32_MAX) {
-    return "parameter must be a number between 0 and 4294967295: " + words[0];
-  }
-  builder.Warn(node, "WARNING: " + node.name + " has no meaning here");
-  return std::nullopt;
-}
-
 template <class T>
 void Take(std::optional<T>& out, const std::optional<T>& inner) {
   if (inner) out = inner;
@@ -288,9 +273,6 @@ const std::vector<config::Directive>& CoreDirectives() {
        "holds around is changed."},
       {"EnableSendfile", kModule, kFile, Arity::kOne, "Controls whether sendfile may be used to transmit files",
        OnRead::kNo, SetSwitch<&S::use_sendfile>, "On|Off", "On"},
-      {"EnableMMAP", kModule, kFile, Arity::kOne, "Accepted, has no meaning here", OnRead::kNo, SetMmap, "On|Off"},
-      {"ReadBufferSize", kModule, config::kAnywhere, Arity::kOne, "Accepted, has no meaning here", OnRead::kNo,
-       SetReadBuffer, "bytes"},
       {"ContentDigest", kModule, config::kAnywhere | config::kOverrideOptions, Arity::kFlag,
        "whether or not to send a Content-MD5 header with each request", OnRead::kNo, SetFlag<&S::content_digest>,
        "On|Off", "Off", "For files up to 16 MiB."},

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <string>
 
-#include "httpd/modules/core_settings.h"
+#include "httpd/modules/expression.h"
 #include "httpd/modules/reqtimeout.h"
 
 namespace httpd::modules {
@@ -15,38 +15,12 @@ using net::Response;
 
 namespace {
 
-constexpr uint64_t kDefaultBodyLimit = 1U << 30;
-
 void LeaveOutBodyForHead(const Request& request, Response& response) {
   if (request.head->method != http::Method::kHead || response.without_body) return;
   response.content_length = response.body.size();
   response.without_body = true;
   response.file.Reset();
 }
-
-/// The largest LimitRequestBody of `places` and of the host around them; 0 = somewhere there is none.
-class LargestBody {
- public:
-  void Add(const config::PerDirectory& settings) {
-    const auto* core = settings.modules.Find<CoreSettings>();
-    if (core && core->body_limit) Add(*core->body_limit);
-  }
-  void Add(const std::vector<config::Section>& sections) {
-    for (const config::Section& section : sections) {
-      Add(section.settings);
-      Add(section.nested);
-    }
-  }
-  void Add(uint64_t limit) {
-    if (limit == 0) unlimited_ = true;
-    largest_ = std::max(largest_, limit);
-  }
-  uint64_t value() const { return unlimited_ ? 0 : largest_; }
-
- private:
-  uint64_t largest_ = 0;
-  bool unlimited_ = false;
-};
 
 }  // namespace
 
@@ -55,12 +29,7 @@ Handler::Handler(const Site& site, const net::Scoreboard& board)
   limits_.line = static_cast<size_t>(site.config().limit_request_line);
   limits_.fields = static_cast<size_t>(site.config().limit_request_fields);
   limits_.field_size = static_cast<size_t>(site.config().limit_request_field_size);
-  LargestBody largest;
   for (const CompiledHost& host : site.hosts()) {
-    const auto* core = host.host->settings.modules.Find<CoreSettings>();
-    if (!core || !core->body_limit) largest.Add(kDefaultBodyLimit);
-    largest.Add(host.host->settings);
-    largest.Add(host.host->sections);
     idle_timeout_ms_ = std::max(idle_timeout_ms_, host.host->keep_alive_timeout_ms);
     for (const CompiledHost::Log& log : host.logs) {
       if (!log.sink || by_sink_.contains(log.sink)) continue;
@@ -68,7 +37,6 @@ Handler::Handler(const Site& site, const net::Scoreboard& board)
       by_sink_[log.sink] = streams_.back().get();
     }
   }
-  body_limit_ = largest.value();
 }
 
 Handler::~Handler() = default;
@@ -110,7 +78,14 @@ RequestState& Handler::Begin(const Request& request, Response& response) {
 
 void Handler::Handle(const Request& request, Response& response) {
   pipeline_.Run(Begin(request, response));
-  LeaveOutBodyForHead(request, response);
+  if (!response.deferred) LeaveOutBodyForHead(request, response);
+}
+
+void Handler::Resume(const Request& request, Response& response, bool is_late) {
+  auto& state = *static_cast<RequestState*>(response.note.get());
+  state.Rebind(request, response);
+  pipeline_.Resume(state, is_late);
+  if (!response.deferred) LeaveOutBodyForHead(request, response);
 }
 
 void Handler::HandleBad(const Request& request, int status, const char* reason, Response& response) {
@@ -168,6 +143,7 @@ void Handler::Finish(const Request& request, const Response& response, const net
   for (const CompiledHost::Log& log : host.logs) {
     if (!log.sink) continue;
     if (!log.env.empty() && (asked.Find(log.env) != nullptr) == log.env_negated) continue;
+    if (log.condition && !log.condition->Evaluate(state).holds) continue;
     log.format.Render(record, by_sink_.find(log.sink)->second->buffer());
   }
 }

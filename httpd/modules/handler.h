@@ -21,6 +21,7 @@ class Handler final : public net::RequestHandler {
   ~Handler() override;
 
   void Handle(const net::Request& request, net::Response& response) override;
+  void Resume(const net::Request& request, net::Response& response, bool is_late) override;
   void HandleBad(const net::Request& request, int status, const char* reason, net::Response& response) override;
   void Finish(const net::Request& request, const net::Response& response, const net::Outcome& outcome) override;
   bool EndTurn() override;
@@ -29,7 +30,7 @@ class Handler final : public net::RequestHandler {
   int IdleTimeoutMs() const override { return idle_timeout_ms_; }
   net::ReadTimeout ReadTimeoutOf(const net::Request& request, bool body) const override;
   uint64_t LostLogLines() const override;
-  uint64_t BodyLimit() const override { return body_limit_; }
+  uint64_t BodyLimit() const override { return 1U << 30; }  // Apache's LimitRequestBody where none is said
   const http::HeadLimits& Limits() const override { return limits_; }
 
  private:
@@ -40,7 +41,6 @@ class Handler final : public net::RequestHandler {
   Pipeline pipeline_;
   std::shared_ptr<StatePool> states_;
   http::HeadLimits limits_;
-  uint64_t body_limit_ = 0;  ///< the largest LimitRequestBody of any place; the place itself is asked later
   int idle_timeout_ms_ = 0;  ///< the longest KeepAliveTimeout of all hosts
   std::vector<std::unique_ptr<log::LogStream>> streams_;
   std::unordered_map<const log::LogSink*, log::LogStream*> by_sink_;

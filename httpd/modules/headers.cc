@@ -12,6 +12,7 @@
 
 #include "httpd/config/builder.h"
 #include "httpd/config/lexer.h"
+#include "httpd/modules/expression.h"
 #include "httpd/modules/module_list.h"
 
 namespace httpd::modules {
@@ -37,10 +38,12 @@ struct Edit {
   Action action = Action::kSet;
   std::string name;
   std::vector<Piece> value;
-  std::shared_ptr<Regex> pattern;  ///< kEdit, kEditAll; kEcho: of names
-  std::string replacement;         ///< kEdit, kEditAll
-  std::string variable;            ///< env=: "" = always
-  bool unless = false;             ///< env=!
+  std::shared_ptr<Regex> pattern;                ///< kEdit, kEditAll; kEcho: of names
+  std::string replacement;                       ///< kEdit, kEditAll
+  std::shared_ptr<const Expression> expression;  ///< expr= instead of value or replacement
+  std::shared_ptr<const Expression> condition;   ///< expr= clause
+  std::string variable;                          ///< env=: "" = always
+  bool unless = false;                           ///< env=!
   bool early = false;
   bool always = false;  ///< Header: for error answers, too
 };
@@ -123,7 +126,21 @@ Complaint CompilePattern(const Node& node, const std::string& text, std::shared_
   return std::nullopt;
 }
 
-/// [condition] action name [value [replacement]] [early|env=[!]variable]
+/// expr=, taken off already.
+Complaint CompileExpr(const Scope& scope, const Node& node, const std::string& text, ExpressionKind kind,
+                      std::shared_ptr<const Expression>& out) {
+  auto compiled = Expression::Compile(
+      text, kind, scope.htaccess ? ExpressionFiles::kRefused : ExpressionFiles::kAllowed, node.where);
+  if (!compiled) {
+    return (kind == ExpressionKind::kString ? "Can't parse value expression : "
+                                            : "Can't parse envclause/expression: ") +
+           compiled.error().what;
+  }
+  out = std::move(compiled).value();
+  return std::nullopt;
+}
+
+/// [condition] action name [value [replacement]] [early|env=[!]variable|expr=expression]
 Complaint AddEdit(Scope& scope, const Node& node, const Words& all, bool is_request) {
   static const std::pair<const char*, Action> kActions[] = {{"add", Action::kAdd},
                                                             {"append", Action::kAppend},
@@ -160,11 +177,20 @@ Complaint AddEdit(Scope& scope, const Node& node, const Words& all, bool is_requ
   } else if (edit.action != Action::kUnset) {
     if (next >= words.size()) return node.name + " requires three arguments";
     const std::string& value = words[next++];
-    if (value.starts_with("expr=")) return node.name + ": an expr= value is not supported yet";
     if (is_edit) {
       if (next >= words.size()) return node.name + " edit requires a regular expression and a replacement";
       if (auto complaint = CompilePattern(node, value, edit.pattern)) return complaint;
       edit.replacement = words[next++];
+      if (edit.replacement.starts_with("expr=")) {
+        if (auto complaint =
+                CompileExpr(scope, node, edit.replacement.substr(5), ExpressionKind::kString, edit.expression)) {
+          return complaint;
+        }
+      }
+    } else if (value.starts_with("expr=")) {
+      if (auto complaint = CompileExpr(scope, node, value.substr(5), ExpressionKind::kString, edit.expression)) {
+        return complaint;
+      }
     } else if (auto complaint = CompileValue(value, edit.value)) {
       return complaint;
     }
@@ -180,7 +206,9 @@ Complaint AddEdit(Scope& scope, const Node& node, const Words& all, bool is_requ
       if (edit.unless) edit.variable.erase(0, 1);
       if (edit.variable.empty()) return "missing environment variable name";
     } else if (clause.starts_with("expr=")) {
-      return node.name + ": an expr= condition is not supported yet";
+      if (auto complaint = CompileExpr(scope, node, clause.substr(5), ExpressionKind::kCondition, edit.condition)) {
+        return complaint;
+      }
     } else {
       return "error: envclause should be in the form env=envar";
     }
@@ -202,7 +230,7 @@ Complaint AddRequestHeader(config::Builder&, Scope& scope, const Node& node, con
 
 const std::vector<config::Directive>& Directives() {
   using config::Arity;
-  constexpr unsigned kAnywhere = config::kInServer | config::kInHost | config::kInSection;
+  constexpr unsigned kAnywhere = config::kAnywhere | config::kOverrideFileInfo;
   static const std::vector<config::Directive> table = {
       {"Header", "mod_headers.c", kAnywhere, Arity::kAtLeastTwo,
        "an optional condition, an action, header and value followed by optional env clause", config::OnRead::kNo,
@@ -213,11 +241,20 @@ const std::vector<config::Directive>& Directives() {
   return table;
 }
 
-std::string ValueOf(const std::vector<Piece>& pieces, const RequestState& state) {
+/// A client's text may have come in: it must not end the field.
+std::string OneLine(std::string value) {
+  for (char& c : value) {
+    if (c == '\r' || c == '\n' || c == '\0') c = ' ';
+  }
+  return value;
+}
+
+std::string ValueOf(const Edit& edit, RequestState& state) {
   using std::chrono::duration_cast;
   using std::chrono::microseconds;
+  if (edit.expression) return OneLine(edit.expression->Text(state));
   std::string out;
-  for (const Piece& piece : pieces) {
+  for (const Piece& piece : edit.value) {
     switch (piece.kind) {
       case Piece::Kind::kText:
         out += piece.text;
@@ -245,21 +282,19 @@ std::string ValueOf(const std::vector<Piece>& pieces, const RequestState& state)
       }
     }
   }
-  // A client's text may have come in through a variable: it must not end the field.
-  for (char& c : out) {
-    if (c == '\r' || c == '\n' || c == '\0') c = ' ';
-  }
-  return out;
+  return OneLine(std::move(out));
 }
 
-bool Holds(const Edit& edit, const RequestState& state) {
+bool Holds(const Edit& edit, RequestState& state) {
+  if (edit.condition) return edit.condition->Holds(state);
   return edit.variable.empty() || (state.environment.Find(edit.variable) != nullptr) != edit.unless;
 }
 
 /// `edit` once, `edit*` wherever the pattern holds.
-std::string Edited(const Edit& edit, const std::string& value) {
+std::string Edited(const Edit& edit, const std::string& value, RequestState& state) {
   std::string out = value;
-  edit.pattern->subst(out, edit.replacement, edit.action == Action::kEditAll ? Regex::RE_GLOBAL : 0);
+  edit.pattern->subst(out, edit.expression ? edit.expression->Text(state) : edit.replacement,
+                      edit.action == Action::kEditAll ? Regex::RE_GLOBAL : 0);
   return out;
 }
 
@@ -288,26 +323,25 @@ const http::HeaderField* FirstOf(const http::RequestHead& head, std::string_view
   return nullptr;
 }
 
-void Apply(const Edit& edit, RequestState& state) {
-  std::string& fields = state.response->fields;
+void Apply(const Edit& edit, RequestState& state, std::string& fields) {
   const std::string_view before = FindField(fields, edit.name);
   switch (edit.action) {
     case Action::kAdd:
-      AppendField(fields, edit.name, ValueOf(edit.value, state));
+      AppendField(fields, edit.name, ValueOf(edit, state));
       break;
     case Action::kSet:
       RemoveField(fields, edit.name);
-      AppendField(fields, edit.name, ValueOf(edit.value, state));
+      AppendField(fields, edit.name, ValueOf(edit, state));
       break;
     case Action::kSetIfEmpty:
-      if (before.data() == nullptr) AppendField(fields, edit.name, ValueOf(edit.value, state));
+      if (before.data() == nullptr) AppendField(fields, edit.name, ValueOf(edit, state));
       break;
     case Action::kUnset:
       RemoveField(fields, edit.name);
       break;
     case Action::kAppend:
     case Action::kMerge: {
-      const std::string value = ValueOf(edit.value, state);
+      const std::string value = ValueOf(edit, state);
       if (before.data() == nullptr) {
         AppendField(fields, edit.name, value);
       } else if (edit.action == Action::kAppend || !Contains(before, value)) {
@@ -320,7 +354,7 @@ void Apply(const Edit& edit, RequestState& state) {
     case Action::kEdit:
     case Action::kEditAll:
       if (before.data() != nullptr) {
-        ChangeFields(fields, edit.name, [&](const std::string& old) { return Edited(edit, old); });
+        ChangeFields(fields, edit.name, [&](const std::string& old) { return Edited(edit, old, state); });
       }
       break;
     case Action::kEcho:
@@ -338,20 +372,20 @@ void ApplyToRequest(const Edit& edit, RequestState& state) {
   const std::string_view before = state.Header(edit.name);
   switch (edit.action) {
     case Action::kAdd:
-      state.AddHeader(edit.name, ValueOf(edit.value, state));
+      state.AddHeader(edit.name, ValueOf(edit, state));
       break;
     case Action::kSet:
-      state.SetHeader(edit.name, ValueOf(edit.value, state));
+      state.SetHeader(edit.name, ValueOf(edit, state));
       break;
     case Action::kSetIfEmpty:
-      if (before.data() == nullptr) state.AddHeader(edit.name, ValueOf(edit.value, state));
+      if (before.data() == nullptr) state.AddHeader(edit.name, ValueOf(edit, state));
       break;
     case Action::kUnset:
       state.RemoveHeader(edit.name);
       break;
     case Action::kAppend:
     case Action::kMerge: {
-      const std::string value = ValueOf(edit.value, state);
+      const std::string value = ValueOf(edit, state);
       if (before.data() == nullptr) {
         state.AddHeader(edit.name, value);
       } else if (edit.action == Action::kAppend || !Contains(before, value)) {
@@ -361,7 +395,7 @@ void ApplyToRequest(const Edit& edit, RequestState& state) {
     }
     case Action::kEdit:
     case Action::kEditAll:
-      if (before.data() != nullptr) state.SetHeader(edit.name, Edited(edit, std::string(before)));
+      if (before.data() != nullptr) state.SetHeader(edit.name, Edited(edit, std::string(before), state));
       break;
     case Action::kEcho:
       break;
@@ -375,7 +409,7 @@ void Early(RequestState& state) {
     if (edit->early && Holds(*edit, state)) ApplyToRequest(*edit, state);
   }
   for (const auto& edit : settings->response) {
-    if (edit->early && Holds(*edit, state)) Apply(*edit, state);
+    if (edit->early && Holds(*edit, state)) Apply(*edit, state, state.response->fields);
   }
 }
 
@@ -392,12 +426,21 @@ Verdict Fixup(RequestState& state) {
 void Output(RequestState& state) {
   const auto* settings = SettingsFor<HeaderSettings>(state);
   if (!settings) return;
-  for (const bool always : {true, false}) {
-    if (!always && !state.is_success) continue;
-    for (const auto& edit : settings->response) {
-      if (edit->always == always && !edit->early && Holds(*edit, state)) Apply(*edit, state);
-    }
+  // Apache keeps what `always` makes in a table of its own: the other condition neither sees nor changes it. Taking
+  // away and editing with `always` reaches what anybody has set.
+  std::string& fields = state.response->fields;
+  std::string always;
+  for (const auto& edit : settings->response) {
+    if (!edit->always || edit->early || !Holds(*edit, state)) continue;
+    Apply(*edit, state, always);
+    const bool takes_away =
+        edit->action == Action::kUnset || edit->action == Action::kEdit || edit->action == Action::kEditAll;
+    if (takes_away) Apply(*edit, state, fields);
   }
+  for (const auto& edit : settings->response) {
+    if (state.is_success && !edit->always && !edit->early && Holds(*edit, state)) Apply(*edit, state, fields);
+  }
+  fields.insert(0, always);
 }
 
 }  // namespace

@@ -45,7 +45,10 @@ std::string LocalAddressOf(const net::Request& request) {
 
 os::Result<std::shared_ptr<Poco::RegularExpression>> CompileRegex(const std::string& text, bool no_case) {
   try {
-    return std::make_shared<Poco::RegularExpression>(text, no_case ? Poco::RegularExpression::RE_CASELESS : 0);
+    // Apache's RegexDefaultOptions: '.' matches a line end, '$' only the very end.
+    const int options = Poco::RegularExpression::RE_DOTALL | Poco::RegularExpression::RE_DOLLAR_ENDONLY |
+                        (no_case ? Poco::RegularExpression::RE_CASELESS : 0);
+    return std::make_shared<Poco::RegularExpression>(text, options);
   } catch (const Poco::Exception& failed) {
     return os::Error{os::ErrorKind::kInvalid, 0, failed.displayText()};
   }

@@ -31,7 +31,8 @@ namespace httpd::modules {
 ///   type          media_type, encodings, languages, handler. All are called until one says Done
 ///   fixup         last changes before an answer is made; all are called until one says Status or Restart
 ///   content       a file is about to be answered: who will change its bytes says so (etag_suffix, ignore_ranges)
-///   handle        makes the answer; the first that is not Declined. The last is the file itself
+///   handle        makes the answer; the first that is not Declined. The last is the file itself. An answer that takes
+///                 time is deferred (DeferredAnswer)
 ///   filter        the answer stands, its fields and body may be changed. For successes only
 ///   output        last chance for fields, for every answer, error pages too
 ///   log           the answer was sent or given up
@@ -88,6 +89,10 @@ Verdict RedirectTo(RequestState& state, int status, std::string_view location);
 
 /// Allow field of a resource without methods of its own, with its line end.
 std::string AllowField(const CompiledHost& host);
+
+/// Whether a method is one that Apache knows, or that RegisterHttpMethod named: 405 and not 501 where nobody answers
+/// it.
+bool IsRegisteredMethod(const config::ServerConfig& config, std::string_view method);
 
 /// Numeric address that the connection came in on, from the kernel; "" on the private socket.
 std::string LocalAddressOf(const net::Request& request);

@@ -7,6 +7,7 @@
 
 #include "httpd/http/values.h"
 #include "httpd/modules/core_settings.h"
+#include "httpd/modules/expression.h"
 
 namespace httpd::modules {
 
@@ -56,6 +57,24 @@ http::PathRules RulesOf(const RequestState& state) {
   return rules;
 }
 
+/// What ErrorDocument says, expressions evaluated.
+ExpressionResult ErrorText(RequestState& state, int status, const std::string& said) {
+  ExpressionResult result;
+  const auto& expressions = state.settings->error_texts;
+  const auto expression = expressions.find(said);
+  if (expression == expressions.end()) {
+    result.text = said;
+    return result;
+  }
+  state.response->status = status;  // what the text may ask for
+  result = AsExpression(expression->second)->Evaluate(state);
+  // A Location must be one line, whatever was put into it.
+  if (result.text.starts_with("http")) {
+    std::erase_if(result.text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
+  }
+  return result;
+}
+
 /// A page of this server's own: `location` for the redirects.
 void BeginPage(RequestState& state, int status) {
   net::Response& response = *state.response;
@@ -66,6 +85,12 @@ void BeginPage(RequestState& state, int status) {
   response.status = status;
   state.is_success = false;
   RemoveField(response.fields, "Content-Type");
+}
+
+/// A 405 or 501 says what would be answered, unless a module has said so already.
+void AddAllow(RequestState& state, int status) {
+  if (status != 405 && status != 501) return;
+  if (FindField(state.response->fields, "Allow").data() == nullptr) state.response->fields += AllowField(*state.host);
 }
 
 }  // namespace
@@ -98,13 +123,31 @@ std::string Pipeline::Signature(const RequestState& state) {
 void Pipeline::Run(RequestState& state) {
   RunEarly(state);
   Conclude(state, Begin(state));
-  RunOutput(state);
+  if (!state.response->deferred) RunOutput(state);
+}
+
+void Pipeline::Resume(RequestState& state, bool is_late) {
+  std::unique_ptr<net::Deferred> deferred = std::move(state.response->deferred);
+  const std::optional<Verdict> verdict = static_cast<DeferredAnswer&>(*deferred).Resume(state, is_late);
+  if (!verdict) {
+    state.response->deferred = std::move(deferred);
+    return;
+  }
+  deferred.reset();
+  if (verdict->is(Kind::kDone)) RunFilters(state);
+  Conclude(state, *verdict);
+  if (!state.response->deferred) RunOutput(state);
 }
 
 void Pipeline::RunBad(RequestState& state, int status) {
   state.path = "/";
   RunEarly(state);
   Conclude(state, Verdict::Status(status));
+  if (state.response->deferred) {  // an ErrorDocument that is a program: not for a request that was not understood
+    state.response->deferred.reset();
+    state.response->sink.reset();
+    WriteErrorPage(state, status, 0);
+  }
   RunOutput(state);
 }
 
@@ -120,6 +163,11 @@ Verdict Pipeline::Begin(RequestState& state) {
   net::Response& response = *state.response;
   state.query = head.query;
   state.has_query = head.has_query;
+  if (head.method == Method::kOther && state.host->host->registered_methods_only &&
+      !IsRegisteredMethod(site_.config(), head.method_text)) {
+    state.path = "/";
+    return Verdict::Status(501);
+  }
   if (head.method == Method::kOptions && head.path == "*") {
     state.path = "*";
     response.fields += AllowField(*state.host);
@@ -241,6 +289,12 @@ Verdict Pipeline::Admit(RequestState& state) {
   for (const Module* module : hooks) {
     if (module->headers) module->headers(state);
   }
+  if (!state.is_admitted) {
+    // What an earlier pass has found, or only claimed, counts for nothing under other settings.
+    state.needs_user = false;
+    state.user.clear();
+    state.auth_type.clear();
+  }
   for (const auto hook : {&Module::access, &Module::authenticate, &Module::authorize}) {
     if (state.is_admitted) break;
     if (hook != &Module::access && !state.needs_user) break;
@@ -280,12 +334,16 @@ Verdict Pipeline::Handle(RequestState& state) {
     if (!verdict.is(Kind::kDone)) return verdict;
     break;
   }
-  if (state.is_success) {
-    for (const Module* module : settings->hooks) {
-      if (module->filter) module->filter(state);
-    }
-  }
+  if (!state.response->deferred) RunFilters(state);
   return Verdict::Done();
+}
+
+void Pipeline::RunFilters(RequestState& state) {
+  if (!state.is_success) return;
+  const std::shared_ptr<const Effective> settings = state.settings_owner;
+  for (const Module* module : settings->hooks) {
+    if (module->filter) module->filter(state);
+  }
 }
 
 void Pipeline::RunOutput(RequestState& state) {
@@ -340,7 +398,6 @@ void Pipeline::Conclude(RequestState& state, Verdict verdict) {
   if (state.error_status == 0) return;
   // The document of an error stands for that error, unless a program has said otherwise.
   if (state.response->status == 200) state.response->status = state.error_status;
-  state.is_success = false;
 }
 
 void Pipeline::ForgetFile(RequestState& state) {
@@ -374,14 +431,19 @@ Verdict Pipeline::Fail(RequestState& state, int status) {
     WriteErrorPage(state, status, 0);
     return Verdict::Done();
   }
-  const std::string& text = document->second;
+  const ExpressionResult made = ErrorText(state, status, document->second);
+  if (made.failed) {
+    WriteErrorPage(state, status, 0);
+    return Verdict::Done();
+  }
+  const std::string& text = made.text;
   if (text.starts_with("http://") || text.starts_with("https://")) {
     state.response->fields += "Location: " + text + "\r\n";
     WriteErrorPage(state, 302, 0);
     return Verdict::Done();
   }
   if (text.starts_with("/")) {
-    if (status == 405 || status == 501) state.response->fields += AllowField(*state.host);
+    AddAllow(state, status);
     BeginPage(state, status);
     state.response->status = 200;
     state.error_status = status;
@@ -392,7 +454,7 @@ Verdict Pipeline::Fail(RequestState& state, int status) {
     state.query = state.has_query ? text.substr(question + 1) : "";
     return Verdict::Restart();
   }
-  if (status == 405 || status == 501) state.response->fields += AllowField(*state.host);
+  AddAllow(state, status);
   BeginPage(state, status);
   state.response->fields += "Content-Type: text/html; charset=iso-8859-1\r\n";
   state.response->body = text;
@@ -401,10 +463,7 @@ Verdict Pipeline::Fail(RequestState& state, int status) {
 
 void Pipeline::WriteErrorPage(RequestState& state, int status, int additional) {
   net::Response& response = *state.response;
-  if (status == 405 || status == 501) {
-    RemoveField(response.fields, "Allow");
-    response.fields += AllowField(*state.host);
-  }
+  AddAllow(state, status);
   std::string about = state.original_path.empty() ? state.path : state.original_path;
   if (status >= 300 && status < 400) {
     std::string location(FindField(response.fields, "Location"));
@@ -438,9 +497,9 @@ void Pipeline::WriteErrorPage(RequestState& state, int status, int additional) {
 
 std::unique_ptr<RequestState> Pipeline::NewLookUp(RequestState& from) {
   auto out = std::make_unique<RequestState>();
-  auto response = std::make_unique<net::Response>();
-  out->Start(this, *from.request, *from.host, *response);  // forgets a response of its own
-  out->own_response = std::move(response);
+  auto own = std::make_unique<net::Response>();
+  out->Start(this, *from.request, *from.host, *own);
+  out->own_response = std::move(own);  // after Start(), which forgets the one before
   out->CopyHeaders(from);
   out->host_index = from.host_index;
   out->parent = &from;

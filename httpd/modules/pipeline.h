@@ -18,8 +18,11 @@ class Pipeline final : public Engine {
   /// @param site, board  must outlive the pipeline
   Pipeline(const Site& site, const net::Scoreboard& board) : site_(site), board_(board), walk_(site) {}
 
-  /// Answers the request that `state` was started with: its response is complete when this returns.
+  /// Answers the request that `state` was started with: its response is complete when this returns, or deferred.
   void Run(RequestState& state);
+
+  /// Goes on with a deferred answer; `state` was bound to the request again.
+  void Resume(RequestState& state, bool is_late);
 
   /// Answers with an error: a request that could not be understood, or was refused before it could be mapped.
   void RunBad(RequestState& state, int status);
@@ -51,6 +54,7 @@ class Pipeline final : public Engine {
   Verdict Fail(RequestState& state, int status);
   void WriteErrorPage(RequestState& state, int status, int additional);
   void RunEarly(RequestState& state);
+  void RunFilters(RequestState& state);
   /// An internal redirect: what was found for the old path is forgotten.
   void ForgetFile(RequestState& state);
   void RunOutput(RequestState& state);

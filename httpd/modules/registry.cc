@@ -1,14 +1,53 @@
+#include "httpd/modules/expression.h"
 #include "httpd/modules/module.h"
 #include "httpd/modules/module_list.h"
 
 namespace httpd::modules {
 
 std::span<const Module* const> Modules() {
-  // Environment first: conditions of the others read it. Headers last: they see what everybody else set.
-  // Negotiation before the type: it finds the file whose type is wanted. Handlers: the file itself is last.
-  static const Module* const modules[] = {&kAlias,   &kAuthzCore, &kEnv,        &kSetEnvIf, &kNegotiation,
-                                          &kMime,    &kDir,       &kStatus,     &kAsIs,     &kAutoindex,
-                                          &kExpires, &kHeaders,   &kReqTimeout, &kCore};
+  // clang-format off
+  static const Module* const modules[] = {
+      // Where: redirects and aliases.
+      &kAlias,
+      // access: methods, addresses, then Require, which asks whether the others have let the client in.
+      &kAllowMethods,
+      &kAccessCompat,
+      &kAuthzCore,
+      &kAuthzHost,
+      &kAuthzUser,
+      &kAuthzGroupFile,
+      &kAuthzOwner,
+      // authenticate: authn_core comes last, it says that nobody could.
+      &kAuthnFile,
+      &kAuthBasic,
+      &kAuthDigest,
+      &kAuthnCore,
+      // Environment first: conditions of the others read it.
+      &kEnv,
+      &kSetEnvIf,
+      // Negotiation before the type: it finds the file whose type is wanted.
+      &kNegotiation,
+      &kMime,
+      &kDir,
+      &kStatus,
+      &kAsIs,
+      &kAutoindex,
+      &kExpires,
+      // The file that stands for another comes before the filters, which leave coded content alone.
+      &kPrecompressed,
+      &kFilter,
+      &kDeflate,
+      &kBrotli,
+      &kZstd,
+      &kSubstitute,
+      &kRateLimit,
+      // Headers last: they see what everybody else set.
+      &kHeaders,
+      &kReqTimeout,
+      // Handlers: the file itself is last.
+      &kCore,
+  };
+  // clang-format on
   return modules;
 }
 
@@ -21,6 +60,7 @@ std::vector<const Module*> ModulesWith(const config::ModuleSlots& slots) {
 }
 
 void RegisterModules() {
+  RegisterExpressionLanguage();
   static const std::vector<config::Directive> kNone;
   for (const Module* module : Modules()) {
     config::RegisterModule(module->name, module->directives ? module->directives() : kNone);

@@ -187,6 +187,20 @@ class RequestState final : public net::HandlerNote {
   bool is_edited_ = false;
 };
 
+/// An answer that a `handle` hook has begun and somebody else will finish: a program. The hook sets it as
+/// response.deferred and says Done; the filters and the last stations come when Resume() has an answer. Destroyed when
+/// the client leaves.
+///
+/// Between the hook and Resume() nothing of the request may be used but what the module copied: not the state, its
+/// response or its views. The connection is woken through Reactor::WakerOf(*state.request), asked for in the hook.
+class DeferredAnswer : public net::Deferred {
+ public:
+  /// The connection was woken, perhaps for another reason.
+  /// @param is_late  response.wait_timeout_ms has passed: this is the last call
+  /// @return nullopt: not yet; otherwise what the `handle` hook would have said
+  virtual std::optional<Verdict> Resume(RequestState& state, bool is_late) = 0;
+};
+
 class StatePool : public std::enable_shared_from_this<StatePool> {
  public:
   /// A state for a new request. Ownership goes to whoever calls Release().

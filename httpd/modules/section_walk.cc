@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "httpd/http/values.h"
+#include "httpd/modules/expression.h"
 #include "httpd/modules/module.h"
 #include "os/file.h"
 
@@ -36,6 +37,21 @@ std::string InOneLine(const std::string& path, const std::string& error) {
   if (!error.starts_with(kStart) || end == std::string::npos) return path + ": " + error;
   const std::string line = error.substr(kStart.size(), error.find(' ', kStart.size()) - kStart.size());
   return path + ": " + error.substr(end + 1) + " (line " + line + ")";
+}
+
+/// Those of `sections` that hold, each before the ones in it. `key` gets a byte for each that was looked at.
+void FindHolding(RequestState& state, const std::vector<config::ConditionalSettings>& sections,
+                 std::vector<const config::PerDirectory*>& out, std::string& key) {
+  bool done = false;  // one of the chain <If> <ElseIf> <Else> has held
+  for (const config::ConditionalSettings& section : sections) {
+    if (!section.is_else) done = false;
+    const bool holds = !done && (!section.condition || AsExpression(section.condition)->Holds(state));
+    key += holds ? 'I' : 'i';
+    if (!holds) continue;
+    done = true;
+    out.push_back(section.settings.get());
+    FindHolding(state, section.settings->conditional, out, key);
+  }
 }
 
 bool CanBeWithoutFile(int sys) {
@@ -105,16 +121,33 @@ std::shared_ptr<const Effective> SectionWalk::Merged() {
   if (const auto cached = merged_.find(key_); cached != merged_.end()) return cached->second;
   auto made = std::make_shared<Effective>();
   for (const config::PerDirectory* part : parts_) made->Merge(*part);
+  return Remember(key_, std::move(made));
+}
+
+std::shared_ptr<const Effective> SectionWalk::Remember(const std::string& key, std::shared_ptr<Effective> made) {
   made->hooks = ModulesWith(made->modules);
   if (merged_.size() >= kMostMerged) merged_.clear();  // .htaccess files that change without end must not fill memory
-  merged_.emplace(key_, made);
+  merged_.emplace(key, made);
   return made;
 }
 
-std::shared_ptr<const Effective> SectionWalk::ForUrl(const RequestState& state) {
+std::shared_ptr<const Effective> SectionWalk::WithConditions(RequestState& state,
+                                                             std::shared_ptr<const Effective> base) {
+  if (base->conditional.empty()) return base;
+  std::string key = key_;  // a condition may look another file up, which walks in here again
+  std::vector<const config::PerDirectory*> parts;
+  FindHolding(state, base->conditional, parts, key);
+  if (parts.empty()) return base;
+  if (const auto cached = merged_.find(key); cached != merged_.end()) return cached->second;
+  auto made = std::make_shared<Effective>(*base);
+  for (const config::PerDirectory* part : parts) made->Merge(*part);
+  return Remember(key, std::move(made));
+}
+
+std::shared_ptr<const Effective> SectionWalk::ForUrl(RequestState& state) {
   Begin(state);
   AddLocations(state);
-  return Merged();
+  return WithConditions(state, Merged());
 }
 
 void SectionWalk::TakeOverrides(const config::PerDirectory& settings, config::Overrides& overrides) {
@@ -261,7 +294,7 @@ SectionWalk::Found SectionWalk::ForFile(RequestState& state) {
   AddDirectories(state, found);
   AddFiles(state);
   AddLocations(state);
-  found.settings = Merged();
+  found.settings = WithConditions(state, Merged());
   return found;
 }
 

@@ -15,16 +15,16 @@
 namespace httpd::modules {
 
 /// Finds the settings that hold for a request, in Apache's order: the host, <Directory> from the top down with the
-/// .htaccess files between them, <DirectoryMatch>, <Files>, <Location>. Results are shared: requests with the same
-/// sections have the same object. One per loop.
-/// Source  httpd 2.4 manual, sections.html "How the sections are merged"
+/// .htaccess files between them, <DirectoryMatch>, <Files>, <Location>, <If>. Results are shared: requests with the
+/// same sections have the same object. One per loop. Source  httpd 2.4 manual, sections.html "How the sections are
+/// merged"
 class SectionWalk {
  public:
   explicit SectionWalk(const Site& site);
   ~SectionWalk();
 
   /// What can be known before the file is: host and <Location>.
-  std::shared_ptr<const Effective> ForUrl(const RequestState& state);
+  std::shared_ptr<const Effective> ForUrl(RequestState& state);
 
   struct Found {
     std::shared_ptr<const Effective> settings;  ///< never null
@@ -48,6 +48,9 @@ class SectionWalk {
   void AddDirectories(RequestState& state, Found& found);
   void AddFiles(const RequestState& state);
   std::shared_ptr<const Effective> Merged();
+  /// `base` and what its <If> sections add for this request.
+  std::shared_ptr<const Effective> WithConditions(RequestState& state, std::shared_ptr<const Effective> base);
+  std::shared_ptr<const Effective> Remember(const std::string& key, std::shared_ptr<Effective> made);
   /// Overrides that hold after `settings`.
   static void TakeOverrides(const config::PerDirectory& settings, config::Overrides& overrides);
   /// The .htaccess file of a directory. @return false: `found` says why

@@ -1,4 +1,5 @@
-// mod_setenvif: SetEnvIf, SetEnvIfNoCase, BrowserMatch, BrowserMatchNoCase. Source  httpd 2.4 manual, mod_setenvif
+// mod_setenvif: SetEnvIf, SetEnvIfNoCase, SetEnvIfExpr, BrowserMatch, BrowserMatchNoCase. Source  httpd 2.4 manual,
+// mod_setenvif
 #include <Poco/RegularExpression.h>
 
 #include <memory>
@@ -8,6 +9,7 @@
 
 #include "httpd/config/builder.h"
 #include "httpd/config/lexer.h"
+#include "httpd/modules/expression.h"
 #include "httpd/modules/module_list.h"
 
 namespace httpd::modules {
@@ -33,6 +35,7 @@ struct Rule {
     kRemoteAddress,
     kServerAddress,
     kMethod,
+    kExpression,
     kProtocol,
     kUri
   };
@@ -40,7 +43,8 @@ struct Rule {
   std::string name;
   std::shared_ptr<Regex> name_pattern;  ///< kHeaderPattern
   std::shared_ptr<Regex> pattern;
-  bool matches_empty = false;  ///< the pattern holds for a field that was not sent
+  std::shared_ptr<const Expression> condition;  ///< kExpression
+  bool matches_empty = false;                   ///< the pattern holds for a field that was not sent
   std::vector<Variable> variables;
 };
 
@@ -60,13 +64,7 @@ bool Matches(const Regex& pattern, const std::string& text) {
   return pattern.match(text, 0, found) > 0;
 }
 
-/// @param words  pattern and variables; the subject was taken off
-Complaint AddRule(Scope& scope, const Node& node, Rule rule, const Words& words, size_t next, bool no_case) {
-  const std::string& text = words[next++];
-  auto pattern = CompileRegex(text, no_case);
-  if (!pattern) return node.name + " regex could not be compiled: " + pattern.error().what;
-  rule.pattern = std::move(pattern).value();
-  rule.matches_empty = Matches(*rule.pattern, "");
+Complaint AddVariables(Scope& scope, const Node& node, Rule rule, const Words& words, size_t next) {
   if (next >= words.size()) return "Missing envariable expression for " + node.name;
   for (; next < words.size(); ++next) {
     const std::string& word = words[next];
@@ -81,6 +79,16 @@ Complaint AddRule(Scope& scope, const Node& node, Rule rule, const Words& words,
   }
   config::SettingsOf<SetEnvIfSettings>(scope).rules.push_back(std::make_shared<const Rule>(std::move(rule)));
   return std::nullopt;
+}
+
+/// @param words  pattern and variables; the subject was taken off
+Complaint AddRule(Scope& scope, const Node& node, Rule rule, const Words& words, size_t next, bool no_case) {
+  const std::string& text = words[next++];
+  auto pattern = CompileRegex(text, no_case);
+  if (!pattern) return node.name + " regex could not be compiled: " + pattern.error().what;
+  rule.pattern = std::move(pattern).value();
+  rule.matches_empty = Matches(*rule.pattern, "");
+  return AddVariables(scope, node, std::move(rule), words, next);
 }
 
 Complaint SetEnvIf(config::Builder&, Scope& scope, const Node& node, const Words& words) {
@@ -109,15 +117,28 @@ Complaint BrowserMatch(config::Builder&, Scope& scope, const Node& node, const W
   return AddRule(scope, node, std::move(rule), words, 0, config::SameIgnoringCase(node.name, "BrowserMatchNoCase"));
 }
 
+Complaint SetEnvIfExpr(config::Builder&, Scope& scope, const Node& node, const Words& words) {
+  Rule rule;
+  rule.subject = Rule::Subject::kExpression;
+  auto compiled =
+      Expression::Compile(words[0], ExpressionKind::kCondition,
+                          scope.htaccess ? ExpressionFiles::kRefused : ExpressionFiles::kAllowed, node.where);
+  if (!compiled) return "Could not parse expression \"" + words[0] + "\": " + compiled.error().what;
+  rule.condition = std::move(compiled).value();
+  return AddVariables(scope, node, std::move(rule), words, 1);
+}
+
 const std::vector<config::Directive>& Directives() {
   using config::Arity;
-  constexpr unsigned kAnywhere = config::kInServer | config::kInHost | config::kInSection;
-  constexpr char kModule[] = "mod_setenvif.c";
+  constexpr unsigned kAnywhere = config::kAnywhere | config::kOverrideFileInfo;
+  static constexpr char kModule[] = "mod_setenvif.c";
   static const std::vector<config::Directive> table = {
       {"SetEnvIf", kModule, kAnywhere, Arity::kAtLeastTwo, "A header-name, regex and a list of variables.",
        config::OnRead::kNo, SetEnvIf},
       {"SetEnvIfNoCase", kModule, kAnywhere, Arity::kAtLeastTwo, "a header-name, regex and a list of variables.",
        config::OnRead::kNo, SetEnvIf},
+      {"SetEnvIfExpr", kModule, kAnywhere, Arity::kAtLeastOne, "an expression and a list of variables.",
+       config::OnRead::kNo, SetEnvIfExpr, "expr [!]env-variable[=value] ..."},
       {"BrowserMatch", kModule, kAnywhere, Arity::kAtLeastTwo, "A browser regex and a list of variables.",
        config::OnRead::kNo, BrowserMatch},
       {"BrowserMatchNoCase", kModule, kAnywhere, Arity::kAtLeastTwo, "A browser regex and a list of variables.",
@@ -162,6 +183,7 @@ std::string SubjectOf(const Rule& rule, RequestState& state) {
         if (Matches(*rule.name_pattern, std::string(field.name))) return std::string(field.value);
       }
       return "";
+    case Rule::Subject::kExpression:
     case Rule::Subject::kHeader:
       break;
   }
@@ -171,12 +193,26 @@ std::string SubjectOf(const Rule& rule, RequestState& state) {
   return variable ? *variable : "";
 }
 
+/// @param subject, groups  what the pattern found, for $1 in the values
+bool Holds(const Rule& rule, RequestState& state, std::string& subject, Regex::MatchVec& groups) {
+  if (!rule.condition) {
+    subject = SubjectOf(rule, state);
+    return subject.empty() ? rule.matches_empty : rule.pattern->match(subject, 0, groups) != 0;
+  }
+  ExpressionMatches matches;
+  const ExpressionResult result = rule.condition->Evaluate(state, &matches);
+  if (!result.failed) AddVary(state, result.vary);
+  subject = std::move(matches.subject);
+  for (const auto& [offset, length] : matches.groups) groups.push_back({offset, length});
+  return result.holds;
+}
+
 void Run(const SetEnvIfSettings& settings, size_t first, RequestState& state) {
   for (size_t i = first; i < settings.rules.size(); ++i) {
     const Rule& rule = *settings.rules[i];
-    const std::string subject = SubjectOf(rule, state);
+    std::string subject;
     Regex::MatchVec groups;
-    if (subject.empty() ? !rule.matches_empty : rule.pattern->match(subject, 0, groups) == 0) continue;
+    if (!Holds(rule, state, subject, groups)) continue;
     for (const Variable& variable : rule.variables) {
       if (variable.unset) {
         state.environment.Unset(variable.name);

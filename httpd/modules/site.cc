@@ -5,7 +5,10 @@
 #include <algorithm>
 #include <cctype>
 
+#include "httpd/modules/expression.h"
 #include "httpd/modules/module.h"
+#include "httpd/modules/password.h"
+#include "httpd/modules/section_walk.h"
 
 namespace httpd::modules {
 
@@ -34,18 +37,6 @@ size_t Depth(const std::string& path) {
   return path == "/" ? 0 : static_cast<size_t>(std::count(path.begin(), path.end(), '/'));
 }
 
-os::Status CheckRequire(const config::PerDirectory& settings, const config::SourceLine& where) {
-  if (!settings.require) return os::kDone;
-  for (const config::RequireRule& rule : *settings.require) {
-    if (rule.kind != config::RequireRule::Kind::kIp) continue;
-    for (const std::string& network : rule.arguments) {
-      auto in = http::AddressInNetwork("127.0.0.1", network);
-      if (!in) return At(where, in.error().what);
-    }
-  }
-  return os::kDone;
-}
-
 os::Status Compile(CompiledHost& out, const config::Section& section, int enclosing) {
   auto made = CompileSection(section, enclosing);
   if (!made) return made.error();
@@ -56,6 +47,8 @@ os::Status Compile(CompiledHost& out, const config::Section& section, int enclos
       break;
     case config::Section::Kind::kFiles:
       out.files.push_back(compiled);
+      break;
+    case config::Section::Kind::kIf:
       break;
     case config::Section::Kind::kLocation:
       out.locations.push_back(compiled);
@@ -73,7 +66,6 @@ os::Result<CompiledHost::Section> CompileSection(const config::Section& section,
     if (!regex) return At(section.where, "Regex could not be compiled: " + regex.error().what);
     compiled.regex = std::move(regex).value();
   }
-  if (auto checked = CheckRequire(section.settings, section.where); !checked) return checked.error();
   return compiled;
 }
 
@@ -81,8 +73,9 @@ void Effective::Merge(const config::PerDirectory& s) {
   if (s.options) options = *s.options;
   options |= s.options_add;
   options &= ~s.options_remove;
-  if (s.require) require = *s.require;
   for (const auto& [status, document] : s.error_documents) error_documents[status] = document;
+  error_texts.insert(s.error_texts.begin(), s.error_texts.end());
+  conditional.insert(conditional.end(), s.conditional.begin(), s.conditional.end());
   modules.Merge(s.modules);
 }
 
@@ -90,6 +83,7 @@ os::Result<std::unique_ptr<Site>> Site::Build(const config::ServerConfig& config
                                               std::string_view types) {
   auto site = std::make_unique<Site>();
   site->config_ = &config;
+  site->secret_ = RandomBytes(32);
   site->types_ = http::MimeTypes::BuiltIn();
   if (!types.empty()) site->types_.AddFile(types);
   site->server_name_ = ServerField(config.server_tokens);
@@ -105,10 +99,10 @@ os::Result<std::unique_ptr<Site>> Site::Build(const config::ServerConfig& config
       log.format = std::move(format).value();
       log.env = access.env;
       log.env_negated = access.env_negated;
+      log.condition = AsExpression(access.condition);
       out.logs.push_back(std::move(log));
     }
     out.error_log = std::make_unique<log::ErrorLog>(logs ? logs->Find(host.error_log) : nullptr, host.log_level);
-    if (auto checked = CheckRequire(host.settings, host.where); !checked) return checked;
     for (const config::Section& section : host.sections) {
       if (auto done = Compile(out, section, -1); !done) return done;
     }
@@ -135,6 +129,7 @@ os::Result<std::unique_ptr<Site>> Site::Build(const config::ServerConfig& config
       auto [found, is_new] = site->by_address_.try_emplace({address.host, address.port});
       Names& names = found->second;
       if (is_new) names.first = index;
+      if (!host.server_path.empty()) names.paths.emplace_back(host.server_path, index);
       if (!host.server_name.empty()) names.exact.try_emplace(LowerHost(host.server_name), index);
       for (const std::string& alias : host.server_aliases) {
         if (alias.find_first_of("*?") != std::string::npos) {
@@ -148,8 +143,8 @@ os::Result<std::unique_ptr<Site>> Site::Build(const config::ServerConfig& config
   return site;
 }
 
-int Site::Select(uint16_t local_port, std::string_view authority,
-                 const std::function<std::string()>& local_address) const {
+int Site::Select(uint16_t local_port, std::string_view authority, const std::function<std::string()>& local_address,
+                 std::string_view path) const {
   if (by_address_.empty()) return 0;
   const Names* names = nullptr;
   auto look = [&](const std::string& host, uint16_t port) {
@@ -165,6 +160,12 @@ int Site::Select(uint16_t local_port, std::string_view authority,
   look("*", local_port);
   look("*", 0);
   if (!names) return 0;
+  if (authority.empty()) {
+    for (const auto& [prefix, index] : names->paths) {
+      if (Covers(prefix, path)) return index;
+    }
+    return names->first;
+  }
   const std::string host = LowerHost(authority);
   // The first host in the configuration wins, whether it says the name or a pattern.
   const auto exact = names->exact.find(host);
@@ -182,37 +183,6 @@ std::string ServerField(std::string_view tokens) {
   if (tokens == "Minor") return "Baton/0.1";
   if (tokens == "Min" || tokens == "Minimal") return std::string(kProduct);
   return std::string(kProduct) + " (Unix)";
-}
-
-bool IsGranted(const std::vector<config::RequireRule>& rules, std::string_view client, std::string_view method,
-               bool is_local) {
-  if (rules.empty()) return true;
-  bool granted = false;
-  for (const config::RequireRule& rule : rules) {
-    bool holds = false;
-    switch (rule.kind) {
-      case config::RequireRule::Kind::kAllGranted:
-        holds = true;
-        break;
-      case config::RequireRule::Kind::kAllDenied:
-        break;
-      case config::RequireRule::Kind::kLocal:
-        holds = is_local || client.starts_with("127.") || client == "::1" || client.starts_with("::ffff:127.");
-        break;
-      case config::RequireRule::Kind::kIp:
-        for (const std::string& network : rule.arguments) {
-          auto in = http::AddressInNetwork(client, network);
-          holds = holds || (in && in.value());
-        }
-        break;
-      case config::RequireRule::Kind::kMethod:
-        holds = std::find(rule.arguments.begin(), rule.arguments.end(), method) != rule.arguments.end();
-        break;
-    }
-    if (rule.negated && holds) return false;
-    if (!rule.negated && holds) granted = true;
-  }
-  return granted;
 }
 
 }  // namespace httpd::modules

@@ -23,12 +23,14 @@ class RegularExpression;
 namespace httpd::modules {
 
 struct Module;
+class Expression;
 
 /// Settings that hold for one file, after every matching section was merged.
 struct Effective {
   unsigned options = config::kOptFollowSymLinks;  ///< Apache's default
-  std::vector<config::RequireRule> require;       ///< empty: everybody
   std::map<int, std::string> error_documents;
+  std::map<std::string, std::shared_ptr<const config::CompiledExpression>> error_texts;
+  std::vector<config::ConditionalSettings> conditional;  ///< <If> sections that may apply here, still to be asked
   config::ModuleSlots modules;
   std::vector<const Module*> hooks;  ///< modules that have settings here, in their order
 
@@ -42,6 +44,7 @@ struct CompiledHost {
     http::LogFormat format;
     std::string env;
     bool env_negated = false;
+    const Expression* condition = nullptr;  ///< expr=; the configuration's
   };
   struct Section {
     const config::Section* section = nullptr;
@@ -77,21 +80,30 @@ class Site {
   const http::MimeTypes& types() const { return types_; }
   const std::string& server_name() const { return server_name_; }  ///< Server field, as ServerTokens wants it
 
+  /// 32 random bytes for signatures that other processes of this server check; its instances share them where the
+  /// configuration asks for it (ServerConfig::wants_secret), otherwise each site has its own.
+  const std::string& secret() const { return secret_; }
+  void set_secret(std::string secret) { secret_ = std::move(secret); }
+
   /// Index of the host that answers. Source  httpd manual, vhosts/details: best address first, then the name, then the
   /// first host of that address.
   /// @param local_address  asked only when some <VirtualHost> names an address
-  int Select(uint16_t local_port, std::string_view authority, const std::function<std::string()>& local_address) const;
+  /// @param path           of a request that names no host: the first host whose ServerPath it begins with answers
+  int Select(uint16_t local_port, std::string_view authority, const std::function<std::string()>& local_address,
+             std::string_view path = {}) const;
 
  private:
   struct Names {
     std::unordered_map<std::string, int> exact;
     std::vector<std::pair<std::string, int>> wildcards;
+    std::vector<std::pair<std::string, int>> paths;  ///< ServerPath
     int first = 0;
   };
   const config::ServerConfig* config_ = nullptr;
   std::vector<CompiledHost> hosts_;
   http::MimeTypes types_;
   std::string server_name_;
+  std::string secret_;
   std::map<std::pair<std::string, uint16_t>, Names> by_address_;
   bool has_addresses_ = false;
 };
@@ -101,9 +113,5 @@ std::string ServerField(std::string_view tokens);
 /// "Baton/0.1.0".
 inline constexpr std::string_view kProduct = "Baton/0.1.0";
 inline constexpr std::string_view kVersion = "0.1.0";
-
-/// `Require` of one file for one client, as <RequireAny> with vetoes.
-bool IsGranted(const std::vector<config::RequireRule>& rules, std::string_view client, std::string_view method,
-               bool is_local);
 
 }  // namespace httpd::modules

@@ -40,6 +40,9 @@ void AppendNumber(std::string& out, uint64_t number) {
 }  // namespace
 
 void Response::Clear() {
+  deferred.reset();  // before what it may know of
+  sink.reset();
+  body_limit.reset();
   status = 200;
   fields.clear();
   body.clear();
@@ -95,7 +98,9 @@ void EventLoop::BeginWork(Connection* c, const http::RequestHead& head) {
 }
 
 void EventLoop::Recount(Connection* c) {
-  const bool is_bound = c->working && (c->state == kUploading ||
+  // A program that works on the request takes more than memory.
+  const bool has_program = c->asked && (c->asked->sink || c->asked->response.deferred);
+  const bool is_bound = c->working && ((c->state == kUploading && !has_program) ||
                                        (c->state == kWriting && !(c->transfer && c->transfer->response.source)));
   if (is_bound == c->client_bound) return;
   c->client_bound = is_bound;
@@ -128,25 +133,32 @@ void EventLoop::EndWork(Connection* c, uint64_t bytes, int status) {
     c->worker = -1;
   }
 }
-bool EventLoop::Answer(Connection* c, const http::RequestHead& head, std::string_view head_text, uint64_t bytes_in,
-                       uint64_t body_bytes) {
+void EventLoop::TakeTerms(Connection* c, const Response& response) {
+  c->keep_alive_timeout_ms = response.keep_alive_timeout_ms;
+  c->timeout_ms = response.timeout_ms;
+}
+
+bool EventLoop::KeepsAfter(Connection* c, const http::RequestHead& head, const Response& response) {
+  const bool limit_reached = response.max_keep_alive_requests > 0 &&
+                             c->requests + 1 >= static_cast<uint32_t>(response.max_keep_alive_requests);
+  const bool leaving = draining_ && (plan_.successor < 0 || c->is_private);
+  const bool keep = head.keep_alive && !response.close && !limit_reached && !leaving;
+  // A client that asked for the close sends no more; one that we close on may be sending its next request.
+  if (!keep) c->linger = head.keep_alive;
+  return keep;
+}
+
+bool EventLoop::Answer(Connection* c, const http::RequestHead& head, std::string_view head_text, uint64_t bytes_in) {
   response_.Clear();
-  Request request = MakeRequest(c, head);
-  request.body_bytes = body_bytes;
-  handler_.Handle(request, response_);
+  handler_.Handle(MakeRequest(c, head), response_);
+  TakeTerms(c, response_);
+  if (response_.sink) response_.sink->End();
+  if (response_.deferred) return Park(c, head_text, bytes_in);
   if (!ReadAhead(response_)) {
     if (&head != &head_) head_ = head;
     return AnswerBad(c, 500, "the body of the answer could not be made");
   }
-  c->keep_alive_timeout_ms = response_.keep_alive_timeout_ms;
-  c->timeout_ms = response_.timeout_ms;
-  const bool limit_reached = response_.max_keep_alive_requests > 0 &&
-                             c->requests + 1 >= static_cast<uint32_t>(response_.max_keep_alive_requests);
-  const bool leaving = draining_ && (plan_.successor < 0 || c->is_private);
-  const bool keep = head.keep_alive && !response_.close && !limit_reached && !leaving;
-  // A client that asked for the close sends no more; one that we close on may be sending its next request.
-  if (!keep) c->linger = head.keep_alive;
-  return Send(c, response_, head, head_text, bytes_in, keep);
+  return Send(c, response_, head, head_text, bytes_in, KeepsAfter(c, head, response_));
 }
 
 bool EventLoop::AnswerBad(Connection* c, int status, const char* reason) {
@@ -155,6 +167,7 @@ bool EventLoop::AnswerBad(Connection* c, int status, const char* reason) {
   handler_.HandleBad(MakeRequest(c, head_), status, reason, response_);
   if (!ReadAhead(response_)) response_.source.reset();
   c->linger = true;
+  response_.deferred.reset();  // somebody whose request was not understood does not wait for programs
   return Send(c, response_, head_, head_.line, head_.line.size(), false);
 }
 
@@ -246,13 +259,8 @@ bool EventLoop::Send(Connection* c, Response& response, const http::RequestHead&
     case Io::kBlocked:
       return false;
     case Io::kGone:
-      // The caller still holds the pointer: leave the wreck to the loop, which finds the error at once.
       FinishTransfer(c, true);
-      c->close_after = true;
-      c->linger = false;
-      SetState(c, kWriting);
-      c->deadline_ms = now_ms_;
-      Want(c, EPOLLOUT);
+      LeaveWreck(c);
       return false;
   }
   return false;
@@ -260,11 +268,16 @@ bool EventLoop::Send(Connection* c, Response& response, const http::RequestHead&
 
 void EventLoop::AfterAnswer(Connection* c) {
   if (c->close_after) {
+    c->asked.reset();
     StartLinger(c);
     return;
   }
+  if (c->asked && c->asked->is_answered) {  // whoever took the body is done: what is left of it is read past
+    c->asked->sink.reset();
+    c->asked->sink_waits = false;
+  }
   SetState(c, kReading);
-  if (!c->pending.empty() || c->upload) {
+  if (!c->pending.empty() || c->asked) {
     const std::string rest = std::move(c->pending);
     c->pending.clear();
     Process(c, rest.data(), rest.size());

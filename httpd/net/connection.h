@@ -28,7 +28,7 @@ inline constexpr uint64_t kTagWake = 3;
 inline constexpr uint64_t kTagIntake = 5;
 inline constexpr uint64_t kTagForeign = 7;
 
-enum ConnectionState : uint8_t { kIdle, kReading, kUploading, kWriting, kLingering };
+enum ConnectionState : uint8_t { kIdle, kReading, kUploading, kWaiting, kWriting, kLingering };
 
 inline uint64_t SteadyNs() {
   timespec t{};
@@ -66,12 +66,18 @@ struct WakeTarget final : public Waker::Target, public std::enable_shared_from_t
   bool is_queued = false;
 };
 
-/// A request whose body is still arriving. The head is copied: the bytes it was parsed from are gone by then.
-struct Upload {
+/// A request whose body is still arriving or whose answer comes later. The head is copied: the bytes it was parsed from
+/// are gone by then.
+struct Asked {
   std::string head_text;
   http::RequestHead head;
-  http::BodyReader body;
+  http::BodyReader body;  ///< done() for a request without one
   uint64_t bytes_in = 0;
+  Response response;  ///< to be sent when the body was read, or deferred
+  std::unique_ptr<BodySink> sink;
+  bool sink_waits = false;
+  bool is_answered = false;  ///< the answer is being sent or was: what is left of the body is read past
+  bool half_closed = false;  ///< the client said that it sends no more
 };
 
 /// An answer from a file or a source that the client has not taken yet.
@@ -120,7 +126,7 @@ struct Connection {
   std::string out;          ///< to be sent before anything else
   uint64_t out_sent = 0;    ///< bytes that went out before `out` got stuck
   std::string out_line;     ///< request line of the last answer in a stuck `out`
-  std::unique_ptr<Upload> upload;
+  std::unique_ptr<Asked> asked;
   std::unique_ptr<Transfer> transfer;
   std::shared_ptr<WakeTarget> wake;  ///< of this exchange; null: nobody asked for it
   char address[INET6_ADDRSTRLEN] = "";

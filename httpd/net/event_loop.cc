@@ -198,7 +198,7 @@ void EventLoop::Destroy(Connection* c) {
     c->out.clear();
     c->out_sent = 0;
     c->out_line.clear();
-    c->upload.reset();
+    c->asked.reset();
     c->transfer.reset();
     free_.push_back(c);
   } else {
@@ -220,11 +220,16 @@ void EventLoop::Sweep() {
     if (i > connections_.size()) continue;
     Connection* c = connections_[i - 1];
     if (c->deadline_ms > now_ms_) continue;
-    if ((c->state == kReading || c->state == kUploading) && !c->is_private) {
+    if (c->state == kWaiting && c->asked && c->asked->response.deferred) {
+      ResumeAnswer(c, true);
+      continue;
+    }
+    const bool is_answered = c->asked && c->asked->is_answered;
+    if ((c->state == kReading || c->state == kUploading) && !c->is_private && !is_answered) {
       out_.clear();
       head_.Clear();
-      if (c->upload) head_ = c->upload->head;
-      const std::unique_ptr<Upload> late = std::move(c->upload);
+      if (c->asked) head_ = c->asked->head;
+      const std::unique_ptr<Asked> late = std::move(c->asked);
       if (!AnswerBad(c, 408, late ? "Request body read timeout" : "Request header read timeout")) continue;
       if (FlushOut(c, false) == Io::kDone) {
         StartLinger(c);
@@ -233,7 +238,7 @@ void EventLoop::Sweep() {
       }
       continue;
     }
-    if (c->transfer) FinishTransfer(c, true);
+    GiveUp(c);
     Destroy(c);
   }
   if (intake_watched_ && !draining_) {

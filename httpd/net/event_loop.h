@@ -19,7 +19,8 @@
 
 namespace httpd::net {
 
-struct Transfer;    ///< the loop's own (connection.h), as Connection
+struct Asked;       ///< the loop's own (connection.h), as Connection
+struct Transfer;    ///< ... and this
 struct WakeTarget;  ///< ... and this
 
 /// A socket that a loop accepts from.
@@ -109,7 +110,7 @@ class EventLoop final : public Reactor {
   void RunSoonWork();
   int UntilDue(int timeout_ms) const;  ///< how long a turn may wait: `timeout_ms`, or less
   void Woken(std::shared_ptr<WakeTarget> target) { woken_.push_back(std::move(target)); }
-  void OnWoken(Connection* c);
+  void OnWoken(const WakeTarget& target);
   void Sweep();
   /// A head or a body begins to arrive: its time runs from now.
   void BeginReading(Connection* c, const http::RequestHead* body_of);
@@ -133,10 +134,28 @@ class EventLoop final : public Reactor {
   void OnWritable(Connection* c);
   /// Works through bytes that were read. `data` must have stayed put; the rest is kept in the connection.
   void Process(Connection* c, const char* data, size_t length);
-  void BeginUpload(Connection* c, std::string_view head_text);
+  /// Begins with a request that has a body; false as Answer().
+  bool BeginUpload(Connection* c, std::string_view head_text);
+  struct Fed {
+    size_t taken = 0;
+    int bad_status = 0;  ///< not 0: the body cannot be accepted
+  };
+  Fed FeedBody(Connection* c, std::string_view data);
+  bool OnMoreBody(Connection* c);  ///< while the answer is sent; false: the connection is gone
+  bool FeedWhileSending(Connection* c, std::string_view data);  ///< ... as this
+  void WaitForRest(Connection* c);                              ///< of c->asked: its body, or its answer
+  bool Park(Connection* c, std::string_view head_text, uint64_t bytes_in);
+  void ResumeAnswer(Connection* c, bool is_late);
+  /// Sends an answer that stands; false as Answer(). `asked` must stay where it is until this returns.
+  bool SendAsked(Connection* c, Asked& asked);
+  void TakeTerms(Connection* c, const Response& response);
+  bool KeepsAfter(Connection* c, const http::RequestHead& head, const Response& response);
+  void GiveUp(Connection* c);  ///< what was to be answered is logged as aborted
+  /// For a connection that is gone but whose caller still holds the pointer: the loop finds the error at once.
+  void LeaveWreck(Connection* c);
+  static uint32_t BodyEvents(const Connection* c);
   /// Answers `head`; false: the connection is now writing, lingering or gone.
-  bool Answer(Connection* c, const http::RequestHead& head, std::string_view head_text, uint64_t bytes_in,
-              uint64_t body_bytes);
+  bool Answer(Connection* c, const http::RequestHead& head, std::string_view head_text, uint64_t bytes_in);
   /// As Answer(); the connection closes afterwards.
   bool AnswerBad(Connection* c, int status, const char* reason);
   bool Send(Connection* c, Response& response, const http::RequestHead& head, std::string_view head_text,

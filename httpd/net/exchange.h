@@ -25,7 +25,6 @@ struct Request {
   int fd = -1;                   ///< a loan, for getsockname(2)
   bool is_private = false;       ///< came over the instance's private socket
   uint32_t requests_before = 0;  ///< answered on this connection already
-  uint64_t body_bytes = 0;       ///< of the request's body, without the framing of chunks
   std::chrono::system_clock::time_point start;
   Reactor* reactor = nullptr;        ///< of the loop (httpd/net/reactor.h); null in tests without one
   Connection* connection = nullptr;  ///< the loop's own; what Reactor::WakerOf() looks at
@@ -61,6 +60,29 @@ class BodySource {
   virtual std::optional<uint64_t> Left() const { return std::nullopt; }
 };
 
+/// Takes the body of a request as it arrives. Destroyed when nobody wants more of it: a sink that is destroyed before
+/// End() will not get the rest, because the client left, the body was malformed or too large, or the answer is sent.
+class BodySink {
+ public:
+  enum class State {
+    kMore,   ///< go on
+    kWait,   ///< kept, but no more for now: when WantsMore() changes, the connection is to be woken (Reactor::WakerOf)
+    kEnough  ///< no more at all; what still comes is read and dropped
+  };
+  virtual ~BodySink() = default;
+  /// @param data  at most 64 KiB, valid during the call; all of it is taken
+  virtual State Write(std::string_view data) = 0;
+  virtual bool WantsMore() const = 0;
+  /// That was all of it. Called once, also where Write() said kWait and for a request without a body.
+  virtual void End() = 0;
+};
+
+/// An answer that comes later; what it is, its handler knows. Destroyed when the client leaves.
+class Deferred {
+ public:
+  virtual ~Deferred() = default;
+};
+
 /// What to answer. One object per loop, reused: Clear() keeps the memory.
 struct Response {
   /// A piece of a file with text before it (a part's head in multipart/byteranges).
@@ -85,9 +107,14 @@ struct Response {
   int keep_alive_timeout_ms = 5000;
   int max_keep_alive_requests = 100;  ///< 0 = no limit
   int timeout_ms = 60000;
-  int wait_timeout_ms = 0;  ///< longest silence of `source`; 0 = timeout_ms
-  int host = 0;             ///< the handler's own note: which host answered
-  NotePointer note;         ///< ... and whatever else it wants to know in Finish()
+  int wait_timeout_ms = 0;             ///< longest silence of `source`, `sink` or `deferred`; 0 = timeout_ms
+  std::optional<uint64_t> body_limit;  ///< of the request's body, bytes, 0 = none; nullopt: RequestHandler::BodyLimit()
+  int host = 0;                        ///< the handler's own note: which host answered
+  NotePointer note;                    ///< ... and whatever else it wants to know in Finish()
+  std::unique_ptr<BodySink> sink;      ///< takes the request's body; null: it is read and dropped
+  /// Set: this is no answer yet. The exchange is kept, the request's body goes on into `sink`, and each time that the
+  /// connection is woken the handler is asked again, with Resume(). What it set before stays: fields, note, time-outs.
+  std::unique_ptr<Deferred> deferred;
   void Clear();
 
   /// The body, whatever form it has, as a source; the response is left without one. For filters.
@@ -117,8 +144,16 @@ class RequestHandler {
  public:
   virtual ~RequestHandler() = default;
 
-  /// Answers one complete request (its body, if any, was read and discarded).
+  /// Answers a request whose head is complete; its body, if it has one, comes after this. An answer that stands is sent
+  /// when the body was read, at once if it is no success and the client waits for 100 Continue. Not called for a body
+  /// that is malformed or too large later: then HandleBad() is, and the first answer is dropped.
   virtual void Handle(const Request& request, Response& response) = 0;
+
+  /// Goes on with an answer that was deferred. Views of `request` are of the same content as in Handle(), at another
+  /// place. `response.deferred` still set: not yet. The body of the request may still be arriving: the answer is sent
+  /// all the same, and who sends the body reads it meanwhile.
+  /// @param is_late  response.wait_timeout_ms is up: the handler must answer now, or the connection is closed
+  virtual void Resume(const Request& request, Response& response, bool is_late) = 0;
 
   /// Fills the answer to a request that could not be parsed or accepted. `head` may be partly filled.
   virtual void HandleBad(const Request& request, int status, const char* reason, Response& response) = 0;
@@ -144,7 +179,7 @@ class RequestHandler {
   /// How many log lines were lost so far.
   virtual uint64_t LostLogLines() const = 0;
 
-  /// Largest request body, bytes; 0 = no limit.
+  /// Largest request body where the answer does not say otherwise, bytes; 0 = no limit.
   virtual uint64_t BodyLimit() const = 0;
   virtual const http::HeadLimits& Limits() const = 0;
 };

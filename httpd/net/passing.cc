@@ -115,7 +115,7 @@ void EventLoop::Drain(const DrainPlan& plan) {
   }
   for (size_t i = connections_.size(); i > 0; --i) {
     Connection* c = connections_[i - 1];
-    const bool between = c->state == kIdle || (c->state == kReading && !c->working && !c->upload);
+    const bool between = c->state == kIdle || (c->state == kReading && !c->working && !c->asked);
     if (between && !c->is_private && c->pending.size() <= handover::kMaxUnreadBytes) {
       Pass(c, c->deadline_ms > now_ms_ ? c->deadline_ms - now_ms_ : 1);
     }
@@ -149,10 +149,12 @@ std::optional<handover::CutRequest> EventLoop::InProgress(const Connection* c) c
     out.bytes_sent = c->out_sent;
     out.bytes_left = c->out.size();
     out.request = c->out_line;
-  } else if (c->upload) {
-    out.phase = handover::CutRequest::Phase::kReceiving;
+  } else if (c->asked) {
+    if (c->asked->is_answered) return std::nullopt;
+    out.phase =
+        c->asked->body.done() ? handover::CutRequest::Phase::kAnswering : handover::CutRequest::Phase::kReceiving;
     out.bytes_sent = 0;
-    out.request = c->upload->head.line;
+    out.request = c->asked->head.line;
   } else {
     if (c->pending.empty()) return std::nullopt;
     out.phase = handover::CutRequest::Phase::kReceiving;
@@ -169,7 +171,7 @@ void EventLoop::CutAndStop(const std::function<void(const handover::CutRequest&)
     const auto request = InProgress(c);
     if (!request) continue;
     tell(*request);
-    if (c->transfer) FinishTransfer(c, true);
+    GiveUp(c);
     Destroy(c);
   }
   StopNow();

@@ -120,7 +120,7 @@ void EventLoop::RunSoonWork() {
   for (auto& work : std::exchange(soon_, {})) work();
   for (const std::shared_ptr<WakeTarget>& target : std::exchange(woken_, {})) {
     target->is_queued = false;
-    if (target->connection != nullptr) OnWoken(target->connection);
+    if (target->connection != nullptr) OnWoken(*target);
   }
 }
 

@@ -18,19 +18,20 @@ constexpr int kLingerReads = 16;             // per turn: who sends without end 
 }  // namespace
 
 void EventLoop::OnEvent(Connection* c, uint32_t events) {
-  if (c->state == kWriting) {
-    if (events & (EPOLLERR | EPOLLHUP)) {
-      if (c->transfer) FinishTransfer(c, true);
-      Destroy(c);
-      return;
-    }
-    if ((events & EPOLLRDHUP) != 0 && c->transfer) {
-      OnHalfClosed(c);
-      return;
-    }
-    OnWritable(c);
-  } else {
+  if (c->state != kWriting && c->state != kWaiting) {
     OnReadable(c);
+    return;
+  }
+  if (events & (EPOLLERR | EPOLLHUP)) {
+    GiveUp(c);
+    Destroy(c);
+    return;
+  }
+  if ((events & EPOLLIN) != 0 && !OnMoreBody(c)) return;
+  if ((events & EPOLLOUT) != 0) {
+    OnWritable(c);
+  } else if ((events & EPOLLRDHUP) != 0) {
+    OnHalfClosed(c);
   }
 }
 
@@ -59,11 +60,13 @@ void EventLoop::OnReadable(Connection* c) {
     if (errno == EAGAIN) {
       Want(c, EPOLLIN);
     } else {
+      GiveUp(c);
       Destroy(c);
     }
     return;
   }
   if (n == 0) {
+    GiveUp(c);
     Destroy(c);
     return;
   }
@@ -90,52 +93,86 @@ uint64_t EventLoop::ReadDeadline(const Connection* c, uint64_t bytes) const {
   return std::min(c->read_start_ms + allowed, now_ms_ + between_reads);
 }
 
-void EventLoop::BeginUpload(Connection* c, std::string_view head_text) {
-  c->upload = std::make_unique<Upload>();
-  Upload& upload = *c->upload;
-  upload.head_text = head_text;
-  http::ParseRequestHead(upload.head_text, handler_.Limits(), upload.head);  // it parsed before: the same again
-  upload.bytes_in = head_text.size();
-  upload.body.Start(upload.head, handler_.BodyLimit());
-  BeginWork(c, upload.head);
-  BeginReading(c, &upload.head);
+bool EventLoop::BeginUpload(Connection* c, std::string_view head_text) {
+  c->asked = std::make_unique<Asked>();
+  Asked& asked = *c->asked;
+  asked.head_text = head_text;
+  http::ParseRequestHead(asked.head_text, handler_.Limits(), asked.head);  // it parsed before: the same again
+  asked.bytes_in = head_text.size();
+  BeginWork(c, asked.head);
+  response_.Clear();
+  handler_.Handle(MakeRequest(c, asked.head), response_);
+  TakeTerms(c, response_);
+  asked.response = std::move(response_);
+  asked.sink = std::move(asked.response.sink);
+  BeginReading(c, &asked.head);
+  asked.body.Start(asked.head, asked.response.body_limit.value_or(handler_.BodyLimit()));
+  if (!asked.head.expect_continue) return true;
+  if (!asked.response.deferred && !asked.sink && asked.response.status >= 300) {
+    // The client waits to be asked for a body that nobody wants. It may send it all the same, so this is the end.
+    asked.response.close = true;
+    const std::unique_ptr<Asked> refused = std::move(c->asked);
+    return SendAsked(c, *refused);
+  }
   // A body that will be refused is not asked for.
-  const bool refused = upload.body.Feed({}).state == http::BodyReader::Step::State::kBad;
-  if (upload.head.expect_continue && !refused) out_ += "HTTP/1.1 100 Continue\r\n\r\n";
+  if (asked.body.Feed({}).state != http::BodyReader::Step::State::kBad) out_ += "HTTP/1.1 100 Continue\r\n\r\n";
+  return true;
+}
+
+EventLoop::Fed EventLoop::FeedBody(Connection* c, std::string_view data) {
+  Asked& asked = *c->asked;
+  Fed fed;
+  while (!asked.body.done() && !asked.sink_waits) {
+    const http::BodyReader::Step step = asked.body.Feed(data.substr(fed.taken));
+    fed.taken += step.consumed;
+    asked.bytes_in += step.consumed;
+    if (step.state == http::BodyReader::Step::State::kBad) {
+      fed.bad_status = step.status;
+      return fed;
+    }
+    if (asked.sink && !step.data.empty()) {
+      const BodySink::State state = asked.sink->Write(step.data);
+      if (state == BodySink::State::kEnough) asked.sink.reset();
+      asked.sink_waits = state == BodySink::State::kWait;
+    }
+    if (asked.body.done() && asked.sink) asked.sink->End();
+    if (step.consumed == 0 || fed.taken == data.size()) break;
+  }
+  return fed;
 }
 
 void EventLoop::Process(Connection* c, const char* data, size_t length) {
   size_t at = 0;
   out_.clear();
   bool answered = false;
-  std::string upload_line;
-  std::string_view last_line;  // of the last request answered here; lives in `data` or `upload_line`
+  std::string asked_line;
+  std::string_view last_line;  // of the last request answered here; lives in `data` or `asked_line`
   while (!c->close_after) {
-    if (c->upload) {
-      Upload& upload = *c->upload;
-      http::BodyReader::Step step{};
-      while (!upload.body.done()) {
-        step = upload.body.Feed({data + at, length - at});
-        at += step.consumed;
-        upload.bytes_in += step.consumed;
-        if (step.state == http::BodyReader::Step::State::kBad) break;
-        if (step.consumed == 0 || (at == length && !upload.body.done())) break;
-      }
-      if (step.state == http::BodyReader::Step::State::kBad) {
-        const std::unique_ptr<Upload> failed = std::move(c->upload);
-        head_ = failed->head;  // views into failed->head_text, alive until the answer is written
-        if (!AnswerBad(c, step.status, step.status == 413 ? "request body too large" : "malformed request body"))
-          return;
+    if (c->asked) {
+      const Fed fed = FeedBody(c, {data + at, length - at});
+      at += fed.taken;
+      if (fed.bad_status != 0) {
         at = length;
+        const std::unique_ptr<Asked> failed = std::move(c->asked);
+        if (failed->is_answered) {
+          c->close_after = c->linger = true;
+          break;
+        }
+        head_ = failed->head;  // views into failed->head_text, alive until the answer is written
+        if (!AnswerBad(c, fed.bad_status,
+                       fed.bad_status == 413 ? "request body too large" : "malformed request body")) {
+          return;
+        }
         break;
       }
-      if (!upload.body.done()) break;
-      const std::unique_ptr<Upload> complete = std::move(c->upload);
+      if (!c->asked->body.done() || (c->asked->response.deferred && !c->asked->is_answered)) break;
+      const std::unique_ptr<Asked> complete = std::move(c->asked);
       SetState(c, kReading);
       answered = true;
-      upload_line = complete->head.line;
-      last_line = upload_line;
-      if (!Answer(c, complete->head, complete->head_text, complete->bytes_in, complete->body.received())) {
+      if (complete->is_answered) continue;
+      asked_line = complete->head.line;
+      last_line = asked_line;
+      if (!SendAsked(c, *complete)) {
         c->pending.assign(data + at, length - at);
         return;
       }
@@ -160,13 +197,16 @@ void EventLoop::Process(Connection* c, const char* data, size_t length) {
     const std::string_view head_text(data + at, parsed.consumed);
     at += parsed.consumed;
     if (head_.chunked || (head_.content_length && *head_.content_length > 0)) {
-      BeginUpload(c, head_text);
+      if (!BeginUpload(c, head_text)) {
+        c->pending.assign(data + at, length - at);
+        return;
+      }
       continue;
     }
     BeginWork(c, head_);
     answered = true;
     last_line = head_.line;
-    if (!Answer(c, head_, head_text, head_text.size(), 0)) {
+    if (!Answer(c, head_, head_text, head_text.size())) {
       c->pending.assign(data + at, length - at);
       return;
     }
@@ -198,13 +238,11 @@ void EventLoop::Process(Connection* c, const char* data, size_t length) {
     StartLinger(c);
     return;
   }
-  if (c->upload) {
-    if (c->state != kUploading) SetState(c, kUploading);
-    c->deadline_ms = ReadDeadline(c, c->upload->bytes_in);
-    Want(c, EPOLLIN);
+  c->pending.assign(data + at, length - at);
+  if (c->asked) {
+    WaitForRest(c);
     return;
   }
-  c->pending.assign(data + at, length - at);
   if (c->pending.empty()) {
     BecomeIdle(c);
     return;

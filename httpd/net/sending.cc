@@ -21,7 +21,6 @@ constexpr uint64_t kSourceNs = 2'000'000;
 constexpr size_t kPieceBytes = 16U << 10;  // asked of a source at once
 constexpr size_t kFillBytes = 64U << 10;   // read from it before the client is to take them
 constexpr uint64_t kRateIntervalMs = 200;  // as mod_ratelimit
-constexpr uint64_t kHalfClosedMs = 5000;
 
 uint64_t RateInterval(uint64_t rate) {
   return std::max<uint64_t>(rate * kRateIntervalMs / 1000, 1);
@@ -94,7 +93,7 @@ EventLoop::Io EventLoop::PumpTransfer(Connection* c) {
 EventLoop::Io EventLoop::WaitForClient(Connection* c) {
   if (c->state != kWriting) c->deadline_ms = now_ms_ + static_cast<uint64_t>(c->timeout_ms);
   SetState(c, kWriting);
-  Want(c, EPOLLOUT);
+  Want(c, EPOLLOUT | BodyEvents(c));
   return Io::kBlocked;
 }
 
@@ -103,14 +102,16 @@ EventLoop::Io EventLoop::WaitForSource(Connection* c) {
   const int wait_ms = t.response.wait_timeout_ms > 0 ? t.response.wait_timeout_ms : c->timeout_ms;
   c->deadline_ms = now_ms_ + static_cast<uint64_t>(wait_ms);
   SetState(c, kWriting);
-  Want(c, t.stream.half_closed ? EPOLLERR : EPOLLRDHUP);
+  // Who still sends its body is not asked whether it has stopped.
+  const uint32_t body = BodyEvents(c);
+  Want(c, body != 0 ? body : t.stream.half_closed ? EPOLLERR : EPOLLRDHUP);
   return Io::kBlocked;
 }
 
 EventLoop::Io EventLoop::WaitForRate(Connection* c) {
   c->deadline_ms = now_ms_ + kRateIntervalMs + static_cast<uint64_t>(c->timeout_ms);
   SetState(c, kWriting);
-  Want(c, EPOLLERR);
+  Want(c, EPOLLERR | BodyEvents(c));
   c->transfer->pause = After(std::chrono::milliseconds(kRateIntervalMs), [this, c] { OnWritable(c); });
   return Io::kBlocked;
 }
@@ -127,7 +128,9 @@ uint64_t EventLoop::Allowance(Transfer& t) const {
   if (t.allowance < 2 * interval) {
     const uint64_t more = (now_ms_ - t.refilled_ms) * rate / 1000;
     t.allowance = std::min(t.allowance + more, 2 * interval);
-    if (more > 0) t.refilled_ms = t.allowance == 2 * interval ? now_ms_ : t.refilled_ms + more * 1000 / rate;
+    // Less than a byte is lost. To go on by what these bytes are worth, rounded down, would stand still: at 204,800 a
+    // second, one millisecond is 204 bytes and 204 bytes are no millisecond.
+    if (more > 0) t.refilled_ms = now_ms_;
   } else {
     t.refilled_ms = now_ms_;
   }
@@ -258,21 +261,6 @@ EventLoop::Io EventLoop::PumpSource(Connection* c) {
   }
 }
 
-void EventLoop::OnWoken(Connection* c) {
-  if (!c->transfer || !c->transfer->stream.waiting) return;
-  c->transfer->stream.waiting = false;
-  // What was read is not all sent yet, or more than the rate allows: the source is asked when it is.
-  if (c->transfer->stream.buffer.empty() && c->out.empty()) OnWritable(c);
-}
-
-void EventLoop::OnHalfClosed(Connection* c) {
-  // It may have left, or only said that it sends no more: TCP does not tell. A source that gives nothing for so long is
-  // not kept for somebody who is likely gone; what it gives earlier is sent, and then TCP tells.
-  c->transfer->stream.half_closed = true;
-  c->deadline_ms = std::min(c->deadline_ms, now_ms_ + kHalfClosedMs);
-  Want(c, EPOLLERR);
-}
-
 void EventLoop::FinishTransfer(Connection* c, bool aborted) {
   const std::unique_ptr<Transfer> t = std::move(c->transfer);
   Outcome outcome;
@@ -296,7 +284,7 @@ void EventLoop::OnWritable(Connection* c) {
     case Io::kBlocked:
       return;
     case Io::kGone:
-      if (c->transfer) FinishTransfer(c, true);
+      GiveUp(c);
       Destroy(c);
       return;
     case Io::kDone:

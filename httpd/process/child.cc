@@ -190,6 +190,11 @@ int Child::Run() {
     setup_.error_log->Write(config::LogLevel::kAlert, "unixd", dropped.error().Text());
     return 2;
   }
+  if (!setup_.working_directory.empty() && ::chdir(setup_.working_directory.c_str()) != 0) {
+    setup_.error_log->Write(
+        config::LogLevel::kWarn, "core",
+        "cannot change to CoreDumpDirectory " + setup_.working_directory + ": " + std::strerror(errno));
+  }
   ::prctl(PR_SET_DUMPABLE, 1);  // setuid cleared it; /proc/self must stay ours for tools that look
 
   for (const size_t slot : setup_.slots) {

@@ -33,6 +33,7 @@ struct ChildSetup {
   int error_fd = -1;      ///< becomes stderr; -1 = /dev/null
   std::vector<int> keep;  ///< further descriptors to keep open (logs, instance lock)
   Identity identity;
+  std::string working_directory;  ///< CoreDumpDirectory; "" = as the parent
   bool accepting = true;
   size_t max_held_per_loop = 0;  ///< connections
   uint32_t max_busy_per_loop = 2048;

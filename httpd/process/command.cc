@@ -16,6 +16,7 @@
 #include "handover/listen_fds.h"
 #include "handover/message.h"
 #include "httpd/config/reader.h"
+#include "httpd/config/reference.h"
 #include "httpd/modules/handler.h"
 #include "httpd/modules/module.h"
 #include "httpd/modules/site.h"
@@ -154,7 +155,7 @@ int RunOneProcess(const Loaded& loaded, std::vector<handover::Listener> inherite
   for (handover::Listener& listener : inherited) {
     have.push_back(std::make_shared<OpenListener>(OpenListener{listener.address, std::move(listener.fd)}));
   }
-  auto listeners = OpenListeners(c.listen, have, c.listen_backlog, !have.empty());
+  auto listeners = OpenListeners(c.listen, have, SocketOptionsOf(c), !have.empty());
   if (!listeners) {
     Say(listeners.error().Text());
     return 1;
@@ -269,11 +270,20 @@ int Start(const Options& options, std::shared_ptr<const Loaded> loaded, std::vec
 int CheckOnly(const Options& options, const Loaded& loaded) {
   switch (options.action) {
     case Options::Action::kDumpHosts:
-      Print(config::DumpHosts(loaded.config));
+      Print(config::DumpHosts(loaded.config, AccountsOf(loaded.config)));
       return 0;
     case Options::Action::kDumpIncludes:
       Print(config::DumpIncludes(loaded.config));
       return 0;
+    case Options::Action::kDumpConfig: {
+      auto text = config::DumpConfig(RequestFor(options), RealFiles());
+      if (!text) {
+        Say(text.error().Text());
+        return 1;
+      }
+      Print(text.value());
+      break;  // Apache goes on to say Syntax OK
+    }
     case Options::Action::kDumpRunConfig:
       Print(RunConfigJson(loaded));
       return 0;
@@ -307,6 +317,9 @@ int RunCommand(const Options& options) {
       return PrintModules(true);
     case Options::Action::kDirectives:
       Print(config::DumpDirectives());
+      return 0;
+    case Options::Action::kReference:
+      Print(config::DirectiveReference());
       return 0;
     default:
       break;

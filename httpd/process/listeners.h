@@ -19,13 +19,22 @@ struct OpenListener {
 };
 using ListenerList = std::vector<std::shared_ptr<OpenListener>>;
 
-/// Opens what `wanted` names: taken from `have` when the full address is the same (the backlog is applied again), bound
-/// anew otherwise.
+/// What is set on every listener, on those that were open before too. Connections inherit it.
+struct SocketOptions {
+  int backlog = 511;
+  int send_buffer = 0;     ///< bytes; 0 = the system's, also where it was set before
+  int receive_buffer = 0;  ///< bytes; 0 = the system's, also where it was set before
+  int defer_accept_s = 0;  ///< 0 = off
+};
+SocketOptions SocketOptionsOf(const config::ServerConfig& config);
+
+/// Opens what `wanted` names: taken from `have` when the full address is the same (the options are applied again),
+/// bound anew otherwise.
 ///
 /// @param inherited_only  socket activation or an upgrade: an address that is not in `have` is an error, never bound
 /// anew
 /// @return Apache's sentences: "(98)Address already in use: AH00072: make_sock: could not bind to address 1.2.3.4:80"
 os::Result<ListenerList> OpenListeners(const std::vector<config::ListenAddress>& wanted, const ListenerList& have,
-                                       int backlog, bool inherited_only);
+                                       const SocketOptions& options, bool inherited_only);
 
 }  // namespace httpd::process

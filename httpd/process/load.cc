@@ -6,7 +6,9 @@
 #include <Poco/JSON/Object.h>
 #include <Poco/SHA2Engine.h>
 #include <grp.h>
+#include <netdb.h>
 #include <pwd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,6 +19,7 @@
 #include <sstream>
 
 #include "httpd/config/lexer.h"
+#include "httpd/config/tree.h"
 #include "httpd/log/log_set.h"
 #include "httpd/modules/site.h"
 #include "os/file.h"
@@ -73,13 +76,56 @@ os::Result<std::vector<std::string>> Expand(const std::string& pattern) {
   return out;
 }
 
+/// What Apache takes for ServerName when nobody says it. Source  server/util.c ap_get_local_host
+std::string OwnName(std::vector<std::string>& warnings) {
+  char own[256] = "";
+  ::gethostname(own, sizeof own - 1);
+  std::string name = "127.0.0.1";
+  addrinfo hints{};
+  hints.ai_flags = AI_CANONNAME;
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  if (::getaddrinfo(own, nullptr, &hints, &found) == 0) {
+    char text[NI_MAXHOST] = "";
+    if (found->ai_canonname && std::strchr(found->ai_canonname, '.')) {
+      name = found->ai_canonname;
+    } else if (std::strchr(own, '.')) {
+      name = own;
+    } else if (::getnameinfo(found->ai_addr, found->ai_addrlen, text, sizeof text, nullptr, 0, NI_NUMERICHOST) == 0) {
+      name = text;
+    }
+    const bool sure = found->ai_canonname && name == found->ai_canonname;
+    ::freeaddrinfo(found);
+    if (sure) return name;
+  }
+  warnings.push_back("AH00558: httpd: Could not reliably determine the server's fully qualified domain name, using " +
+                     name + ". Set the 'ServerName' directive globally to suppress this message");
+  return name;
+}
+
+std::optional<unsigned long> NumberOf(const std::string& name) {
+  if (!name.starts_with('#')) return std::nullopt;
+  return std::strtoul(name.c_str() + 1, nullptr, 10);
+}
+
 }  // namespace
+
+config::Accounts AccountsOf(const config::ServerConfig& config) {
+  config::Accounts accounts;
+  accounts.used = ::geteuid() == 0;
+  accounts.user_id = NumberOf(config.user);
+  accounts.group_id = NumberOf(config.group);
+  if (const passwd* user = ::getpwnam(config.user.c_str())) accounts.user_id = user->pw_uid;
+  if (const group* group = ::getgrnam(config.group.c_str())) accounts.group_id = group->gr_gid;
+  return accounts;
+}
 
 config::FileSource RealFiles() {
   config::FileSource files;
   files.read = [](const std::string& path) { return os::ReadFile(path); };
   files.expand = Expand;
   files.is_directory = IsDirectory;
+  files.exists = [](const std::string& path) { return ::access(path.c_str(), F_OK) == 0; };
   files.environment = [](const std::string& name) -> std::optional<std::string> {
     const char* value = std::getenv(name.c_str());
     return value ? std::optional<std::string>(value) : std::nullopt;
@@ -108,6 +154,13 @@ os::Result<std::shared_ptr<const Loaded>> Load(const config::Options& options) {
   if (!read) return read.error();
   auto loaded = std::make_shared<Loaded>();
   loaded->config = std::move(read).value();
+  if (loaded->config.main.server_name.empty()) {
+    const std::string name = OwnName(loaded->config.warnings);
+    loaded->config.main.server_name = name;
+    for (config::Host& host : loaded->config.virtual_hosts) {
+      if (host.server_name.empty()) host.server_name = name;
+    }
+  }
   if (!loaded->config.types_config.empty()) {
     auto types = os::ReadFile(loaded->config.types_config);
     if (!types) {
@@ -124,50 +177,50 @@ os::Result<std::shared_ptr<const Loaded>> Load(const config::Options& options) {
 
 os::Status CheckSurroundings(const Loaded& loaded) {
   const config::ServerConfig& c = loaded.config;
-  auto check_log = [&](const config::LogTarget& target) -> os::Status {
+  std::vector<std::string> wrong;
+  bool logs_are_wrong = false;
+  auto note = [&](const std::string& text) {
+    if (std::find(wrong.begin(), wrong.end(), text) == wrong.end()) wrong.push_back(text);
+  };
+  auto check_log = [&](const config::LogTarget& target) {
     if (target.kind == config::LogTarget::Kind::kFile) {
       const std::string directory = target.text.substr(0, target.text.rfind('/'));
-      if (IsDirectory(directory)) return os::kDone;
-      return os::Error{os::ErrorKind::kNotFound, 0,
-                       "(2)No such file or directory: AH02297: Cannot access directory '" + directory +
-                           "/' for log file '" + target.text + "' defined at " + target.where.file + ":" +
-                           std::to_string(target.where.line) + "\nAH00014: Configuration check failed"};
+      if (IsDirectory(directory)) return;
+      logs_are_wrong = true;
+      note("(2)No such file or directory: AH02297: Cannot access directory '" + directory + "/' for log file '" +
+           target.text + "' defined at " + target.where.file + ":" + std::to_string(target.where.line));
     }
     if (target.kind == config::LogTarget::Kind::kProgram) {
       const std::vector<std::string> words = log::SplitCommand(target.text);
       std::string program = words.empty() ? "" : words[0];
       if (!program.empty() && program[0] != '/') program = c.server_root + "/" + program;
-      if (!words.empty() && ::access(program.c_str(), X_OK) == 0) return os::kDone;
+      if (!words.empty() && ::access(program.c_str(), X_OK) == 0) return;
       const int sys = errno;
-      return os::Error{os::ErrorKind::kNotFound, 0,
-                       "AH00526: Syntax error on line " + std::to_string(target.where.line) + " of " +
-                           target.where.file + ":\nlog program '" + (words.empty() ? "" : words[0]) +
-                           "' cannot be run: " + std::strerror(words.empty() ? EINVAL : sys)};
+      note(config::SyntaxError(target.where, "log program '" + (words.empty() ? "" : words[0]) +
+                                                 "' cannot be run: " + std::strerror(words.empty() ? EINVAL : sys))
+               .what);
     }
-    return os::kDone;
   };
-  auto check_host = [&](const config::Host& host) -> os::Status {
-    if (auto ok = check_log(host.error_log); !ok) return ok;
-    for (const config::AccessLog& access : host.access_logs) {
-      if (auto ok = check_log(access.target); !ok) return ok;
-    }
-    return os::kDone;
+  auto check_host = [&](const config::Host& host) {
+    check_log(host.error_log);
+    for (const config::AccessLog& access : host.access_logs) check_log(access.target);
   };
-  if (auto ok = check_host(c.main); !ok) return ok;
-  for (const config::Host& host : c.virtual_hosts) {
-    if (auto ok = check_host(host); !ok) return ok;
-  }
-  if (!c.user.empty() && c.user[0] != '#' && !::getpwnam(c.user.c_str())) {
-    return os::Error{os::ErrorKind::kNotFound, 0,
-                     "AH00526: Syntax error on line " + std::to_string(c.user_where.line) + " of " + c.user_where.file +
-                         ":\nAH00543: httpd: bad user name " + c.user};
+  check_host(c.main);
+  for (const config::Host& host : c.virtual_hosts) check_host(host);
+  if (const passwd* user = c.user.empty() || c.user[0] == '#' ? nullptr : ::getpwnam(c.user.c_str());
+      c.user == "#0" || (user && user->pw_uid == 0)) {
+    note(config::SyntaxError(c.user_where, "User " + c.user + ": " + std::string(kNotAsRoot)).what);
+  } else if (!c.user.empty() && c.user[0] != '#' && !user) {
+    note(config::SyntaxError(c.user_where, "AH00543: httpd: bad user name " + c.user).what);
   }
   if (!c.group.empty() && c.group[0] != '#' && !::getgrnam(c.group.c_str())) {
-    return os::Error{os::ErrorKind::kNotFound, 0,
-                     "AH00526: Syntax error on line " + std::to_string(c.group_where.line) + " of " +
-                         c.group_where.file + ":\nAH00544: httpd: bad group name " + c.group};
+    note(config::SyntaxError(c.group_where, "AH00544: httpd: bad group name " + c.group).what);
   }
-  return os::kDone;
+  if (wrong.empty()) return os::kDone;
+  std::string text;
+  for (const std::string& one : wrong) text += (text.empty() ? "" : "\n") + one;
+  if (logs_are_wrong) text += "\nAH00014: Configuration check failed";
+  return os::Error{os::ErrorKind::kNotFound, 0, text};
 }
 
 std::string Fingerprint(const config::ServerConfig& config) {

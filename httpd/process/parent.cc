@@ -70,6 +70,7 @@ os::Result<Identity> ResolveIdentity(const config::ServerConfig& c) {
     if (!entry) return os::Error{os::ErrorKind::kNotFound, 0, "AH00543: httpd: bad user name " + user};
     identity.uid = entry->pw_uid;
   }
+  if (*identity.uid == 0) return os::Error{os::ErrorKind::kDenied, 0, "User " + user + ": " + std::string(kNotAsRoot)};
   if (entry) {
     identity.user_name = entry->pw_name;
     identity.gid = entry->pw_gid;
@@ -276,7 +277,7 @@ os::Result<std::unique_ptr<Parent::Generation>> Parent::Prepare(std::shared_ptr<
   auto identity = ResolveIdentity(c);
   if (!identity) return identity.error();
   generation->identity = identity.value();
-  auto listeners = OpenListeners(c.listen, have, c.listen_backlog, inherited_only);
+  auto listeners = OpenListeners(c.listen, have, SocketOptionsOf(c), inherited_only);
   // A parent that was killed leaves children that close the port in a moment; only then is waiting right.
   const auto deadline = clock_.SteadyNow() + milliseconds(1500);
   while (!listeners && listeners.error().kind == os::ErrorKind::kBusy && clock_.SteadyNow() < deadline) {
@@ -289,7 +290,7 @@ os::Result<std::unique_ptr<Parent::Generation>> Parent::Prepare(std::shared_ptr<
     }
     if (!orphans) break;
     clock_.Sleep(milliseconds(10));
-    listeners = OpenListeners(c.listen, have, c.listen_backlog, inherited_only);
+    listeners = OpenListeners(c.listen, have, SocketOptionsOf(c), inherited_only);
   }
   if (!listeners) return listeners.error();
   generation->listeners = std::move(listeners).value();
@@ -350,6 +351,7 @@ os::Status Parent::StartChild(Generation& generation, int replaces) {
   setup.keep = generation.logs->Descriptors();
   setup.keep.push_back(lock_.fd().get());
   setup.identity = generation.identity;
+  setup.working_directory = c.core_dump_directory;
   setup.accepting = accepting_;
 
   const pid_t pid = ::fork();

@@ -31,6 +31,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (result.error().what.empty()) __builtin_trap();
     return 0;
   }
-  if (DumpHosts(result.value()).empty() || DumpIncludes(result.value()).empty()) __builtin_trap();
+  if (DumpHosts(result.value(), {}).empty() || DumpIncludes(result.value()).empty()) __builtin_trap();
   return 0;
 }

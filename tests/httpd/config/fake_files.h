@@ -36,6 +36,7 @@ class FakeFiles {
       return matches;
     };
     source.is_directory = [this](const std::string& path) { return directories.count(path) > 0; };
+    source.exists = [this](const std::string& path) { return files.count(path) + directories.count(path) > 0; };
     source.environment = [this](const std::string& name) -> std::optional<std::string> {
       const auto found = environment.find(name);
       if (found == environment.end()) return std::nullopt;

@@ -8,7 +8,6 @@
 #include <random>
 
 #include "httpd/config/tree.h"
-#include "httpd/modules/module.h"
 #include "tests/httpd/config/fake_files.h"
 
 namespace httpd::config {
@@ -159,7 +158,6 @@ TEST(Flatten, AnyArgumentsAndDefinesReadBackAsTheyWere) {
 }
 
 TEST(Flatten, TheConfigurationsThatWeShipAreTheSameWhenFlattened) {
-  modules::RegisterModules();
   RoundTrip trip;
   const std::filesystem::path conf = std::filesystem::path(BATON_SOURCE_DIR) / "conf";
   const auto text = [](const std::filesystem::path& path) {

@@ -147,12 +147,11 @@ TEST_F(File, TheSignatureCanDifferFromDirectoryToDirectory) {
   EXPECT_THAT(Get("/quiet").body, Not(HasSubstr("<address>")));
 }
 
-TEST_F(File, TheBodyLimitOfTheLoopIsTheLargestOfAll) {
-  EXPECT_EQ(handler_->BodyLimit(), 1U << 30);
+TEST_F(File, ABodyThatIsTooLongForItsPlaceIsRefused) {
   Configure("LimitRequestBody 5\n<Location /d>\nLimitRequestBody 9\n</Location>\n");
-  EXPECT_EQ(handler_->BodyLimit(), 9u);
-  Configure("LimitRequestBody 5\n<Location /d>\nLimitRequestBody 0\n</Location>\n");
-  EXPECT_EQ(handler_->BodyLimit(), 0u);
+  EXPECT_EQ(Ask("POST", "/a.txt", "Content-Length: 5\r\n").status, 200);
+  EXPECT_EQ(Ask("POST", "/a.txt", "Content-Length: 6\r\n").status, 413);
+  EXPECT_EQ(Ask("POST", "/d/a.txt", "Content-Length: 9\r\n").status, 200);
 }
 
 // ---- links ------------------------------------------------------------------------------------------------------

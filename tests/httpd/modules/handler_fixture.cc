@@ -21,6 +21,7 @@ config::ServerConfig ConfigFrom(const std::string& text) {
   };
   files.expand = [](const std::string&) -> os::Result<std::vector<std::string>> { return std::vector<std::string>(); };
   files.is_directory = [](const std::string& path) { return std::filesystem::is_directory(path); };
+  files.exists = [](const std::string& path) { return std::filesystem::exists(path); };
   files.environment = [](const std::string&) { return std::optional<std::string>(); };
   config::ReadRequest request;
   request.server_root = "/";
@@ -78,10 +79,20 @@ HandlerTest::Answer HandlerTest::Ask(const std::string& method, const std::strin
   request.start = std::chrono::system_clock::now();
   net::Response response;
   handler_->Handle(request, response);
+  bool is_cut = false;
+  if (response.source && !response.without_body) {
+    auto state = net::BodySource::State::kMore;
+    while (state == net::BodySource::State::kMore) state = response.source->Read(response.body, 16384);
+    is_cut = state != net::BodySource::State::kEnd;
+  }
   handler_->Finish(request, response, net::Outcome());
   handler_->EndTurn();
   Answer answer{response.status,       response.fields,         response.body,
                 response.without_body, response.content_length, response.close};
+  answer.is_produced = response.source != nullptr;
+  answer.is_cut = is_cut;
+  answer.rate_limit = response.rate_limit;
+  answer.rate_burst = response.rate_burst;
   if (response.file.valid()) {
     answer.body.clear();
     for (const auto& part : response.parts) {

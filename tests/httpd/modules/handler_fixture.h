@@ -20,6 +20,10 @@ class HandlerTest : public testing::Test {
     bool without_body = false;
     uint64_t content_length = 0;
     bool close = false;
+    bool is_produced = false;  ///< the body came from a source
+    bool is_cut = false;       ///< ... which failed, or waits for somebody
+    uint64_t rate_limit = 0;
+    uint64_t rate_burst = 0;
   };
   HandlerTest();
   ~HandlerTest() override;

@@ -347,5 +347,22 @@ TEST_F(HandlerTest, TheLongestKeepAliveTimeoutOfAllHostsHoldsForAdoptedConnectio
   EXPECT_EQ(handler_->IdleTimeoutMs(), 20000);
 }
 
+TEST_F(HandlerTest, MethodsThatApacheKnowsAreNotAllowedAndOthersNotImplemented) {
+  Configure("RegisterHttpMethod ZAP\n");
+  Write("www/a.txt", "hi");
+  for (const char* method : {"PROPFIND", "ZAP", "PATCH", "BASELINE-CONTROL"}) {
+    EXPECT_EQ(Ask(method, "/a.txt").status, 405) << method;
+  }
+  EXPECT_EQ(Ask("FOO", "/a.txt").status, 501);
+}
+
+TEST_F(HandlerTest, RegisteredMethodsRefusesTheOthersBeforeAnythingAnswersThem) {
+  Configure("RegisterHttpMethod ZAP\nRedirect /gone http://other/\nHttpProtocolOptions RegisteredMethods\n");
+  EXPECT_EQ(Ask("ZAP", "/gone").status, 302);
+  EXPECT_EQ(Ask("FOO", "/gone").status, 501);
+  Configure("Redirect /gone http://other/\n");
+  EXPECT_EQ(Ask("FOO", "/gone").status, 302);
+}
+
 }  // namespace
 }  // namespace httpd::modules

@@ -42,6 +42,20 @@ TEST_F(SelectTest, ByNameAliasAndTheFirstForTheRest) {
   EXPECT_EQ(Select(""), 1);
 }
 
+TEST_F(SelectTest, ARequestThatNamesNoHostGoesByServerPathAtASegmentBoundary) {
+  Configure(
+      "<VirtualHost *:80>\nServerName one.example\n</VirtualHost>\n"
+      "<VirtualHost *:80>\nServerName two.example\nServerPath /two\n</VirtualHost>\n");
+  const auto select = [this](const std::string& authority, const std::string& path) {
+    return site_->Select(
+        80, authority, [] { return std::string(); }, path);
+  };
+  EXPECT_EQ(select("", "/two"), 2);
+  EXPECT_EQ(select("", "/two/a"), 2);
+  EXPECT_EQ(select("", "/twofold"), 1);
+  EXPECT_EQ(select("one.example", "/two/a"), 1);
+}
+
 TEST_F(SelectTest, APortThatNoVirtualHostNamesGoesToTheMainServer) {
   Configure("<VirtualHost *:80>\nServerName one.example\n</VirtualHost>\n");
   EXPECT_EQ(Select("one.example", 8080), 0);

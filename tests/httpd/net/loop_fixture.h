@@ -37,6 +37,7 @@ class FakeHandler final : public RequestHandler {
   FakeHandler();
 
   void Handle(const Request& request, Response& response) override;
+  void Resume(const Request& request, Response& response, bool is_late) override { resume(request, response, is_late); }
   void HandleBad(const Request& request, int status, const char* reason, Response& response) override;
   void Finish(const Request& request, const Response& response, const Outcome& outcome) override;
   bool EndTurn() override { return true; }
@@ -59,6 +60,7 @@ class FakeHandler final : public RequestHandler {
   ReadTimeout head_timeout;
   ReadTimeout body_timeout;
   std::function<void(const Request&, Response&)> answer;
+  std::function<void(const Request&, Response&, bool)> resume;
   uint64_t bad_file_bytes = 0;  ///< HandleBad answers with a file of so many bytes
   http::HeadLimits limits;
 

@@ -27,7 +27,8 @@ TEST(SlowClient, WhoDoesNotCompleteAHeadInItsTimeIsAnswered408) {
 
 TEST(SlowClient, AByteNowAndThenDoesNotExtendTheTime) {
   FakeHandler handler;
-  handler.head_timeout = {200, 0, 0};
+  handler.head_timeout = {50, 0, 0};
+  handler.limits.field_size = 50000;
   RunningLoop loop(handler);
   Client client(loop.port());
   ASSERT_TRUE(client.Send("GET / HTTP/1.1\r\nHost: h\r\n"));

@@ -205,7 +205,7 @@ TEST_F(Source, ThatWaitsIsAskedAgainWhenItWakesTheConnection) {
     ASSERT_FALSE(byte.empty()) << text;
     text += byte;
   }
-  EXPECT_EQ(loop.counters().writing, 1u);
+  EXPECT_TRUE(loop.Until([&] { return loop.counters().writing == 1; }));
   More(loop, "more", false);
   EXPECT_EQ(client.Read(9), "4\r\nmore\r\n");
   More(loop, "", false);  // nothing new: no empty chunk, which would be the end
@@ -436,6 +436,18 @@ TEST_F(Source, RateLimitSlowsSourcesTextsAndFiles) {
     RunningLoop loop(handler_);
     EXPECT_GE(TimeFor(loop), std::chrono::milliseconds(190)) << kind;
   }
+}
+
+// A rate that is no whole number of bytes a millisecond was no limit once the first wait was over: the time that the
+// bytes stood for was rounded down to none, and the same millisecond counted again and again.
+TEST_F(Source, ARateOfKibsHoldsBeyondTheFirstWait) {
+  handler_.answer = [&](const Request&, Response& response) {
+    response.rate_limit = 50U << 10;  // 10,240 at once, 10,240 after 200 ms, the rest after 400 ms
+    response.file = handler_.OpenFile(30'000);
+    response.parts.push_back({"", 0, 30'000});
+  };
+  RunningLoop loop(handler_);
+  EXPECT_GE(TimeFor(loop), std::chrono::milliseconds(380));
 }
 
 TEST_F(Source, BurstGoesBeforeTheRateLimit) {

@@ -2,6 +2,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 
 namespace httpd::process {
 namespace {
@@ -25,14 +28,14 @@ std::shared_ptr<OpenListener> Have(const std::string& host) {
 
 TEST(OpenListeners, WhatIsOpenAlreadyIsTaken) {
   const auto have = Have("127.0.0.1");
-  const auto out = OpenListeners({Want("127.0.0.1", have->address.port())}, {have}, 16, true);
+  const auto out = OpenListeners({Want("127.0.0.1", have->address.port())}, {have}, {16}, true);
   ASSERT_TRUE(out) << out.error().Text();
   EXPECT_EQ(out.value()[0], have);
 }
 
 TEST(OpenListeners, AnInheritedSetIsNeverCompletedByBinding) {
   const auto have = Have("127.0.0.1");
-  const auto out = OpenListeners({Want("127.0.0.2", have->address.port())}, {have}, 16, true);
+  const auto out = OpenListeners({Want("127.0.0.2", have->address.port())}, {have}, {16}, true);
   ASSERT_FALSE(out);
   EXPECT_EQ(out.error().kind, os::ErrorKind::kInvalid);
   EXPECT_THAT(out.error().what, HasSubstr("Listen 127.0.0.2:"));
@@ -41,14 +44,14 @@ TEST(OpenListeners, AnInheritedSetIsNeverCompletedByBinding) {
 
 TEST(OpenListeners, TheSamePortOfAnotherAddressIsAnotherListener) {
   const auto have = Have("127.0.0.1");
-  const auto out = OpenListeners({Want("127.0.0.2", have->address.port())}, {have}, 16, false);
+  const auto out = OpenListeners({Want("127.0.0.2", have->address.port())}, {have}, {16}, false);
   ASSERT_TRUE(out) << out.error().Text();
   EXPECT_NE(out.value()[0], have);
 }
 
 TEST(OpenListeners, AnAddressInUseIsApachesSentence) {
   const auto other = Have("127.0.0.1");
-  const auto out = OpenListeners({Want("127.0.0.1", other->address.port())}, {}, 16, false);
+  const auto out = OpenListeners({Want("127.0.0.1", other->address.port())}, {}, {16}, false);
   ASSERT_FALSE(out);
   EXPECT_EQ(out.error().kind, os::ErrorKind::kBusy);
   EXPECT_THAT(out.error().what, StartsWith("(98)Address already in use: AH00072: make_sock: could not bind to address "
@@ -56,8 +59,33 @@ TEST(OpenListeners, AnAddressInUseIsApachesSentence) {
                                            std::to_string(other->address.port())));
 }
 
+int OptionOf(const os::Fd& fd, int level, int name) {
+  int value = -1;
+  socklen_t size = sizeof value;
+  EXPECT_EQ(::getsockopt(fd.get(), level, name, &value, &size), 0);
+  return value;
+}
+
+TEST(OpenListeners, SocketOptionsAreAppliedAgainToWhatIsOpenAndTakenBack) {
+  const auto have = Have("127.0.0.1");
+  const int own = OptionOf(have->fd, SOL_SOCKET, SO_SNDBUF);
+  const std::vector<config::ListenAddress> wanted = {Want("127.0.0.1", have->address.port())};
+  SocketOptions options;
+  options.send_buffer = 50000;
+  options.receive_buffer = 60000;
+  options.defer_accept_s = 3;
+  ASSERT_TRUE(OpenListeners(wanted, {have}, options, true));
+  EXPECT_EQ(OptionOf(have->fd, SOL_SOCKET, SO_SNDBUF), 100000);  // the kernel doubles it
+  EXPECT_EQ(OptionOf(have->fd, SOL_SOCKET, SO_RCVBUF), 120000);
+  EXPECT_GT(OptionOf(have->fd, IPPROTO_TCP, TCP_DEFER_ACCEPT), 0);
+  ASSERT_TRUE(OpenListeners(wanted, {have}, {}, true));
+  EXPECT_EQ(OptionOf(have->fd, SOL_SOCKET, SO_SNDBUF), own);
+  EXPECT_EQ(OptionOf(have->fd, SOL_SOCKET, SO_BUF_LOCK), 0) << "the kernel does not size them again";
+  EXPECT_EQ(OptionOf(have->fd, IPPROTO_TCP, TCP_DEFER_ACCEPT), 0);
+}
+
 TEST(OpenListeners, NoListenerIsAnError) {
-  EXPECT_FALSE(OpenListeners({}, {}, 16, false));
+  EXPECT_FALSE(OpenListeners({}, {}, {16}, false));
 }
 
 }  // namespace

@@ -87,5 +87,16 @@ TEST_F(LoadTest, TheCheckFindsALogProgramThatCannotRun) {
   EXPECT_THAT(checked.error().what, HasSubstr("log program 'bin/none' cannot be run: No such file or directory"));
 }
 
+TEST_F(LoadTest, NobodyServesAsRootUnderAnyOfItsNames) {
+  for (const char* user : {"root", "#0"}) {
+    Write(std::string("Listen 127.0.0.1:8080\nErrorLog error\nUser ") + user + "\n");
+    auto loaded = Load(Options());
+    ASSERT_TRUE(loaded) << loaded.error().Text();
+    const auto checked = CheckSurroundings(*loaded.value());
+    ASSERT_FALSE(checked) << user;
+    EXPECT_THAT(checked.error().what, HasSubstr("does not serve as root"));
+  }
+}
+
 }  // namespace
 }  // namespace httpd::process

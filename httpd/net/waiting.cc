@@ -1,0 +1,191 @@
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "httpd/net/connection.h"
+#include "httpd/net/event_loop.h"
+
+namespace httpd::net {
+
+namespace {
+
+constexpr uint64_t kHalfClosedMs = 5000;
+
+uint64_t WaitMs(const Connection* c, const Response& response) {
+  return static_cast<uint64_t>(response.wait_timeout_ms > 0 ? response.wait_timeout_ms : c->timeout_ms);
+}
+
+}  // namespace
+
+uint32_t EventLoop::BodyEvents(const Connection* c) {
+  return c->asked && !c->asked->body.done() && !c->asked->sink_waits ? uint32_t{EPOLLIN} : 0;
+}
+
+bool EventLoop::Park(Connection* c, std::string_view head_text, uint64_t bytes_in) {
+  c->asked = std::make_unique<Asked>();
+  Asked& asked = *c->asked;
+  asked.head_text = head_text;
+  http::ParseRequestHead(asked.head_text, handler_.Limits(), asked.head);
+  asked.bytes_in = bytes_in;
+  asked.response = std::move(response_);
+  asked.sink = std::move(asked.response.sink);
+  switch (FlushOut(c, false)) {  // the answers before this one do not wait for it
+    case Io::kBlocked:
+      c->out_line = "";
+      break;
+    case Io::kDone:
+      WaitForRest(c);
+      break;
+    case Io::kGone:
+      GiveUp(c);
+      LeaveWreck(c);
+      break;
+  }
+  return false;
+}
+
+void EventLoop::WaitForRest(Connection* c) {
+  Asked& asked = *c->asked;
+  if (BodyEvents(c) != 0) {
+    if (c->state == kWaiting) c->read_start_ms = now_ms_;  // the time that the sink took is not the client's
+    SetState(c, kUploading);
+    c->deadline_ms = ReadDeadline(c, asked.body.received());
+    Want(c, EPOLLIN);
+    return;
+  }
+  SetState(c, kWaiting);
+  c->deadline_ms = now_ms_ + WaitMs(c, asked.response);
+  // Behind a body that is not read to its end, a client that stopped sending is one that has sent all of it.
+  Want(c, asked.half_closed || !asked.body.done() ? EPOLLERR : EPOLLRDHUP);
+}
+
+void EventLoop::OnHalfClosed(Connection* c) {
+  // It may have left, or only said that it sends no more: TCP does not tell. A program that gives nothing for so long
+  // is not kept for somebody who is likely gone; what it gives earlier is sent, and then TCP tells.
+  if (c->transfer) c->transfer->stream.half_closed = true;
+  if (c->asked) c->asked->half_closed = true;
+  c->deadline_ms = std::min(c->deadline_ms, now_ms_ + kHalfClosedMs);
+  Want(c, EPOLLERR);
+}
+
+void EventLoop::OnWoken(const WakeTarget& target) {
+  Connection* c = target.connection;
+  if (c->asked && c->asked->sink_waits && c->asked->sink->WantsMore()) {
+    c->asked->sink_waits = false;
+    const std::string rest = std::exchange(c->pending, {});
+    if (c->transfer) {
+      FeedWhileSending(c, rest);
+    } else {
+      Process(c, rest.data(), rest.size());
+    }
+    if (target.connection == nullptr) return;  // the exchange is over
+  }
+  if (c->transfer) {
+    if (!std::exchange(c->transfer->stream.waiting, false)) return;
+    // What was read is not all sent yet, or more than the rate allows: the source is asked when it is.
+    if (c->transfer->stream.buffer.empty() && c->out.empty()) OnWritable(c);
+  } else if (c->asked && c->asked->response.deferred) {
+    ResumeAnswer(c, false);
+  }
+}
+
+void EventLoop::ResumeAnswer(Connection* c, bool is_late) {
+  handler_.Resume(MakeRequest(c, c->asked->head), c->asked->response, is_late);
+  if (c->asked->response.deferred) {
+    if (!is_late) return;
+    GiveUp(c);
+    Destroy(c);
+    return;
+  }
+  out_.clear();
+  TakeTerms(c, c->asked->response);
+  const std::string line(c->asked->head.line);
+  bool sent = false;
+  if (c->asked->body.done()) {
+    const std::unique_ptr<Asked> complete = std::move(c->asked);
+    sent = SendAsked(c, *complete);
+  } else {
+    c->asked->is_answered = true;
+    sent = SendAsked(c, *c->asked);
+  }
+  if (!sent) return;
+  switch (FlushOut(c, false)) {
+    case Io::kGone:
+      Destroy(c);
+      break;
+    case Io::kBlocked:
+      c->out_line = line;
+      break;
+    case Io::kDone:
+      AfterAnswer(c);
+      break;
+  }
+}
+
+bool EventLoop::SendAsked(Connection* c, Asked& asked) {
+  if (!ReadAhead(asked.response)) {
+    head_ = asked.head;
+    return AnswerBad(c, 500, "the body of the answer could not be made");
+  }
+  const bool keep = KeepsAfter(c, asked.head, asked.response);
+  return Send(c, asked.response, asked.head, asked.head_text, asked.bytes_in, keep);
+}
+
+bool EventLoop::OnMoreBody(Connection* c) {
+  if (BodyEvents(c) == 0) return true;  // of an event that was on its way when the sink had enough
+  if (c->pending.size() == kScratchBytes) return FeedWhileSending(c, std::exchange(c->pending, {}));
+  const size_t have = c->pending.copy(scratch_.get(), c->pending.size());
+  ssize_t n;
+  do {
+    n = ::recv(c->fd.get(), scratch_.get() + have, kScratchBytes - have, 0);
+  } while (n < 0 && errno == EINTR);
+  if (n < 0 && errno == EAGAIN) return true;
+  if (n <= 0) {
+    GiveUp(c);
+    Destroy(c);
+    return false;
+  }
+  return FeedWhileSending(c, {scratch_.get(), have + static_cast<size_t>(n)});
+}
+
+bool EventLoop::FeedWhileSending(Connection* c, std::string_view data) {
+  const Fed fed = FeedBody(c, data);
+  if (fed.bad_status != 0) {  // the answer has begun: only a close can say so
+    GiveUp(c);
+    Destroy(c);
+    return false;
+  }
+  c->pending.assign(data.substr(fed.taken));
+  c->deadline_ms = std::max(c->deadline_ms, now_ms_ + static_cast<uint64_t>(c->timeout_ms));
+  const uint32_t others = c->events & ~static_cast<uint32_t>(EPOLLIN);
+  Want(c, others | BodyEvents(c) | EPOLLERR);
+  return true;
+}
+
+void EventLoop::GiveUp(Connection* c) {
+  if (c->transfer) {
+    FinishTransfer(c, true);
+    return;
+  }
+  if (!c->asked || c->asked->is_answered || !c->asked->response.deferred) return;
+  const std::unique_ptr<Asked> asked = std::move(c->asked);
+  Outcome outcome;
+  outcome.bytes_in = asked->bytes_in;
+  outcome.aborted = true;
+  outcome.duration = std::chrono::nanoseconds(SteadyNs() - c->work_started_ns);
+  handler_.Finish(MakeRequest(c, asked->head), asked->response, outcome);
+  EndWork(c, 0, asked->response.status);
+  ++c->requests;
+}
+
+void EventLoop::LeaveWreck(Connection* c) {
+  c->close_after = true;
+  c->linger = false;
+  SetState(c, kWriting);
+  c->deadline_ms = now_ms_;
+  Want(c, EPOLLOUT);
+}
+
+}  // namespace httpd::net
