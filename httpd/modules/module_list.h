@@ -5,6 +5,7 @@
 namespace httpd::modules {
 
 extern const Module kAccessCompat;    ///< Order, Allow, Deny, Satisfy
+extern const Module kActions;         ///< Action, Script
 extern const Module kAlias;           ///< Alias, Redirect
 extern const Module kAllowMethods;    ///< AllowMethods
 extern const Module kAsIs;            ///< files with their own header fields
@@ -20,6 +21,7 @@ extern const Module kAuthzUser;       ///< Require user, valid-user
 extern const Module kAutoindex;       ///< listings
 extern const Module kBrotli;          ///< BROTLI_COMPRESS
 extern const Module kCgi;             ///< CGI programs
+extern const Module kCgid;            ///< ... by another name
 extern const Module kCore;            ///< files
 extern const Module kDeflate;         ///< DEFLATE, INFLATE
 extern const Module kDir;             ///< DirectoryIndex, the missing slash

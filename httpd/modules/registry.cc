@@ -55,6 +55,8 @@ std::span<const Module* const> Modules() {
       &kReqTimeout,
       // Handlers: the file itself is last.
       &kCgi,
+      &kCgid,
+      &kActions,
       &kCore,
   };
   // clang-format on
