@@ -89,7 +89,7 @@ std::vector<std::string> CgiEnvironment(RequestState& state, bool pass_authoriza
   if (port_at != std::string::npos && name.find(']', port_at) == std::string::npos) name.resize(port_at);
   all["SERVER_NAME"] = !name.empty() ? name : !host.server_name.empty() ? host.server_name : "localhost";
   all["SERVER_ADDR"] = state.LocalAddress();
-  all["SERVER_PORT"] = std::to_string(request.local_port);
+  all["SERVER_PORT"] = PortOf(state);
   all["REMOTE_ADDR"] = state.client_address();
   all["REMOTE_PORT"] = std::to_string(request.client_port);
   all["DOCUMENT_ROOT"] = host.document_root;

@@ -28,24 +28,40 @@ bool IsNamed(std::string_view line, std::string_view name) {
 
 }  // namespace
 
-// Source  server/core.c ap_get_server_name, ap_get_server_port
-std::string OriginOf(const RequestState& state) {
-  const config::Host& host = *state.host->host;
+namespace {
+
+/// Host and port of the Host field, as far as UseCanonicalName lets it speak.
+std::pair<std::string_view, std::string_view> SaidByClient(const RequestState& state) {
   const auto* core = SettingsFor<CoreSettings>(state);
-  const bool own_name = core && core->canonical_name == CoreSettings::CanonicalName::kOn;
-  const bool physical_port = core && core->canonical_physical_port.value_or(false);
-  const std::string_view authority = own_name ? std::string_view() : state.request->head->authority;
+  if (core && core->canonical_name == CoreSettings::CanonicalName::kOn) return {};
+  const std::string_view authority = state.request->head->authority;
   const size_t bracket = authority.rfind(']');
   const size_t colon = authority.find(':', bracket == std::string_view::npos ? 0 : bracket);
-  std::string name(authority.substr(0, colon));
-  std::transform(name.begin(), name.end(), name.begin(), http::Lower);
-  if (name.empty()) name = host.server_name.empty() ? "localhost" : host.server_name;
-  std::string port(colon == std::string_view::npos ? std::string_view() : authority.substr(colon + 1));
-  if (port.empty() && physical_port && (!own_name || host.server_port == 0)) {
-    port = std::to_string(state.request->local_port);
+  if (colon == std::string_view::npos) return {authority, {}};
+  return {authority.substr(0, colon), authority.substr(colon + 1)};
+}
+
+}  // namespace
+
+std::string PortOf(const RequestState& state) {
+  const std::string_view said = SaidByClient(state).second;
+  if (!said.empty()) return std::string(said);
+  const auto* core = SettingsFor<CoreSettings>(state);
+  const uint16_t configured = state.host->host->server_port;
+  const bool by_name = core && core->canonical_name == CoreSettings::CanonicalName::kOn && configured != 0;
+  if (core && core->canonical_physical_port.value_or(false) && !by_name && state.request->local_port != 0) {
+    return std::to_string(state.request->local_port);
   }
-  if (port.empty() && host.server_port != 0) port = std::to_string(host.server_port);
-  return "http://" + name + (port.empty() || port == "80" ? "" : ":" + port);
+  return std::to_string(configured != 0 ? configured : 80);
+}
+
+std::string OriginOf(const RequestState& state) {
+  std::string name(SaidByClient(state).first);
+  std::transform(name.begin(), name.end(), name.begin(), http::Lower);
+  const std::string& own = state.host->host->server_name;
+  if (name.empty()) name = own.empty() ? "localhost" : own;
+  const std::string port = PortOf(state);
+  return "http://" + name + (port == "80" ? "" : ":" + port);
 }
 
 std::optional<std::string> NormalPath(std::string_view path) {

@@ -90,6 +90,10 @@ Verdict RedirectTo(RequestState& state, int status, std::string_view location);
 /// "http://host[:port]": this server as the client has named it, or else as ServerName does. Lower case.
 std::string OriginOf(const RequestState& state);
 
+/// The port in such URLs, digits: the client's, or ServerName's, or with UseCanonicalPhysicalPort the connection's; 80.
+/// Source  server/core.c ap_get_server_port
+std::string PortOf(const RequestState& state);
+
 /// An absolute path with its "." and ".." resolved as text and its slashes made single; a slash at the end stays.
 /// nullopt: it leads above the root. What is not resolved would lead past <Directory> sections.
 std::optional<std::string> NormalPath(std::string_view path);

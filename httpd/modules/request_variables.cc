@@ -62,11 +62,7 @@ string ServerName(RequestState& state) {
 }
 
 string ServerPort(RequestState& state) {
-  const std::string_view said = Authority(state).second;
-  if (!said.empty()) return string(said);
-  const uint16_t configured = state.host->host->server_port;
-  const uint16_t port = configured != 0 ? configured : state.request->local_port;
-  return std::to_string(port != 0 ? port : 80);
+  return PortOf(state);
 }
 
 /// Before the path is decoded, what was sent.

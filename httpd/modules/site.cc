@@ -85,8 +85,9 @@ os::Result<std::unique_ptr<Site>> Site::Build(const config::ServerConfig& config
   auto site = std::make_unique<Site>();
   site->config_ = &config;
   site->secret_ = RandomBytes(32);
-  site->types_ = http::MimeTypes::BuiltIn();
-  if (!types.empty()) site->types_.AddFile(types);
+  // Somebody who names a file knows what is in it: an extension that it leaves out has no type, as in Apache.
+  if (config.types_config.empty()) site->types_ = http::MimeTypes::BuiltIn();
+  site->types_.AddFile(types);
   site->server_name_ = ServerField(config.server_tokens);
 
   auto compile_host = [&](const config::Host& host) -> os::Status {

@@ -71,7 +71,7 @@ class Site {
  public:
   /// @param config    must outlive the site
   /// @param logs      open logs; nullptr when only checking (-t): nothing will be written
-  /// @param types     text of the TypesConfig file, "" = the built-in table
+  /// @param types     text of the TypesConfig file; without TypesConfig it adds to the built-in table
   /// @return kInvalid with a sentence and the line: a bad regular expression, LogFormat or network
   static os::Result<std::unique_ptr<Site>> Build(const config::ServerConfig& config, const log::LogSet* logs,
                                                  std::string_view types);

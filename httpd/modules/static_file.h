@@ -37,7 +37,7 @@ enum EtagBit : unsigned { kEtagInode = 1, kEtagMtime = 2, kEtagSize = 4, kEtagDi
 std::string EtagOf(const struct stat& status, unsigned bits, std::chrono::system_clock::time_point now);
 
 /// Digests of a file, base64, remembered per thread by what stat(2) says. nullopt: it cannot be read, or it is larger
-/// than 32 MiB: hashing more would keep other requests waiting.
+/// than 16 MiB: hashing more would keep other requests waiting.
 struct FileDigests {
   std::string sha1;
   std::string md5;

@@ -185,13 +185,6 @@ std::string PartOf(const Piece& piece, const std::string& name) {
   });
 }
 
-std::string PortOf(const RequestState& state) {
-  const std::string origin = OriginOf(state);
-  const size_t colon = origin.rfind(':');
-  const bool has_port = colon > 5 && origin.find(']', colon) == std::string::npos;
-  return has_port ? origin.substr(colon + 1) : "80";
-}
-
 Verdict Translate(RequestState& state) {
   const auto* settings = HostSettingsFor<VhostAliasSettings>(state);
   if (!settings) return Verdict::Declined();
