@@ -48,6 +48,7 @@ void RequestState::Start(Engine* new_engine, const net::Request& new_request, co
   is_success = false;
   etag_suffix.clear();
   ignore_ranges = false;
+  gave_up = false;
   is_edited_ = false;
   texts_.clear();
   local_address_.clear();

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <climits>
 
 #include "httpd/http/values.h"
 #include "os/file.h"
@@ -17,19 +18,6 @@ namespace {
 constexpr size_t kReadInsteadOfSendfile = 16U << 10;  // below this one read + one send is cheaper than send + sendfile
 constexpr size_t kMaxRanges = 200;
 constexpr int kServeFlags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;  // a FIFO must not hang the loop
-
-/// Every link on the way belongs to the owner of what it points to.
-bool LinksBelongToOwners(const std::string& root, const std::string& file) {
-  for (size_t at = root.size(); at != std::string::npos;) {
-    at = file.find('/', at + 1);
-    const std::string part = file.substr(0, at);
-    struct stat link {};
-    struct stat target {};
-    if (::lstat(part.c_str(), &link) != 0) return false;
-    if (S_ISLNK(link.st_mode) && (::stat(part.c_str(), &target) != 0 || target.st_uid != link.st_uid)) return false;
-  }
-  return true;
-}
 
 os::Result<os::Fd> OpenWithoutLinks(const std::string& root, const std::string& file) {
   if (file == root) return os::Open(file, kServeFlags);  // an Alias of one file; who wrote it may name a link
@@ -49,6 +37,38 @@ os::Result<os::Fd> OpenWithoutLinks(const std::string& root, const std::string& 
   return os::Fd(raw);
 }
 
+/// Follows links that belong to the owner of what they point to; kDenied: another one is on the way. What was judged
+/// is what is opened: every step is held by its descriptor, so links may change meanwhile.
+os::Result<os::Fd> OpenThroughOwnedLinks(const std::string& root, const std::string& file) {
+  auto at = os::Open(root, O_PATH | O_DIRECTORY);
+  if (!at) return at.error();
+  os::Fd here = std::move(at).value();
+  const auto step = [&here](const std::string& name, int more) {
+    return os::Fd(::openat(here.get(), name.c_str(), O_PATH | O_CLOEXEC | more));
+  };
+  for (size_t begin = root.size(); begin < file.size();) {
+    const size_t end = std::min(file.find('/', begin), file.size());
+    const std::string name = file.substr(begin, end - begin);
+    begin = end + 1;
+    if (name.empty()) continue;
+    struct stat own {};
+    os::Fd next = step(name, O_NOFOLLOW);
+    if (!next.valid() || ::fstat(next.get(), &own) != 0) return os::SysError(errno, "open " + file);
+    if (S_ISLNK(own.st_mode)) {
+      std::string target(static_cast<size_t>(PATH_MAX), '\0');
+      const ssize_t length = ::readlinkat(next.get(), "", target.data(), target.size());
+      target.resize(static_cast<size_t>(std::max<ssize_t>(length, 0)));
+      struct stat there {};
+      next = step(target, 0);
+      if (!next.valid() || ::fstat(next.get(), &there) != 0 || there.st_uid != own.st_uid) {
+        return os::Error{os::ErrorKind::kDenied, ELOOP, "open " + file};
+      }
+    }
+    here = std::move(next);
+  }
+  return os::Open("/proc/self/fd/" + std::to_string(here.get()), kServeFlags);
+}
+
 }  // namespace
 
 os::Result<OpenedFile> OpenForServing(const std::string& root, const std::string& file, unsigned options) {
@@ -58,11 +78,11 @@ os::Result<OpenedFile> OpenForServing(const std::string& root, const std::string
   } else {
     fd = OpenWithoutLinks(root, file);
     if (!fd && fd.error().sys == ELOOP) {
-      if ((options & config::kOptSymLinksIfOwnerMatch) == 0 || !LinksBelongToOwners(root, file)) {
+      if ((options & config::kOptSymLinksIfOwnerMatch) != 0) fd = OpenThroughOwnedLinks(root, file);
+      if (!fd && fd.error().sys == ELOOP) {
         return os::Error{os::ErrorKind::kDenied, 0,
                          "AH00037: Symbolic link not allowed or link target not accessible: " + file};
       }
-      fd = os::Open(file, kServeFlags);
     }
   }
   if (!fd) return fd.error();
