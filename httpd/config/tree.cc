@@ -230,7 +230,10 @@ class TreeReader {
         out += *value;
       } else {
         out.append(line, at, end + 1 - at);
-        tree_.warnings.push_back(WarningText(where, "AH00111: Config variable ${" + name + "} is not defined"));
+        // With a colon it is a map of mod_rewrite: no name of a variable has one.
+        if (name.find(':') == std::string::npos) {
+          tree_.warnings.push_back(WarningText(where, "AH00111: Config variable ${" + name + "} is not defined"));
+        }
       }
       const size_t next = line.find("${", end + 1);
       out.append(line, end + 1, next == std::string::npos ? next : next - end - 1);

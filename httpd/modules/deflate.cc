@@ -84,7 +84,7 @@ Complaint SetRatioBurst(config::Builder&, Scope& scope, const Node&, const Words
 }
 
 Complaint RefuseBodyLimit(config::Builder&, Scope&, const Node& node, const Words&) {
-  return node.name + ": request bodies are not inflated, nothing in this server reads them; LimitRequestBody holds";
+  return node.name + ": request bodies are not inflated by this server; LimitRequestBody holds for what is sent";
 }
 
 Complaint SetEtag(config::Builder&, Scope& scope, const Node&, const Words& words) {
@@ -124,7 +124,8 @@ const std::vector<config::Directive>& Directives() {
        "unlike Apache, a client that sends it back gets its 304. NoChange gives two representations one tag and breaks "
        "RFC 9110."},
       {"DeflateInflateLimitRequestBody", kModule, kAnyOverride, Arity::kOne, "Set a limit on size of inflated input",
-       OnRead::kNo, RefuseBodyLimit, "value", "", "An error that says so: request bodies are not inflated yet."},
+       OnRead::kNo, RefuseBodyLimit, "value", "",
+       "An error that says so: request bodies are not inflated by this server."},
       {"DeflateInflateRatioLimit", kModule, kAnyOverride, Arity::kOne,
        "Set the inflate ratio limit above which inflation is aborted (default: 200)", OnRead::kNo, SetRatioLimit,
        "value", "200", "For INFLATE: output over input, looked at every 8 KiB of output."},

@@ -47,7 +47,7 @@ Complaint SetOutputFilter(config::Builder&, Scope& scope, const Node& node, cons
 }
 
 Complaint SetInputFilter(config::Builder&, Scope&, const Node& node, const Words&) {
-  return node.name + ": request bodies cannot be filtered: nothing in this server reads them";
+  return node.name + ": request bodies cannot be filtered by this server";
 }
 
 Complaint FilterDeclare(config::Builder&, Scope& scope, const Node& node, const Words& words) {
@@ -212,7 +212,7 @@ const std::vector<config::Directive>& FilterDirectives() {
        "server writes itself are not filtered. An unknown name is an error; Apache starts and leaves it out."},
       {"SetInputFilter", "core.c", kByFileInfo, Arity::kOne,
        "filter (or ; delimited list of filters) to be run on the request body", OnRead::kNo, SetInputFilter,
-       "filter[;filter...]", "", "An error that says so: nothing in this server reads request bodies yet."},
+       "filter[;filter...]", "", "An error that says so: request bodies are not filtered by this server."},
       {"AddOutputFilterByType", kModule, kByFileInfo, Arity::kAtLeastTwo,
        "output filter name followed by one or more content-types", OnRead::kNo, AddOutputFilterByType,
        "filter[;filter...] media-type [media-type] ...", "",

@@ -43,6 +43,46 @@ int CountGroups(const std::string& text, int options) {
 
 }  // namespace
 
+std::string OriginOf(const RequestState& state) {
+  std::string_view authority = state.request->head->authority;
+  const config::Host& host = *state.host->host;
+  std::string name;
+  std::string port;
+  if (authority.empty()) {
+    name = host.server_name.empty() ? "localhost" : host.server_name;
+  } else {
+    const size_t bracket = authority.rfind(']');
+    const size_t colon = authority.find(':', bracket == std::string_view::npos ? 0 : bracket);
+    if (colon != std::string_view::npos) port = authority.substr(colon + 1);
+    name = authority.substr(0, colon);
+    std::transform(name.begin(), name.end(), name.begin(), http::Lower);
+  }
+  if (port.empty() && host.server_port != 0) port = std::to_string(host.server_port);
+  return "http://" + name + (port.empty() || port == "80" ? "" : ":" + port);
+}
+
+std::optional<std::string> NormalPath(std::string_view path) {
+  std::vector<std::string_view> parts;
+  const bool slash = path.ends_with('/') || path.ends_with("/.") || path.ends_with("/..");
+  while (!path.empty()) {
+    const size_t end = std::min(path.find('/'), path.size());
+    const std::string_view part = path.substr(0, end);
+    path.remove_prefix(std::min(end + 1, path.size()));
+    if (part.empty() || part == ".") continue;
+    if (part != "..") {
+      parts.push_back(part);
+    } else if (parts.empty()) {
+      return std::nullopt;
+    } else {
+      parts.pop_back();
+    }
+  }
+  std::string out;
+  for (const std::string_view part : parts) out.append("/").append(part);
+  if (slash || out.empty()) out += '/';
+  return out;
+}
+
 Verdict RedirectTo(RequestState& state, int status, std::string_view location) {
   RemoveField(state.response->fields, "Location");
   AppendField(state.response->fields, "Location", location);

@@ -89,6 +89,13 @@ bool HasSettings(const config::ModuleSlots& slots) {
 /// Ends a request with a redirect; a location that starts with '/' gets this server's origin in front.
 Verdict RedirectTo(RequestState& state, int status, std::string_view location);
 
+/// "http://host[:port]": this server as the client has named it, or else as ServerName does. Lower case.
+std::string OriginOf(const RequestState& state);
+
+/// An absolute path with its "." and ".." resolved as text and its slashes made single; a slash at the end stays.
+/// nullopt: it leads above the root. What is not resolved would lead past <Directory> sections.
+std::optional<std::string> NormalPath(std::string_view path);
+
 /// Allow field of a resource without methods of its own, with its line end.
 std::string AllowField(const CompiledHost& host);
 

@@ -18,6 +18,7 @@ extern const Module kAuthzOwner;      ///< Require file-owner
 extern const Module kAuthzUser;       ///< Require user, valid-user
 extern const Module kAutoindex;       ///< listings
 extern const Module kBrotli;          ///< BROTLI_COMPRESS
+extern const Module kCgi;             ///< CGI programs
 extern const Module kCore;            ///< files
 extern const Module kDeflate;         ///< DEFLATE, INFLATE
 extern const Module kDir;             ///< DirectoryIndex, the missing slash
@@ -25,12 +26,20 @@ extern const Module kEnv;             ///< SetEnv, PassEnv, UnsetEnv
 extern const Module kExpires;         ///< Expires and Cache-Control: max-age by media type
 extern const Module kFilter;          ///< SetOutputFilter, AddOutputFilterByType, FilterChain
 extern const Module kHeaders;         ///< Header, RequestHeader
+extern const Module kInfo;            ///< server-info
+extern const Module kLogio;           ///< LogIOTrackTTFB
 extern const Module kPrecompressed;   ///< FILE.br, FILE.zst, FILE.gz for FILE
 extern const Module kRateLimit;       ///< RATE_LIMIT
+extern const Module kRemoteip;        ///< the client's address behind proxies
 extern const Module kReqTimeout;      ///< RequestReadTimeout
 extern const Module kSetEnvIf;        ///< SetEnvIf, BrowserMatch
+extern const Module kRewrite;         ///< RewriteRule
 extern const Module kStatus;          ///< server-status
+extern const Module kSpeling;         ///< CheckSpelling
 extern const Module kSubstitute;      ///< SUBSTITUTE
+extern const Module kUniqueId;        ///< UNIQUE_ID
+extern const Module kUserDir;         ///< UserDir
+extern const Module kVhostAlias;      ///< VirtualDocumentRoot
 extern const Module kZstd;            ///< ZSTD_COMPRESS
 
 }  // namespace httpd::modules

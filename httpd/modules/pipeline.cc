@@ -24,14 +24,6 @@ void MakeSlashesSingle(std::string& path) {
   path.erase(std::unique(path.begin(), path.end(), [](char a, char b) { return a == '/' && b == '/'; }), path.end());
 }
 
-std::string Origin(const RequestState& state) {
-  const net::Request& request = *state.request;
-  if (!request.head->authority.empty()) return "http://" + std::string(request.head->authority);
-  std::string name = state.host->host->server_name.empty() ? "localhost" : state.host->host->server_name;
-  if (request.local_port != 0 && request.local_port != 80) name += ":" + std::to_string(request.local_port);
-  return "http://" + name;
-}
-
 /// What ErrorDocument says, expressions evaluated.
 ExpressionResult ErrorText(RequestState& state, int status, const std::string& said) {
   ExpressionResult result;
@@ -72,9 +64,13 @@ void AddAllow(RequestState& state, int status) {
 
 void Pipeline::LogError(const RequestState& state, LogLevel level, std::string_view module, std::string text) {
   const log::ErrorLog& error_log = *state.host->error_log;
-  if (!error_log.Wants(level)) return;
-  error_log.Write(level, module, text,
-                  std::string(state.client_address()) + ":" + std::to_string(state.request->client_port));
+  bool is_wanted = error_log.Wants(level, module);
+  if (state.settings && (state.settings->log_levels.level || !state.settings->log_levels.modules.empty())) {
+    config::LogLevels levels = error_log.levels();
+    levels.Merge(state.settings->log_levels);
+    is_wanted = log::ErrorLog::Wants(level, module, levels);
+  }
+  if (is_wanted) error_lines_.Write(state, level, module, text);
 }
 
 std::string Pipeline::Signature(const RequestState& state) {
@@ -441,8 +437,8 @@ void Pipeline::WriteErrorPage(RequestState& state, int status, int additional) {
   std::string about = state.original_path.empty() ? state.path : state.original_path;
   if (status >= 300 && status < 400) {
     std::string location(FindField(response.fields, "Location"));
-    if (location.starts_with("/")) {
-      location = Origin(state) + location;
+    if (location.starts_with("/") && state.notes.count("redirect-relative") == 0) {
+      location = OriginOf(state) + location;
       RemoveField(response.fields, "Location");
       AppendField(response.fields, "Location", location);
     }

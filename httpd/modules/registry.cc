@@ -7,8 +7,14 @@ namespace httpd::modules {
 std::span<const Module* const> Modules() {
   // clang-format off
   static const Module* const modules[] = {
-      // Where: redirects and aliases.
+      // The client's address before anything looks at it.
+      &kRemoteip,
+      &kUniqueId,
+      // Where: rules, redirects and aliases, users, hosts.
+      &kRewrite,
       &kAlias,
+      &kUserDir,
+      &kVhostAlias,
       // access: methods, addresses, then Require, which asks whether the others have let the client in.
       &kAllowMethods,
       &kAccessCompat,
@@ -27,7 +33,10 @@ std::span<const Module* const> Modules() {
       &kSetEnvIf,
       &kDir,
       &kStatus,
+      &kInfo,
       &kAutoindex,
+      &kLogio,
+      &kSpeling,
       &kExpires,
       // The file that stands for another comes before the filters, which leave coded content alone.
       &kPrecompressed,
@@ -41,6 +50,7 @@ std::span<const Module* const> Modules() {
       &kHeaders,
       &kReqTimeout,
       // Handlers: the file itself is last.
+      &kCgi,
       &kCore,
   };
   // clang-format on

@@ -39,6 +39,8 @@ void RequestState::Start(Engine* new_engine, const net::Request& new_request, co
   first_environment.reset();
   notes.clear();
   request_id.clear();
+  connection_id.clear();
+  is_noted = false;
   parent = nullptr;
   status = 200;
   own_response.reset();

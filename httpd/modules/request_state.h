@@ -154,7 +154,9 @@ class RequestState final : public net::HandlerNote {
   Environment environment;
   std::optional<Environment> first_environment;  ///< after an internal redirect: what was set before it
   std::map<std::string, std::string> notes;      ///< %{name}n
-  std::string request_id;                        ///< %L, UNIQUE_ID
+  std::string request_id;                        ///< %L, UNIQUE_ID; "" = nobody has asked for one yet
+  std::string connection_id;                     ///< %{c}L; "" = no message was logged
+  bool is_noted = false;                         ///< a message about this request was logged
 
   // ---- how it stands --------------------------------------------------------------------------------------------
   const RequestState* parent = nullptr;  ///< of a look-up: who asked

@@ -82,6 +82,7 @@ void Effective::Merge(const config::PerDirectory& s) {
   error_texts.insert(s.error_texts.begin(), s.error_texts.end());
   conditional.insert(conditional.end(), s.conditional.begin(), s.conditional.end());
   if (s.enable_sendfile) enable_sendfile = *s.enable_sendfile;
+  log_levels.Merge(s.log_levels);
   modules.Merge(s.modules);
 }
 
@@ -108,7 +109,7 @@ os::Result<std::unique_ptr<Site>> Site::Build(const config::ServerConfig& config
       log.condition = AsExpression(access.condition);
       out.logs.push_back(std::move(log));
     }
-    out.error_log = std::make_unique<log::ErrorLog>(logs ? logs->Find(host.error_log) : nullptr, host.log_level);
+    out.error_log = std::make_unique<log::ErrorLog>(logs ? logs->Find(host.error_log) : nullptr, host);
     for (const config::Section& section : host.sections) {
       if (auto done = Compile(out, section, -1); !done) return done;
     }

@@ -37,6 +37,7 @@ struct Effective {
   std::map<std::string, std::shared_ptr<const config::CompiledExpression>> error_texts;
   std::vector<config::ConditionalSettings> conditional;  ///< <If> sections that may apply here, still to be asked
   bool enable_sendfile = true;
+  config::LogLevels log_levels;  ///< of the sections
   config::ModuleSlots modules;
   std::vector<const Module*> hooks;  ///< modules that have settings here, in their order
 

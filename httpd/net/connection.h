@@ -76,8 +76,9 @@ struct Asked {
   Response response;  ///< to be sent when the body was read, or deferred
   std::unique_ptr<BodySink> sink;
   bool sink_waits = false;
-  bool is_answered = false;  ///< the answer is being sent or was: what is left of the body is read past
-  bool half_closed = false;  ///< the client said that it sends no more
+  uint64_t sink_waits_ms = 0;  ///< since
+  bool is_answered = false;    ///< the answer is being sent or was: what is left of the body is read past
+  bool half_closed = false;    ///< the client said that it sends no more
 };
 
 /// An answer from a file or a source that the client has not taken yet.
@@ -94,6 +95,7 @@ struct Transfer {
   std::unique_ptr<Timer> pause;  ///< until the rate limit allows more
   std::string response_head;
   uint64_t bytes_in = 0;
+  uint64_t head_ns = 0;  ///< steady clock, when the head was first written
   bool keep = false;
 };
 

@@ -31,6 +31,8 @@ EventLoop::~EventLoop() {
     if (c->wake) c->wake->connection = nullptr;
     delete c;
   }
+  soon_.clear();
+  kept_.clear();
   for (Connection* c : free_) delete c;
 }
 

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "handover/cut_list.h"
@@ -50,6 +51,7 @@ class EventLoop final : public Reactor {
     LoopSlot* slot = nullptr;          ///< our row of the scoreboard
     uint32_t max_busy = 2048;          ///< accept no more while so many requests are in progress
     size_t max_held = 0;               ///< connections at a time, 0 = no limit: then idle ones go, or others wait
+    bool show_request_tails = false;   ///< on the scoreboard: the ends of long request lines, not their beginnings
     uint64_t max_connections = 0;      ///< ask to be recycled after so many; 0 = never
     std::function<void()> on_recycle;  ///< called once, from the loop's thread
     std::function<bool()> may_end;     ///< a drained loop goes on turning until this is true; unset = always
@@ -86,6 +88,8 @@ class EventLoop final : public Reactor {
                                                      std::function<void(uint32_t)> ready) override;
   [[nodiscard]] std::unique_ptr<Timer> After(std::chrono::milliseconds delay, std::function<void()> due) override;
   void RunSoon(std::function<void()> work) override;
+  void Keep(std::shared_ptr<void> object) override;
+  void LetGo(const void* object) override;
   Waker WakerOf(const Request& request) override;
   uint64_t NowMs() const override { return now_ms_; }
 
@@ -206,6 +210,7 @@ class EventLoop final : public Reactor {
   std::multimap<uint64_t, LoopTimer*> timers_;
   std::vector<std::function<void()>> soon_;
   std::vector<std::shared_ptr<WakeTarget>> woken_;
+  std::unordered_map<const void*, std::shared_ptr<void>> kept_;
   std::mutex commands_mutex_;
   std::vector<std::function<void()>> commands_;
   std::vector<uint32_t> free_workers_;

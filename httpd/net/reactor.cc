@@ -89,6 +89,16 @@ void EventLoop::RunSoon(std::function<void()> work) {
   soon_.push_back(std::move(work));
 }
 
+void EventLoop::Keep(std::shared_ptr<void> object) {
+  const void* key = object.get();
+  kept_[key] = std::move(object);
+}
+
+void EventLoop::LetGo(const void* object) {
+  auto node = kept_.extract(object);
+  if (!node.empty()) RunSoon([last = std::move(node.mapped())] {});
+}
+
 Waker EventLoop::WakerOf(const Request& request) {
   Connection* c = request.connection;
   if (c == nullptr) return {};

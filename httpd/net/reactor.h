@@ -66,6 +66,11 @@ class Reactor {
   /// Calls `work` when the events of this turn were seen to.
   virtual void RunSoon(std::function<void()> work) = 0;
 
+  /// Keeps something that may outlive its exchange, such as a program that is told to end, until it is let go of or the
+  /// loop ends. Let go inside a call of its own, it lives until that call returns.
+  virtual void Keep(std::shared_ptr<void> object) = 0;
+  virtual void LetGo(const void* object) = 0;
+
   /// Wakes the connection of `request`, as long as this request is in progress.
   virtual Waker WakerOf(const Request& request) = 0;
 

@@ -134,6 +134,7 @@ EventLoop::Fed EventLoop::FeedBody(Connection* c, std::string_view data) {
       const BodySink::State state = asked.sink->Write(step.data);
       if (state == BodySink::State::kEnough) asked.sink.reset();
       asked.sink_waits = state == BodySink::State::kWait;
+      asked.sink_waits_ms = now_ms_;
     }
     if (asked.body.done() && asked.sink) asked.sink->End();
     if (step.consumed == 0 || fed.taken == data.size()) break;

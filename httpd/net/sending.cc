@@ -128,7 +128,9 @@ uint64_t EventLoop::Allowance(Transfer& t) const {
   if (t.allowance < 2 * interval) {
     const uint64_t more = (now_ms_ - t.refilled_ms) * rate / 1000;
     t.allowance = std::min(t.allowance + more, 2 * interval);
-    if (more > 0) t.refilled_ms = t.allowance == 2 * interval ? now_ms_ : t.refilled_ms + more * 1000 / rate;
+    // Less than a byte is lost. To go on by what these bytes are worth, rounded down, would stand still: at 204,800 a
+    // second, one millisecond is 204 bytes and 204 bytes are no millisecond.
+    if (more > 0) t.refilled_ms = now_ms_;
   } else {
     t.refilled_ms = now_ms_;
   }
@@ -270,6 +272,7 @@ void EventLoop::FinishTransfer(Connection* c, bool aborted) {
   outcome.aborted = aborted;
   outcome.kept_alive = t->keep && !aborted;
   outcome.duration = std::chrono::nanoseconds(SteadyNs() - c->work_started_ns);
+  outcome.first_byte = std::chrono::nanoseconds(t->head_ns - c->work_started_ns);
   outcome.response_head = t->response_head;
   handler_.Finish(MakeRequest(c, t->head), t->response, outcome);
   EndWork(c, outcome.bytes_out, t->response.status);

@@ -49,7 +49,6 @@ bool EventLoop::Park(Connection* c, std::string_view head_text, uint64_t bytes_i
 void EventLoop::WaitForRest(Connection* c) {
   Asked& asked = *c->asked;
   if (BodyEvents(c) != 0) {
-    if (c->state == kWaiting) c->read_start_ms = now_ms_;  // the time that the sink took is not the client's
     SetState(c, kUploading);
     c->deadline_ms = ReadDeadline(c, asked.body.received());
     Want(c, EPOLLIN);
@@ -74,6 +73,7 @@ void EventLoop::OnWoken(const WakeTarget& target) {
   Connection* c = target.connection;
   if (c->asked && c->asked->sink_waits && c->asked->sink->WantsMore()) {
     c->asked->sink_waits = false;
+    c->read_start_ms += now_ms_ - c->asked->sink_waits_ms;  // the time that the sink took is not the client's
     const std::string rest = std::exchange(c->pending, {});
     if (c->transfer) {
       FeedWhileSending(c, rest);
@@ -158,7 +158,8 @@ bool EventLoop::FeedWhileSending(Connection* c, std::string_view data) {
     return false;
   }
   c->pending.assign(data.substr(fed.taken));
-  c->deadline_ms = std::max(c->deadline_ms, now_ms_ + static_cast<uint64_t>(c->timeout_ms));
+  c->deadline_ms =
+      BodyEvents(c) != 0 ? ReadDeadline(c, c->asked->bytes_in) : now_ms_ + static_cast<uint64_t>(c->timeout_ms);
   const uint32_t others = c->events & ~static_cast<uint32_t>(EPOLLIN);
   Want(c, others | BodyEvents(c) | EPOLLERR);
   return true;

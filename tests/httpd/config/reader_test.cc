@@ -102,10 +102,6 @@ TEST(ReadConfiguration, BadInputIsRefusedWithApachesWordsAndTheRightLine) {
       {"<Directory /a>\nAllowOverride Options=Indexes,x\n</Directory>\n", 2, "Illegal option x"},
       {"<Directory /a>\nAllowOverride Nonfatal=some\n</Directory>\n", 2,
        "AllowOverride Nonfatal must be one of Override, Unknown or All, not 'some'"},
-      {"Redirect 301 /a b\n", 1, "Redirect to non-URL"},
-      {"Redirect gone /a http://b\n", 1, "Redirect URL not valid for this status"},
-      {"Redirect /a\n", 1, "URL to redirect to is missing"},
-      {"Alias /a\n", 1, "Alias must have two arguments when used globally"},
       {"Include /nonexist.conf\n", 1, "Could not open configuration file /nonexist.conf: No such file or directory"},
       {"Include /etc/*.conf\n", 1, "Include/IncludeOptional: No matches for the wildcard '*.conf' in '/etc', failing"},
       {"Include conf/httpd.conf\n", 1, "Exceeded maximum include depth of 128, There appears to be a recursion."},
@@ -333,10 +329,10 @@ TEST(ReadConfiguration, LogsResolveNicknamesWhereverTheyAreDefined) {
 TEST(ReadConfiguration, AVirtualHostInheritsWhatItDoesNotSay) {
   const ServerConfig c = Good(
       "ServerAdmin root\nErrorLog e\nCustomLog main \"%h\"\nOptions Indexes\nAddType a/b .X\nErrorDocument 404 /m\n"
-      "DirectoryIndex i\n<Directory /a/>\nOptions None\n</Directory>\nAlias /m /m\n"
+      "DirectoryIndex i\n<Directory /a/>\nOptions None\n</Directory>\n"
       "<VirtualHost *:80 [::1]:81 _default_:*>\nServerName http://V.example:8080\nServerAlias W.Example *.x\nKeepAlive "
       "Off\n"
-      "CustomLog own \"%u\"\nOptions +ExecCGI -Indexes\nErrorDocument 404 /v\nAlias /v /v\n<Location /b>\nSetHandler "
+      "CustomLog own \"%u\"\nOptions +ExecCGI -Indexes\nErrorDocument 404 /v\n<Location /b>\nSetHandler "
       "s\n"
       "</Location>\n</VirtualHost>\n<VirtualHost 10.0.0.1>\nServerName w\n</VirtualHost>\nKeepAliveTimeout 9\n");
   ASSERT_EQ(c.virtual_hosts.size(), 2u);
@@ -361,8 +357,6 @@ TEST(ReadConfiguration, AVirtualHostInheritsWhatItDoesNotSay) {
   ASSERT_EQ(v.sections.size(), 2u);
   EXPECT_EQ(v.sections[0].pattern, "/a");
   EXPECT_EQ(v.sections[1].kind, Section::Kind::kLocation);
-  ASSERT_EQ(v.url_rules.size(), 2u);
-  EXPECT_EQ(v.url_rules[0].from, "/v");
   EXPECT_EQ(c.virtual_hosts[1].access_logs.size(), 1u);
   EXPECT_EQ(c.virtual_hosts[1].access_logs[0].format, "%h");
   EXPECT_EQ(c.main.access_logs.size(), 1u);
@@ -380,14 +374,6 @@ TEST(ReadConfiguration, SectionsKeepPatternKindAndNesting) {
   ASSERT_EQ(d.nested.size(), 1u);
   EXPECT_TRUE(d.nested[0].is_regex);
   EXPECT_EQ(d.nested[0].pattern, "\\.ht");
-}
-
-TEST(ReadConfiguration, RedirectsTakeWordsNumbersAndNothing) {
-  const ServerConfig c = Good(
-      "Redirect /a http://x/\nRedirect permanent /b /c\nRedirect 307 /d http://y\nRedirect gone /e\nRedirect 404 /f\n");
-  std::vector<int> statuses;
-  for (const UrlRule& rule : c.main.url_rules) statuses.push_back(rule.status);
-  EXPECT_THAT(statuses, ElementsAre(302, 301, 307, 410, 404));
 }
 
 TEST(Dumps, HostsLookAsApachePrintsThem) {

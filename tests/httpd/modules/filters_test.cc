@@ -250,6 +250,8 @@ TEST_F(Filters, SubstituteWorksLineByLineWithAllItsFlags) {
       {"Substitute s/x*/-/", "ab", "-a-b-"},
       {"Substitute s/\\n/N/", "a\nb\n", "aNbN"},
       {"Substitute s/a\\nb/N/", "a\nb\n", "a\nb\n"},
+      {"Substitute s/a$/E/", "aa\naa", "aa\naE"},
+      {"Substitute s/a./E/", "ab\na\n", "E\nE"},
       {"Substitute s|a|/|", "a", "/"},
       {"Substitute s/a/b/\nSubstitute s/bb/c/", "ab\n", "c\n"},
       {"Substitute s/a/b/q\nSubstitute s/bb/c/", "ab\n", "bb\n"},

@@ -438,6 +438,18 @@ TEST_F(Source, RateLimitSlowsSourcesTextsAndFiles) {
   }
 }
 
+// A rate that is no whole number of bytes a millisecond was no limit once the first wait was over: the time that the
+// bytes stood for was rounded down to none, and the same millisecond counted again and again.
+TEST_F(Source, ARateOfKibsHoldsBeyondTheFirstWait) {
+  handler_.answer = [&](const Request&, Response& response) {
+    response.rate_limit = 50U << 10;  // 10,240 at once, 10,240 after 200 ms, the rest after 400 ms
+    response.file = handler_.OpenFile(30'000);
+    response.parts.push_back({"", 0, 30'000});
+  };
+  RunningLoop loop(handler_);
+  EXPECT_GE(TimeFor(loop), std::chrono::milliseconds(380));
+}
+
 TEST_F(Source, BurstGoesBeforeTheRateLimit) {
   handler_.answer = [&](const Request&, Response& response) {
     response.rate_limit = 1000;

@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "httpd/modules/bounded_regex.h"
+#include "httpd/modules/request_state.h"
+
+namespace httpd::modules {
+
+/// One `Alias`, `Redirect` or their ...Match form.
+struct AliasRule {
+  std::string from;  ///< URL-path prefix; "" with a regex
+  std::string to;    ///< path or URL; $1 with a regex
+  std::shared_ptr<const BoundedRegex> regex;
+  std::string handler;  ///< ScriptAlias: cgi-script
+  int status = 0;       ///< Redirect
+};
+
+/// Rules of which the first in the order of the configuration that matches wins. Prefixes are found by their text, not
+/// one after the other: the cost depends on the depth of the path, not on the number of rules.
+/// Source  httpd 2.4 manual, mod_alias "Order of Processing"; modules/mappers/mod_alias.c alias_matches
+class AliasTable {
+ public:
+  struct Match {
+    const AliasRule* rule = nullptr;
+    size_t length = 0;            ///< of the path, covered by the prefix
+    BoundedRegex::Groups groups;  ///< of the regex
+    size_t order = 0;
+    size_t looked_at = 0;  ///< prefixes that were looked up and patterns that were tried
+  };
+
+  void Add(AliasRule rule);
+  bool empty() const { return rules_.empty(); }
+
+  /// A prefix covers the path at a segment's end; one that ends with a slash needs that slash. Any number of slashes
+  /// stands for one. @return rule == nullptr: none
+  Match Find(const std::string& path) const;
+
+  /// The rule before which `prefix` will never be reached; nullptr: there is none.
+  const AliasRule* Covering(const std::string& prefix) const;
+
+ private:
+  struct Hash {
+    using is_transparent = void;
+    size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
+  };
+  std::vector<std::shared_ptr<const AliasRule>> rules_;
+  std::vector<size_t> patterns_;                                             ///< those of rules_ with a regex
+  std::unordered_map<std::string, size_t, Hash, std::equal_to<>> prefixes_;  ///< single slashes -> the first rule
+  size_t longest_ = 0;
+};
+
+/// For the `type` station: what ScriptAlias or VirtualScriptAlias has noted as "alias-forced-type" is the handler.
+Verdict UseForcedHandler(RequestState& state);
+
+}  // namespace httpd::modules

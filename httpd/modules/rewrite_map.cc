@@ -1,0 +1,90 @@
+// RewriteMap, and what the merging of settings means. Source  httpd 2.4 manual, rewrite/rewritemap.html
+#include <algorithm>
+
+#include "httpd/modules/rewrite.h"
+#include "os/file.h"
+
+namespace httpd::modules::rewrite {
+
+namespace {
+
+bool IsBlank(char c) {
+  return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+bool IsSame(const struct stat& a, const struct stat& b) {
+  return a.st_ino == b.st_ino && a.st_dev == b.st_dev && a.st_size == b.st_size &&
+         a.st_mtim.tv_sec == b.st_mtim.tv_sec && a.st_mtim.tv_nsec == b.st_mtim.tv_nsec;
+}
+
+}  // namespace
+
+MapFile::Answer MapFile::Find(const std::string& key) const {
+  struct stat now {};
+  if (::stat(path_.c_str(), &now) != 0) {
+    return {std::nullopt, "AH00661: mod_rewrite: can't access text RewriteMap file " + path_};
+  }
+  std::shared_ptr<const Table> table;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!table_ || !IsSame(now, seen_)) {
+      const auto text = os::ReadFile(path_);
+      if (!text) return {std::nullopt, "AH00655: mod_rewrite: can't open text RewriteMap file " + path_};
+      auto fresh = std::make_shared<Table>();
+      std::string_view rest = text.value();
+      while (!rest.empty()) {
+        const size_t end = std::min(rest.find('\n'), rest.size());
+        const std::string_view line = rest.substr(0, end);
+        rest.remove_prefix(std::min(end + 1, rest.size()));
+        if (line.empty() || line.front() == '#' || IsBlank(line.front())) continue;
+        const auto key_end = std::find_if(line.begin(), line.end(), IsBlank);
+        const auto value_begin = std::find_if_not(key_end, line.end(), IsBlank);
+        const auto value_end = std::find_if(value_begin, line.end(), IsBlank);
+        if (value_begin != value_end) {
+          fresh->try_emplace(std::string(line.begin(), key_end),
+                             std::string(value_begin, value_end));  // the first wins
+        }
+      }
+      table_ = std::move(fresh);
+      seen_ = now;
+    }
+    table = table_;
+  }
+  const auto found = table->find(key);
+  if (found == table->end()) return {};
+  return {found->second, ""};
+}
+
+void Told::Inherit(const Told& outer) {
+  const unsigned inner_options = options.value_or(0);
+  const unsigned outer_options = outer.options.value_or(0);
+  const bool is_open = (inner_options & kIgnoreInherit) == 0;
+  if (!engine) engine = outer.engine;
+  if (!options) options = outer.options;
+  if ((inner_options & kInherit) != 0 || ((outer_options & kInheritDown) != 0 && is_open)) {
+    rules.insert(rules.end(), outer.rules.begin(), outer.rules.end());
+  } else if ((inner_options & kInheritBefore) != 0 || ((outer_options & kInheritDownBefore) != 0 && is_open)) {
+    rules.insert(rules.begin(), outer.rules.begin(), outer.rules.end());
+  }
+}
+
+std::unique_ptr<config::ModuleSettings> ServerSettings::MergedWith(const ModuleSettings& other) const {
+  auto out = std::make_unique<ServerSettings>(static_cast<const ServerSettings&>(other));
+  const size_t own = out->told.rules.size();
+  out->told.Inherit(told);
+  const unsigned inner = static_cast<const ServerSettings&>(other).told.options.value_or(0);
+  const bool inherits =
+      (inner & (kInherit | kInheritBefore)) != 0 ||
+      ((told.options.value_or(0) & (kInheritDown | kInheritDownBefore)) != 0 && (inner & kIgnoreInherit) == 0);
+  if (inherits || out->told.rules.size() != own) out->maps.insert(maps.begin(), maps.end());
+  return out;
+}
+
+std::unique_ptr<config::ModuleSettings> DirectorySettings::MergedWith(const ModuleSettings& other) const {
+  auto out = std::make_unique<DirectorySettings>(static_cast<const DirectorySettings&>(other));
+  out->told.Inherit(told);
+  if (!out->base && out->told.Has(kMergeBase)) out->base = base;
+  return out;
+}
+
+}  // namespace httpd::modules::rewrite
