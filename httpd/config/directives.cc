@@ -15,7 +15,7 @@ std::vector<Directive>& Table() {
   static std::vector<Directive> table = [] {
     std::vector<Directive> all;
     for (const auto part : {SectionDirectives, HostDirectives, ProtocolDirectives, ProcessDirectives, IgnoredDirectives,
-                            LogDirectives, MappingDirectives, DirectoryDirectives}) {
+                            LogDirectives, DirectoryDirectives}) {
       const std::vector<Directive> some = part();
       all.insert(all.end(), some.begin(), some.end());
     }
@@ -32,8 +32,6 @@ std::vector<ModuleName>& ModuleList() {
       {"mod_log_config.c", "log_config_module"},
       {"mod_unixd.c", "unixd_module"},
       {"event.c", "mpm_event_module"},
-      {"mod_mime.c", "mime_module"},
-      {"mod_dir.c", "dir_module"},
       {"mod_systemd.c", "systemd_module"},
       {"mod_version.c", "version_module"},
   };

@@ -17,13 +17,6 @@ Complaint SetNonNegative(Builder& builder, Scope&, const Node& node, const Words
   return TakeInt(node, words[0], 0, builder.config().*kMember);
 }
 
-Complaint SetLimitRequestBody(Builder& builder, Scope&, const Node&, const Words& words) {
-  const auto value = Number(words[0]);
-  if (!value || *value < 0) return "LimitRequestBody requires a non-negative integer.";
-  builder.config().limit_request_body = *value;
-  return kFine;
-}
-
 Complaint SetServerTokens(Builder& builder, Scope&, const Node&, const Words& words) {
   static const std::pair<const char*, const char*> kNames[] = {
       {"Full", "Full"},   {"OS", "OS"},       {"Min", "Minimal"}, {"Minimal", "Minimal"},
@@ -34,15 +27,6 @@ Complaint SetServerTokens(Builder& builder, Scope&, const Node&, const Words& wo
     return kFine;
   }
   return "ServerTokens takes 1 argument: 'Prod(uctOnly)', 'Major', 'Minor', 'Min(imal)', 'OS', or 'Full'";
-}
-
-Complaint SetServerSignature(Builder& builder, Scope&, const Node&, const Words& words) {
-  for (const char* value : {"Off", "On", "EMail"}) {
-    if (!SameIgnoringCase(words[0], value)) continue;
-    builder.config().server_signature = value;
-    return kFine;
-  }
-  return "ServerSignature: use one of: off | on | email";
 }
 
 Complaint SetAccessFileName(Builder& builder, Scope&, const Node&, const Words& words) {
@@ -71,14 +55,6 @@ Complaint SetHostnameLookups(Builder&, Scope&, const Node&, const Words& words) 
     return "HostnameLookups " + words[0] + " is not supported: a name server must not delay requests. Only Off is";
   }
   return "parameter must be 'on', 'off', or 'double'";
-}
-
-Complaint SetUseCanonicalName(Builder&, Scope&, const Node&, const Words& words) {
-  if (SameIgnoringCase(words[0], "off")) return kFine;
-  if (SameIgnoringCase(words[0], "on") || SameIgnoringCase(words[0], "dns")) {
-    return "UseCanonicalName " + words[0] + " is not supported yet, only Off is";
-  }
-  return "parameter must be 'on', 'off', or 'dns'";
 }
 
 Complaint SetServerName(Builder&, Scope& scope, const Node&, const Words& words) {
@@ -196,9 +172,7 @@ std::vector<Directive> HostDirectives() {
     {"LimitRequestLine", "core.c", kInServer, kOne, "Limit on maximum size of an HTTP request line", kNo, SetNonNegative<&ServerConfig::limit_request_line>, "bytes", "8190"},
     {"LimitRequestFields", "core.c", kInServer, kOne, "Limit (0 = unlimited) on max number of header fields in a request message", kNo, SetNonNegative<&ServerConfig::limit_request_fields>, "number", "100"},
     {"LimitRequestFieldSize", "core.c", kInServer, kOne, "Limit on maximum size of an HTTP request header field", kNo, SetNonNegative<&ServerConfig::limit_request_field_size>, "bytes", "8190"},
-    {"LimitRequestBody", "core.c", kInServer, kOne, "Limit (in bytes) on maximum size of request message body", kNo, SetLimitRequestBody, "bytes", "1073741824"},
     {"ServerTokens", "core.c", kInServer, kOne, "Determine tokens displayed in the Server: header - Min(imal), Major, Minor, Prod(uctOnly), OS, or Full", kNo, SetServerTokens, "Major|Minor|Min[imal]|Prod[uctOnly]|OS|Full", "Full"},
-    {"ServerSignature", "core.c", kInServer, kOne, "En-/disable server signature (on|off|email)", kNo, SetServerSignature, "On|Off|EMail", "Off"},
     {"AccessFileName", "core.c", kInServer, kAtLeastOne, "Name(s) of per-directory config files (default: .htaccess)", kNo, SetAccessFileName, "filename ...", ".htaccess"},
     {"ServerName", "core.c", kInHosts, kOne, "The hostname and port of the server", kNo, SetServerName, "[scheme://]domain-name|ip-address[:port]"},
     {"ServerAlias", "core.c", kInHosts, kAny, "A name or names alternately used to access the server", kNo, SetServerAlias, "hostname ..."},
@@ -210,7 +184,6 @@ std::vector<Directive> HostDirectives() {
     {"MaxKeepAliveRequests", "http_core.c", kInHosts, kOne, "Maximum number of Keep-Alive requests per connection, or 0 for infinite", kNo, SetMaxKeepAliveRequests, "number", "100"},
     {"Timeout", "core.c", kInHosts, kOne, "Timeout duration (sec)", kNo, SetTimeout, "seconds", "60"},
     {"TraceEnable", "core.c", kInHosts, kOne, "'on' (default) or 'off'", kNo, SetTraceEnable, "on|off", "on"},
-    {"UseCanonicalName", "core.c", kAnywhere, kOne, "How to work out the ServerName : Port when constructing URLs", kNo, SetUseCanonicalName, "Off", "Off"},
     {"HostnameLookups", "core.c", kAnywhere, kOne, "\"off\": reverse DNS lookups are never made", kNo, SetHostnameLookups, "Off", "Off"},
   };
 }

@@ -21,7 +21,6 @@ constexpr int kMostServers = 20000;         // Apache's MAX_SERVER_LIMIT
 constexpr int kMostThreadsPerChild = 1000;  // event loops; far above any number of cores
 
 void InheritSettings(const PerDirectory& from, PerDirectory& to) {
-  if (!to.directory_index) to.directory_index = from.directory_index;
   if (!to.options) {
     if (from.options) {
       to.options = (*from.options | to.options_add) & ~to.options_remove;
@@ -32,14 +31,9 @@ void InheritSettings(const PerDirectory& from, PerDirectory& to) {
     to.options_remove = (from.options_remove & ~add) | remove;
     if (to.options) to.options_add = to.options_remove = 0;
   }
-  if (!to.handler) to.handler = from.handler;
-  if (!to.force_type) to.force_type = from.force_type;
-  if (!to.default_charset) to.default_charset = from.default_charset;
-  if (!to.enable_sendfile) to.enable_sendfile = from.enable_sendfile;
   ModuleSlots modules = from.modules;
   modules.Merge(to.modules);
   to.modules = std::move(modules);
-  to.types.insert(from.types.begin(), from.types.end());
   to.error_documents.insert(from.error_documents.begin(), from.error_documents.end());
   to.error_texts.insert(from.error_texts.begin(), from.error_texts.end());
   to.conditional.insert(to.conditional.begin(), from.conditional.begin(), from.conditional.end());

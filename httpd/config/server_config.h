@@ -109,16 +109,10 @@ struct ConditionalSettings {
 /// What can differ from directory to directory. An unset member inherits from the enclosing section (Apache's merge
 /// order: <Directory> shortest first, then <Files>, then <Location>, each in the order of the configuration).
 struct PerDirectory {
-  std::optional<std::vector<std::string>> directory_index;
-  std::optional<unsigned> options;     ///< `Options A B`: replaces
-  unsigned options_add = 0;            ///< `Options +A`
-  unsigned options_remove = 0;         ///< `Options -A`
-  std::optional<std::string> handler;  ///< SetHandler; "" after `SetHandler none`
-  std::optional<std::string> force_type;
-  std::optional<std::string> default_charset;  ///< AddDefaultCharset; "" = Off
-  std::map<std::string, std::string> types;    ///< AddType: extension without dot, lower case -> media type
+  std::optional<unsigned> options;                  ///< `Options A B`: replaces
+  unsigned options_add = 0;                         ///< `Options +A`
+  unsigned options_remove = 0;                      ///< `Options -A`
   std::map<int, std::string> error_documents;  ///< status -> text as configured (text, local path or URL)
-  std::optional<bool> enable_sendfile;
   std::optional<unsigned> override_classes;                ///< AllowOverride: kOverride... bits
   unsigned override_options = ~0U;                         ///< AllowOverride Options=...: those that may be set
   bool ignore_forbidden = false;                           ///< AllowOverride Nonfatal=Override
@@ -213,9 +207,9 @@ struct ServerConfig {
   int limit_request_line = 8190;        ///< bytes
   int limit_request_fields = 100;
   int limit_request_field_size = 8190;       ///< bytes
-  long long limit_request_body = 1LL << 30;  ///< bytes; 0 = no limit
+  int max_internal_redirects = 10;           ///< LimitInternalRecursion
+  int max_subrequest_depth = 10;
   std::string server_tokens = "Full";        ///< Full, OS, Minimal, Minor, Major, Prod
-  std::string server_signature = "Off";
   bool wants_secret = false;  ///< something is signed that every instance of this server must be able to check
   bool extended_status = true;
   bool see_request_tail = false;                               ///< server-status shows the ends of long request lines

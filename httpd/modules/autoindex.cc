@@ -362,9 +362,7 @@ Verdict Handle(RequestState& state) {
   if (view.options & kIndexTrackModified) {
     const struct stat& info = state.info;
     AppendField(response.fields, "Last-Modified", http::FormatDate(info.st_mtim.tv_sec));
-    AppendField(response.fields, "ETag",
-                http::MakeEtag(static_cast<uint64_t>(info.st_size),
-                               info.st_mtim.tv_sec * 1000000L + info.st_mtim.tv_nsec / 1000));
+    AppendField(response.fields, "ETag", EtagOf(info, kEtagMtime | kEtagSize, state.request->start));
   }
   state.handler = kDirectoryHandler;
   state.is_success = true;

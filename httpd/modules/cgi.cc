@@ -14,6 +14,7 @@
 #include "httpd/modules/cgi_environment.h"
 #include "httpd/modules/cgi_head.h"
 #include "httpd/modules/cgi_program.h"
+#include "httpd/modules/core_settings.h"
 #include "httpd/modules/module_list.h"
 
 namespace httpd::modules {
@@ -138,8 +139,6 @@ const std::vector<config::Directive>& Directives() {
        "Longest silence of a program, in either direction. Before its head is complete that is an answer 504, later "
        "the "
        "connection is closed. The program gets TERM, three seconds later KILL."},
-      {"CGIDScriptTimeout", "mod_cgid.c", kAnywhere, Arity::kOne, "The amount of time to wait between successful reads",
-       OnRead::kNo, ScriptTimeout, "time[s|ms|min]", "value of Timeout", "The same as CGIScriptTimeout."},
       {"RLimitCPU", "core.c", kAnywhere | config::kOverrideAny, Arity::kOneOrTwo,
        "Soft/hard limits for max CPU usage in seconds", OnRead::kNo, RLimitCpu, "seconds|max [seconds|max]", "",
        "Processor time of each program. The hard limit cannot be above the server's own."},
@@ -149,6 +148,17 @@ const std::vector<config::Directive>& Directives() {
       {"RLimitNPROC", "core.c", kAnywhere | config::kOverrideAny, Arity::kOneOrTwo,
        "soft/hard limits for max number of processes per uid", OnRead::kNo, RLimitNproc, "number|max [number|max]", "",
        "Processes of the user that programs run as; it counts the server's own children, too."},
+  };
+  return table;
+}
+
+const std::vector<config::Directive>& DaemonDirectives() {
+  using config::Arity;
+  using config::OnRead;
+  constexpr unsigned kAnywhere = config::kAnywhere;
+  static const std::vector<config::Directive> table = {
+      {"CGIDScriptTimeout", "mod_cgid.c", kAnywhere, Arity::kOne, "The amount of time to wait between successful reads",
+       OnRead::kNo, ScriptTimeout, "time[s|ms|min]", "value of Timeout", "The same as CGIScriptTimeout."},
       {"ScriptSock", "mod_cgid.c", config::kInServer, Arity::kOne,
        "the name of the socket to use for communication with the cgi daemon.", OnRead::kNo, ScriptSock, "file-path", "",
        "Accepted with a notice: there is no daemon that could have a socket."},
@@ -269,6 +279,7 @@ class CgiAnswer final : public DeferredAnswer {
       auto decoded = http::DecodePath(head.location.substr(0, question));
       if (!decoded) return Verdict::Status(500);
       if (state.original_path.empty()) state.original_path = state.path;
+      state.notes[kBodyGoneNote] = "1";
       state.path = std::move(decoded).value();
       state.has_query = question != std::string::npos;
       state.query = state.has_query ? head.location.substr(question + 1) : "";
@@ -317,9 +328,8 @@ Verdict Handle(RequestState& state) {
     return Refuse(state, 403, "AH02812: stderr from " + state.file + ": attempt to invoke directory as script");
   }
   const http::RequestHead& head = state.head();
-  const auto limit =
-      state.response->body_limit.value_or(static_cast<uint64_t>(state.engine->site().config().limit_request_body));
-  if (state.redirects == 0 && limit != 0 && head.content_length && *head.content_length > limit) {
+  const uint64_t limit = state.response->body_limit.value_or(kDefaultBodyLimit);
+  if (!IsBodyGone(state) && limit != 0 && head.content_length && *head.content_length > limit) {
     return Refuse(state, 413,
                   "AH01587: Requested content-length of " + std::to_string(*head.content_length) +
                       " is larger than the configured limit of " + std::to_string(limit));
@@ -357,7 +367,7 @@ Verdict Handle(RequestState& state) {
                                                                                                             : 500);
   }
   if (settings && settings->timeout_ms) state.response->wait_timeout_ms = *settings->timeout_ms;
-  if (state.redirects == 0) {
+  if (!IsBodyGone(state)) {
     state.response->sink = std::make_unique<CgiSink>(started.value());
   } else {
     started.value()->EndInput();  // the body was for whoever was asked first
@@ -366,7 +376,13 @@ Verdict Handle(RequestState& state) {
   return Verdict::Done();
 }
 
+bool Never(const config::ModuleSlots&) {
+  return false;
+}
+
 }  // namespace
+
+const Module kCgid = {.name = {"mod_cgid.c", "cgid_module"}, .directives = DaemonDirectives, .applies = Never};
 
 const Module kCgi = {.name = {"mod_cgi.c", "cgi_module"}, .directives = Directives, .always = true, .handle = Handle};
 

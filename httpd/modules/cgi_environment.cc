@@ -39,6 +39,10 @@ int HexValue(char c) {
 
 }  // namespace
 
+bool IsBodyGone(const RequestState& state) {
+  return state.error_status != 0 || state.notes.contains(kBodyGoneNote);
+}
+
 std::vector<std::string> CgiEnvironment(RequestState& state, bool pass_authorization, bool current_uri,
                                         const std::string& translated) {
   std::map<std::string, std::string> all;
@@ -70,8 +74,7 @@ std::vector<std::string> CgiEnvironment(RequestState& state, bool pass_authoriza
     const auto [entry, is_new] = fields.emplace(std::move(name), field.value);
     if (!is_new) entry->second.append(", ").append(field.value);
   }
-  // A body is of no use behind an internal redirect or an error: it was meant for another.
-  if (state.redirects > 0) {
+  if (IsBodyGone(state)) {
     fields.erase("CONTENT_LENGTH");
     fields.erase("CONTENT_TYPE");
   }
@@ -105,7 +108,7 @@ std::vector<std::string> CgiEnvironment(RequestState& state, bool pass_authoriza
   all["GATEWAY_INTERFACE"] = "CGI/1.1";
   all["SERVER_PROTOCOL"] = head.minor == 0 ? "HTTP/1.0" : "HTTP/1.1";
   all["REQUEST_METHOD"] =
-      state.redirects > 0 && head.method != http::Method::kHead ? "GET" : std::string(head.method_text);
+      IsBodyGone(state) && head.method != http::Method::kHead ? "GET" : std::string(head.method_text);
   all["QUERY_STRING"] = state.query;
   all["REQUEST_URI"] = current_uri ? state.path : std::string(head.target);
   std::string script = state.path;

@@ -18,6 +18,11 @@ namespace httpd::modules {
 std::vector<std::string> CgiEnvironment(RequestState& state, bool pass_authorization, bool current_uri,
                                         const std::string& translated);
 
+/// The request's body was for another resource: behind an error, or behind a program that led here. Then the method is
+/// GET, too.
+bool IsBodyGone(const RequestState& state);
+inline constexpr const char* kBodyGoneNote = "cgi-body-gone";
+
 /// Arguments for an indexed query ("a+b%20c", without '='): decoded, with shell characters escaped as in Apache.
 std::vector<std::string> CgiArguments(const RequestState& state);
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "httpd/modules/access_log.h"
+#include "httpd/modules/core_settings.h"
 #include "httpd/modules/pipeline.h"
 #include "httpd/modules/site.h"
 #include "httpd/net/exchange.h"
@@ -30,7 +31,7 @@ class Handler final : public net::RequestHandler {
   int IdleTimeoutMs() const override { return idle_timeout_ms_; }
   net::ReadTimeout ReadTimeoutOf(const net::Request& request, bool body) const override;
   uint64_t LostLogLines() const override { return logs_.lost_lines(); }
-  uint64_t BodyLimit() const override { return static_cast<uint64_t>(site_.config().limit_request_body); }
+  uint64_t BodyLimit() const override { return kDefaultBodyLimit; }
   const http::HeadLimits& Limits() const override { return limits_; }
 
  private:

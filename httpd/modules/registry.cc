@@ -31,9 +31,13 @@ std::span<const Module* const> Modules() {
       // Environment first: conditions of the others read it.
       &kEnv,
       &kSetEnvIf,
+      // Negotiation before the type: it finds the file whose type is wanted.
+      &kNegotiation,
+      &kMime,
       &kDir,
       &kStatus,
       &kInfo,
+      &kAsIs,
       &kAutoindex,
       &kLogio,
       &kSpeling,
@@ -51,6 +55,8 @@ std::span<const Module* const> Modules() {
       &kReqTimeout,
       // Handlers: the file itself is last.
       &kCgi,
+      &kCgid,
+      &kActions,
       &kCore,
   };
   // clang-format on

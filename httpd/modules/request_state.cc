@@ -18,6 +18,7 @@ void RequestState::Start(Engine* new_engine, const net::Request& new_request, co
   settings_owner.reset();
   settings = nullptr;
   path.clear();
+  pass_path.clear();
   query.clear();
   has_query = false;
   file.clear();
@@ -29,6 +30,8 @@ void RequestState::Start(Engine* new_engine, const net::Request& new_request, co
   charset.clear();
   encodings.clear();
   languages.clear();
+  name_parts.clear();
+  input_filters.clear();
   output_filters.clear();
   handler.clear();
   user.clear();
@@ -49,6 +52,7 @@ void RequestState::Start(Engine* new_engine, const net::Request& new_request, co
   original_path.clear();
   is_success = false;
   etag_suffix.clear();
+  list_validator.clear();
   ignore_ranges = false;
   gave_up = false;
   is_edited_ = false;

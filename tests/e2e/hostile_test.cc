@@ -346,7 +346,7 @@ TEST_F(Hostile, LinksThatAreSwappedWhileRequestsRunGiveNoSecretOut) {
         break;
       }
     }
-    if (i > 3000 && public_ones > 100 && refused > 100) break;
+    if (i > 300 && public_ones > 100 && refused > 100) break;
   }
   stop = true;
   swapper.join();
