@@ -129,6 +129,7 @@ bool Matched(Evaluation& evaluation, const Node& node) {
     holds = node.regex->match(subject, 0, found) > 0;
   } catch (const Poco::Exception& failed) {  // PCRE's limits were reached
     evaluation.Fail("Regular expression: " + failed.displayText());
+    evaluation.state.gave_up = true;
     return false;
   }
   // Without groups it leaves $0 to $9 as they were: somebody may want to keep them.

@@ -292,10 +292,21 @@ bool Holds(const Edit& edit, RequestState& state) {
 
 /// `edit` once, `edit*` wherever the pattern holds.
 std::string Edited(const Edit& edit, const std::string& value, RequestState& state) {
-  std::string out = value;
-  edit.pattern->subst(out, edit.expression ? edit.expression->Text(state) : edit.replacement,
-                      edit.action == Action::kEditAll ? Regex::RE_GLOBAL : 0);
-  return out;
+  // Not Poco's subst(): it never comes back from a pattern that matches nothing.
+  const std::string replacement = edit.expression ? edit.expression->Text(state) : edit.replacement;
+  std::string out;
+  std::string rest = value;
+  Regex::MatchVec groups;
+  while (Finds(state, *edit.pattern, rest, &groups)) {
+    const size_t end = groups[0].offset + groups[0].length;
+    out.append(rest, 0, groups[0].offset).append(ExpandGroups(replacement, rest, groups));
+    const size_t step = groups[0].length > 0 || end == rest.size() ? 0 : 1;
+    out.append(rest, end, step);
+    const bool was_last = end == rest.size();
+    rest.erase(0, end + step);
+    if (was_last || edit.action != Action::kEditAll) break;
+  }
+  return OneLine(out + rest);
 }
 
 /// Whether `value` is one of the comma-separated members of `list`. Source  mod_headers `merge`
@@ -359,8 +370,7 @@ void Apply(const Edit& edit, RequestState& state, std::string& fields) {
       break;
     case Action::kEcho:
       for (const http::HeaderField& field : state.head().fields) {
-        Regex::Match found;
-        if (edit.pattern->match(std::string(field.name), 0, found) == 0) continue;
+        if (!Finds(state, *edit.pattern, std::string(field.name))) continue;
         if (&field == FirstOf(state.head(), field.name))
           AppendField(fields, field.name, Joined(state.head(), field.name));
       }

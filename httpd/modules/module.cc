@@ -26,6 +26,22 @@ bool IsNamed(std::string_view line, std::string_view name) {
          http::EqualsIgnoreCase(line.substr(0, name.size()), name);
 }
 
+// The library keeps what it has to come back to on the stack: the depth is what a thread's stack surely holds.
+constexpr char kRegexLimits[] = "(*LIMIT_MATCH=100000)(*LIMIT_RECURSION=5000)";
+constexpr int kMostGroups = 20;  // that Poco has room for
+
+int CountGroups(const std::string& text, int options) {
+  std::vector<Poco::RegularExpression::Match> groups;
+  try {
+    // It matches nothing but "", in its last branch, whose group comes behind those of `text`.
+    const Poco::RegularExpression probe("(?!)(?:" + text + "\n)|()", options);
+    probe.match("", 0, groups);
+  } catch (const Poco::Exception&) {
+    return kMostGroups + 1;
+  }
+  return static_cast<int>(groups.size()) - 2;
+}
+
 }  // namespace
 
 namespace {
@@ -104,14 +120,52 @@ std::string LocalAddressOf(const net::Request& request) {
 }
 
 os::Result<std::shared_ptr<Poco::RegularExpression>> CompileRegex(const std::string& text, bool no_case) {
+  using Poco::RegularExpression;
+  const int options = RegularExpression::RE_DOTALL | RegularExpression::RE_DOLLAR_ENDONLY |
+                      (no_case ? RegularExpression::RE_CASELESS : 0);
   try {
-    // Apache's RegexDefaultOptions: '.' matches a line end, '$' only the very end.
-    const int options = Poco::RegularExpression::RE_DOTALL | Poco::RegularExpression::RE_DOLLAR_ENDONLY |
-                        (no_case ? Poco::RegularExpression::RE_CASELESS : 0);
-    return std::make_shared<Poco::RegularExpression>(text, options);
+    const RegularExpression as_written(text, options);  // its complaint counts offsets in what the user wrote
+    auto regex = std::make_shared<RegularExpression>(kRegexLimits + text, options);
+    // One with more groups than it has room for would fail with every text that it is found in.
+    if (std::count(text.begin(), text.end(), '(') > kMostGroups && CountGroups(text, options) > kMostGroups) {
+      return os::Error{os::ErrorKind::kInvalid, 0, "more than " + std::to_string(kMostGroups) + " groups"};
+    }
+    return regex;
   } catch (const Poco::Exception& failed) {
     return os::Error{os::ErrorKind::kInvalid, 0, failed.displayText()};
   }
+}
+
+bool Finds(RequestState& state, const Poco::RegularExpression& regex, const std::string& subject,
+           std::vector<Poco::RegularExpression::Match>* groups) {
+  if (state.gave_up) return false;
+  try {
+    if (groups) return regex.match(subject, 0, *groups) > 0;
+    Poco::RegularExpression::Match found;
+    return regex.match(subject, 0, found) > 0;
+  } catch (const Poco::Exception&) {
+    state.gave_up = true;
+    return false;
+  }
+}
+
+std::string ExpandGroups(const std::string& value, const std::string& subject,
+                         const std::vector<Poco::RegularExpression::Match>& groups) {
+  std::string out;
+  for (size_t i = 0; i < value.size(); ++i) {
+    const char next = i + 1 < value.size() ? value[i + 1] : '\0';
+    if (value[i] == '\\' && (next == '$' || next == '&')) {
+      out += value[++i];
+    } else if (value[i] == '&' || (value[i] == '$' && next >= '0' && next <= '9')) {
+      const size_t group = value[i] == '&' ? 0 : static_cast<size_t>(value[++i] - '0');
+      if (group < groups.size() && groups[group].offset != std::string::npos) {
+        out.append(subject, groups[group].offset, groups[group].length);
+      }
+    } else {
+      out += value[i];
+    }
+  }
+  return out;
 }
 
 std::string Joined(const http::RequestHead& head, std::string_view name) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <Poco/RegularExpression.h>
+
 #include <functional>
 #include <memory>
 #include <optional>
@@ -108,8 +110,22 @@ bool IsRegisteredMethod(const config::ServerConfig& config, std::string_view met
 /// Numeric address that the connection came in on, from the kernel; "" on the private socket.
 std::string LocalAddressOf(const net::Request& request);
 
+/// For texts that a client chooses: what the expression may spend on one text is bounded.
+///
+/// Options  a dot matches line ends, a $ the very end only (Apache's RegexDefaultOptions)
+/// Limits   100,000 steps and a depth of 5,000 for one text, 20 groups; one that needs more gives up: see Finds()
 /// @return kInvalid with Poco's words
 os::Result<std::shared_ptr<Poco::RegularExpression>> CompileRegex(const std::string& text, bool no_case = false);
+
+/// Whether `regex` is found in `subject`. One that gives up was not found, but nobody knows what it would have
+/// protected: `state.gave_up` is set, the request is refused, and no other expression of it is looked at.
+/// @param groups  gets what was found; [0] is all of it. Null: nobody asks
+bool Finds(RequestState& state, const Poco::RegularExpression& regex, const std::string& subject,
+           std::vector<Poco::RegularExpression::Match>* groups = nullptr);
+
+/// "$1" and "&" in a value; a group that took no part is empty. Source  server/util.c ap_pregsub
+std::string ExpandGroups(const std::string& value, const std::string& subject,
+                         const std::vector<Poco::RegularExpression::Match>& groups);
 
 /// Values of all request fields of that name as one list: "a, b". "" = none
 std::string Joined(const http::RequestHead& head, std::string_view name);

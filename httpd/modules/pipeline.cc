@@ -270,6 +270,7 @@ Verdict Pipeline::Admit(RequestState& state) {
   for (const Module* module : hooks) {
     if (module->headers) module->headers(state);
   }
+  if (state.gave_up) return Undecided(state);
   if (!state.is_admitted) {
     // What an earlier pass has found, or only claimed, counts for nothing under other settings.
     state.needs_user = false;
@@ -299,7 +300,14 @@ Verdict Pipeline::Admit(RequestState& state) {
     if (verdict.is(Kind::kDone)) break;
     if (!verdict.is(Kind::kDeclined)) return verdict;
   }
-  return Verdict::Declined();
+  return state.gave_up ? Undecided(state) : Verdict::Declined();
+}
+
+Verdict Pipeline::Undecided(const RequestState& state) {
+  LogError(state, LogLevel::kError, "core",
+           "a regular expression gave up on this request: it needs more than its 100000 steps or its depth of 5000, or "
+           "has too many groups. What it decides is not known, so the request is refused");
+  return Verdict::Status(500);
 }
 
 Verdict Pipeline::Handle(RequestState& state) {

@@ -45,6 +45,8 @@ class Pipeline final : public Engine {
   Verdict Map(RequestState& state);
   /// headers, access, authenticate, authorize, type, fixup: what a look-up does too.
   Verdict Admit(RequestState& state);
+  /// The answer to a request that nobody can judge: a regular expression gave up.
+  Verdict Undecided(const RequestState& state);
   Verdict Handle(RequestState& state);
   /// Cuts path_info off the file and looks at what is left. @return Declined, or the status
   Verdict SplitFile(RequestState& state);

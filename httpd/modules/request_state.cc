@@ -54,6 +54,7 @@ void RequestState::Start(Engine* new_engine, const net::Request& new_request, co
   etag_suffix.clear();
   list_validator.clear();
   ignore_ranges = false;
+  gave_up = false;
   is_edited_ = false;
   texts_.clear();
   local_address_.clear();

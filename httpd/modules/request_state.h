@@ -178,6 +178,8 @@ class RequestState final : public net::HandlerNote {
   std::string list_validator;
   /// Set in `content` by who will change the content: ranges would be of other bytes, so Range is not looked at.
   bool ignore_ranges = false;
+  /// A regular expression has reached its limits: what it decides is not known, so the request is refused.
+  bool gave_up = false;
 
  private:
   friend class StatePool;

@@ -1,6 +1,5 @@
 #include "httpd/modules/section_walk.h"
 
-#include <Poco/RegularExpression.h>
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -65,11 +64,8 @@ bool Covers(std::string_view prefix, std::string_view path) {
   return prefix.empty() || prefix.back() == '/' || path.size() == prefix.size() || path[prefix.size()] == '/';
 }
 
-bool Matches(const CompiledHost::Section& section, const std::string& text, bool whole_name) {
-  if (section.regex) {
-    Poco::RegularExpression::Match found;
-    return section.regex->match(text, 0, found) > 0;
-  }
+bool Matches(RequestState& state, const CompiledHost::Section& section, const std::string& text, bool whole_name) {
+  if (section.regex) return Finds(state, *section.regex, text);
   if (section.section->is_wildcard) {
     if (whole_name) return http::WildcardMatch(section.section->pattern, text, false);
     // A wildcard names a directory: every leading part of the path is a candidate.
@@ -110,10 +106,10 @@ void SectionWalk::Begin(const RequestState& state) {
   Add(kHost, static_cast<size_t>(state.host_index), state.host->host->settings);
 }
 
-void SectionWalk::AddLocations(const RequestState& state) {
+void SectionWalk::AddLocations(RequestState& state) {
   const auto& locations = state.host->locations;
   for (size_t i = 0; i < locations.size(); ++i) {
-    if (Matches(locations[i], state.path, false)) Add(kLocation, i, locations[i].section->settings);
+    if (Matches(state, locations[i], state.path, false)) Add(kLocation, i, locations[i].section->settings);
   }
 }
 
@@ -263,13 +259,13 @@ void SectionWalk::AddDirectories(RequestState& state, Found& found) {
   }
   if (S_ISDIR(state.info.st_mode) && file.back() != '/' && !visit(file)) return;
   for (size_t i = 0; i < host.directories.size(); ++i) {
-    if (!host.directories[i].regex || !Matches(host.directories[i], file, false)) continue;
+    if (!host.directories[i].regex || !Matches(state, host.directories[i], file, false)) continue;
     in_directory_[i] = true;
     Add(kDirectory, i, host.directories[i].section->settings);
   }
 }
 
-void SectionWalk::AddFiles(const RequestState& state) {
+void SectionWalk::AddFiles(RequestState& state) {
   const std::vector<CompiledHost::Section>& files = state.host->files;
   if (files.empty() && in_force_.empty()) return;
   const std::string name = state.file.substr(state.file.rfind('/') + 1);
@@ -277,11 +273,11 @@ void SectionWalk::AddFiles(const RequestState& state) {
   for (size_t i = 0; i < files.size(); ++i) {
     const int enclosing = files[i].enclosing;
     if (enclosing >= 0 && !in_directory_[static_cast<size_t>(enclosing)]) continue;
-    if (Matches(files[i], name, true)) Add(kFiles, i, files[i].section->settings);
+    if (Matches(state, files[i], name, true)) Add(kFiles, i, files[i].section->settings);
   }
   for (const auto& htaccess : in_force_) {
     for (size_t i = 0; i < htaccess->files.size(); ++i) {
-      if (!Matches(htaccess->files[i], name, true)) continue;
+      if (!Matches(state, htaccess->files[i], name, true)) continue;
       Add(kHtaccess, htaccess->id, htaccess->files[i].section->settings);
       Add(kFiles, i, kNothing);
     }

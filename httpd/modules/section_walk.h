@@ -44,9 +44,9 @@ class SectionWalk {
 
   void Begin(const RequestState& state);
   void Add(Kind kind, size_t index, const config::PerDirectory& settings);
-  void AddLocations(const RequestState& state);
+  void AddLocations(RequestState& state);
   void AddDirectories(RequestState& state, Found& found);
-  void AddFiles(const RequestState& state);
+  void AddFiles(RequestState& state);
   std::shared_ptr<const Effective> Merged();
   /// `base` and what its <If> sections add for this request.
   std::shared_ptr<const Effective> WithConditions(RequestState& state, std::shared_ptr<const Effective> base);
@@ -71,7 +71,7 @@ class SectionWalk {
 };
 
 /// Whether a section covers a URL-path, file or (whole_name) a name.
-bool Matches(const CompiledHost::Section& section, const std::string& text, bool whole_name);
+bool Matches(RequestState& state, const CompiledHost::Section& section, const std::string& text, bool whole_name);
 
 /// Whether a URL-path prefix of Alias, <Location> or a directory covers `path`: at a segment boundary.
 bool Covers(std::string_view prefix, std::string_view path);

@@ -1,5 +1,6 @@
 // mod_setenvif: SetEnvIf, SetEnvIfNoCase, SetEnvIfExpr, BrowserMatch, BrowserMatchNoCase. Source  httpd 2.4 manual,
 // mod_setenvif
+#include <Poco/Exception.h>
 #include <Poco/RegularExpression.h>
 
 #include <memory>
@@ -59,9 +60,14 @@ struct SetEnvIfSettings final : config::ModuleSettings {
   }
 };
 
-bool Matches(const Regex& pattern, const std::string& text) {
+/// Whether a field that was not sent satisfies `pattern`. One that gives up even there does not.
+bool HoldsForNothing(const Regex& pattern) {
   Regex::Match found;
-  return pattern.match(text, 0, found) > 0;
+  try {
+    return pattern.match("", 0, found) > 0;
+  } catch (const Poco::Exception&) {
+    return false;
+  }
 }
 
 Complaint AddVariables(Scope& scope, const Node& node, Rule rule, const Words& words, size_t next) {
@@ -87,7 +93,7 @@ Complaint AddRule(Scope& scope, const Node& node, Rule rule, const Words& words,
   auto pattern = CompileRegex(text, no_case);
   if (!pattern) return node.name + " regex could not be compiled: " + pattern.error().what;
   rule.pattern = std::move(pattern).value();
-  rule.matches_empty = Matches(*rule.pattern, "");
+  rule.matches_empty = HoldsForNothing(*rule.pattern);
   return AddVariables(scope, node, std::move(rule), words, next);
 }
 
@@ -147,25 +153,6 @@ const std::vector<config::Directive>& Directives() {
   return table;
 }
 
-/// "$1" in a value; a group that took no part is empty. Source  server/util.c ap_pregsub
-std::string Expand(const std::string& value, const std::string& subject, const Regex::MatchVec& groups) {
-  std::string out;
-  for (size_t i = 0; i < value.size(); ++i) {
-    const char next = i + 1 < value.size() ? value[i + 1] : '\0';
-    if (value[i] == '\\' && (next == '$' || next == '&')) {
-      out += value[++i];
-    } else if (value[i] == '&' || (value[i] == '$' && next >= '0' && next <= '9')) {
-      const size_t group = value[i] == '&' ? 0 : static_cast<size_t>(value[++i] - '0');
-      if (group < groups.size() && groups[group].offset != std::string::npos) {
-        out.append(subject, groups[group].offset, groups[group].length);
-      }
-    } else {
-      out += value[i];
-    }
-  }
-  return out;
-}
-
 std::string SubjectOf(const Rule& rule, RequestState& state) {
   switch (rule.subject) {
     case Rule::Subject::kRemoteAddress:
@@ -180,7 +167,7 @@ std::string SubjectOf(const Rule& rule, RequestState& state) {
       return state.path.empty() ? std::string(state.head().path) : std::string(state.path);
     case Rule::Subject::kHeaderPattern:
       for (const http::HeaderField& field : state.head().fields) {
-        if (Matches(*rule.name_pattern, std::string(field.name))) return std::string(field.value);
+        if (Finds(state, *rule.name_pattern, std::string(field.name))) return std::string(field.value);
       }
       return "";
     case Rule::Subject::kExpression:
@@ -197,7 +184,7 @@ std::string SubjectOf(const Rule& rule, RequestState& state) {
 bool Holds(const Rule& rule, RequestState& state, std::string& subject, Regex::MatchVec& groups) {
   if (!rule.condition) {
     subject = SubjectOf(rule, state);
-    return subject.empty() ? rule.matches_empty : rule.pattern->match(subject, 0, groups) != 0;
+    return subject.empty() ? rule.matches_empty : Finds(state, *rule.pattern, subject, &groups);
   }
   ExpressionMatches matches;
   const ExpressionResult result = rule.condition->Evaluate(state, &matches);
@@ -217,7 +204,7 @@ void Run(const SetEnvIfSettings& settings, size_t first, RequestState& state) {
       if (variable.unset) {
         state.environment.Unset(variable.name);
       } else {
-        state.environment.Set(variable.name, Expand(variable.value, subject, groups));
+        state.environment.Set(variable.name, ExpandGroups(variable.value, subject, groups));
       }
     }
   }
