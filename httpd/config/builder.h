@@ -22,7 +22,7 @@ struct HostDraft {
   Host host;
   std::set<std::string> said;                  ///< directives given, by name
   std::map<std::string, std::string> formats;  ///< LogFormat nicknames
-  std::string transfer_format;                 ///< LogFormat without nickname
+  std::string transfer_format;                 ///< LogFormat without nickname; may be a nickname
   std::vector<Log> logs;
 };
 
@@ -99,6 +99,7 @@ class Builder {
   static bool IsForbidden(const Directive& directive, const Scope& scope);
   Complaint Misplaced(const Directive& directive, const Node& node, const Scope& scope) const;
   void SettleHost(HostDraft& draft);
+  std::optional<std::string> NicknameOf(const HostDraft& draft, const std::string& name) const;
   void InheritFromMain(HostDraft& draft) const;
   void SettleProcesses();
   void WarnAboutListeners();

@@ -13,7 +13,6 @@ std::vector<Directive> ProtocolDirectives();   ///< which requests are understoo
 std::vector<Directive> ProcessDirectives();    ///< listeners, processes
 std::vector<Directive> IgnoredDirectives();    ///< what has no meaning here
 std::vector<Directive> LogDirectives();        ///< logs
-std::vector<Directive> MappingDirectives();    ///< URLs to files and their types
 std::vector<Directive> DirectoryDirectives();  ///< what holds for a directory
 
 }  // namespace httpd::config

@@ -14,7 +14,39 @@ namespace {
 
 constexpr std::nullopt_t kFine = std::nullopt;
 
+/// `syslog[:facility[:tag]]`; a facility that is left out is local7, as in Apache.
+Complaint TakeSyslog(const Node& node, const std::string& word, LogTarget& out) {
+  const std::string rest = word.size() > 7 ? word.substr(7) : "";
+  const size_t colon = rest.find(':');
+  std::string facility = LowerCase(rest.substr(0, colon));
+  std::string tag = colon == std::string::npos ? "" : rest.substr(colon + 1);
+  if (facility.empty()) facility = "local7";
+  if (tag.empty()) tag = "httpd";
+  if (!SyslogFacility(facility)) return node.name + ": unknown syslog facility '" + facility + "'";
+  const auto is_odd = [](char c) { return c <= ' ' || c == 0x7f || c == ':' || c == '[' || c == ']'; };
+  if (tag.size() > 48 || std::any_of(tag.begin(), tag.end(), is_odd)) {
+    return node.name + ": the tag of syslog must be a word of at most 48 characters without colons and brackets";
+  }
+  out.kind = LogTarget::Kind::kSyslog;
+  out.text = facility + ":" + tag;
+  out.where = node.where;
+  return kFine;
+}
+
 }  // namespace
+
+std::optional<int> SyslogFacility(std::string_view name) {
+  static constexpr const char* kNames[] = {"kern",   "user",   "mail",   "daemon", "auth",     "syslog",
+                                           "lpr",    "news",   "uucp",   "cron",   "authpriv", "ftp",
+                                           "",       "",       "",       "",       "local0",   "local1",
+                                           "local2", "local3", "local4", "local5", "local6",   "local7"};
+  int number = 0;
+  for (const char* known : kNames) {
+    if (*known != '\0' && SameIgnoringCase(known, name)) return number;
+    ++number;
+  }
+  return std::nullopt;
+}
 
 std::optional<long long> Number(std::string_view text) {
   long long value = 0;
@@ -97,7 +129,7 @@ Complaint TakeLogTarget(Builder& builder, const Node& node, const std::string& w
     target.text = command.substr(std::min(command.find_first_not_of(" \t"), command.size()));
     if (target.text.empty()) return node.name + ": the program after '|' is missing";
   } else if (LowerCase(word) == "syslog" || LowerCase(word).starts_with("syslog:")) {
-    return node.name + ": logging to syslog is not supported yet";
+    return TakeSyslog(node, word, out);
   } else {
     target.kind = LogTarget::Kind::kFile;
     target.text = builder.Absolute(word);

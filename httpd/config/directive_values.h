@@ -31,7 +31,10 @@ Complaint TakeFlag(const Node& node, const std::string& word, bool& out);
 /// "/a/b//" is "/a/b"; "/" stays.
 std::string WithoutTrailingSlash(std::string path);
 
-/// What ErrorLog and CustomLog write to: a file or a program.
+/// Number of a facility of syslog(3), not shifted: "daemon" is 3, "local7" is 23.
+std::optional<int> SyslogFacility(std::string_view name);
+
+/// What ErrorLog and CustomLog write to: a file, a program or syslog.
 Complaint TakeLogTarget(Builder& builder, const Node& node, const std::string& word, LogTarget& out);
 
 }  // namespace httpd::config

@@ -1,6 +1,8 @@
 #include "httpd/config/directives.h"
 
 #include <algorithm>
+#include <set>
+#include <string>
 
 #include "httpd/config/builder.h"
 #include "httpd/config/directive_tables.h"
@@ -12,8 +14,8 @@ namespace {
 std::vector<Directive>& Table() {
   static std::vector<Directive> table = [] {
     std::vector<Directive> all;
-    for (const auto part : {SectionDirectives, HostDirectives, ProtocolDirectives, ProcessDirectives,
-                            IgnoredDirectives, LogDirectives, MappingDirectives, DirectoryDirectives}) {
+    for (const auto part : {SectionDirectives, HostDirectives, ProtocolDirectives, ProcessDirectives, IgnoredDirectives,
+                            LogDirectives, DirectoryDirectives}) {
       const std::vector<Directive> some = part();
       all.insert(all.end(), some.begin(), some.end());
     }
@@ -28,13 +30,8 @@ std::vector<ModuleName>& ModuleList() {
       {"mod_so.c", "so_module"},
       {"http_core.c", "http_module"},
       {"mod_log_config.c", "log_config_module"},
-      {"mod_logio.c", "logio_module"},
       {"mod_unixd.c", "unixd_module"},
       {"event.c", "mpm_event_module"},
-      {"mod_mime.c", "mime_module"},
-      {"mod_autoindex.c", "autoindex_module"},
-      {"mod_dir.c", "dir_module"},
-      {"mod_status.c", "status_module"},
       {"mod_systemd.c", "systemd_module"},
       {"mod_version.c", "version_module"},
   };
@@ -52,11 +49,17 @@ const std::vector<ModuleName>& BuiltInModules() {
 }
 
 void RegisterModule(const ModuleName& name, const std::vector<Directive>& directives) {
-  for (const ModuleName& known : ModuleList()) {
-    if (std::string_view(known.identifier) == name.identifier) return;
+  static std::set<std::string> registered;
+  if (!registered.insert(name.identifier).second) return;
+  // A module whose directives the core has kept so far is listed already.
+  const bool is_listed = std::any_of(ModuleList().begin(), ModuleList().end(), [&name](const ModuleName& known) {
+    return std::string_view(known.identifier) == name.identifier;
+  });
+  if (!is_listed) ModuleList().push_back(name);
+  for (Directive directive : directives) {
+    directive.module = name.file;
+    Table().push_back(directive);
   }
-  ModuleList().push_back(name);
-  Table().insert(Table().end(), directives.begin(), directives.end());
 }
 
 const Directive* FindDirective(std::string_view name) {

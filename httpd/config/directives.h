@@ -88,8 +88,8 @@ struct ModuleName {
 };
 const std::vector<ModuleName>& BuiltInModules();
 
-/// Adds a module and its directives. For the start of the program, before anything is read: not thread-safe. The second
-/// call with the same identifier changes nothing.
+/// Adds a module and its directives, which are of this module whatever they say. For the start of the program, before
+/// anything is read: not thread-safe. The second call with the same identifier changes nothing.
 void RegisterModule(const ModuleName& name, const std::vector<Directive>& directives);
 
 /// Case-insensitive; nullptr when there is none.

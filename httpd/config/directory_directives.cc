@@ -129,25 +129,6 @@ Complaint SetAllowOverrideList(Builder& builder, Scope& scope, const Node& node,
   return kFine;
 }
 
-Complaint SetSetHandler(Builder&, Scope& scope, const Node&, const Words& words) {
-  scope.settings.handler = SameIgnoringCase(words[0], "none") ? "" : words[0];
-  return kFine;
-}
-
-Complaint SetForceType(Builder&, Scope& scope, const Node&, const Words& words) {
-  scope.settings.force_type = SameIgnoringCase(words[0], "none") ? "" : words[0];
-  return kFine;
-}
-
-Complaint SetDefaultCharset(Builder&, Scope& scope, const Node&, const Words& words) {
-  if (SameIgnoringCase(words[0], "off")) {
-    scope.settings.default_charset = "";
-  } else {
-    scope.settings.default_charset = SameIgnoringCase(words[0], "on") ? "iso-8859-1" : words[0];
-  }
-  return kFine;
-}
-
 Complaint AddErrorDocument(Builder& builder, Scope& scope, const Node& node, const Words& words) {
   const auto status = Number(words[0]);
   if (!status || *status < 400 || *status > 599) return "Unsupported HTTP response code " + words[0];
@@ -167,19 +148,10 @@ Complaint AddErrorDocument(Builder& builder, Scope& scope, const Node& node, con
   return kFine;
 }
 
-Complaint SetEnableSendfile(Builder&, Scope& scope, const Node&, const Words& words) {
-  bool value = false;
-  if (!SameIgnoringCase(words[0], "on") && !SameIgnoringCase(words[0], "off")) return "parameter must be 'on' or 'off'";
-  value = SameIgnoringCase(words[0], "on");
-  scope.settings.enable_sendfile = value;
-  return kFine;
-}
-
 constexpr OnRead kNo = OnRead::kNo;
 
 using Arity::kAny;
 using Arity::kAtLeastOne;
-using Arity::kOne;
 using Arity::kTwo;
 
 }  // namespace
@@ -190,11 +162,7 @@ std::vector<Directive> DirectoryDirectives() {
     {"Options", "core.c", kAnywhere | kOverrideOptions, kAny, "Set a number of attributes for a given directory", kNo, SetOptions},
     {"AllowOverride", "core.c", kInSection, kAtLeastOne, "Controls what groups of directives can be configured by per-directory config files", kNo, SetAllowOverride, "All|None|directive-type [directive-type] ...", "None"},
     {"AllowOverrideList", "core.c", kInSection, kAtLeastOne, "Controls what individual directives can be configured by per-directory config files", kNo, SetAllowOverrideList, "None|directive [directive-type] ...", "None"},
-    {"SetHandler", "core.c", kAnywhere | kOverrideFileInfo, kOne, "a handler name that overrides any other configured handler", kNo, SetSetHandler},
-    {"ForceType", "core.c", kAnywhere | kOverrideFileInfo, kOne, "a mime type that overrides other configured type", kNo, SetForceType},
-    {"AddDefaultCharset", "core.c", kAnywhere | kOverrideFileInfo, kOne, "The name of the default charset to add to any Content-Type without one or 'Off' to disable", kNo, SetDefaultCharset},
     {"ErrorDocument", "core.c", kAnywhere | kOverrideFileInfo, kTwo, "Change responses for HTTP errors", kNo, AddErrorDocument},
-    {"EnableSendfile", "core.c", kAnywhere | kOverrideFileInfo, kOne, "Controls whether sendfile may be used to transmit files", kNo, SetEnableSendfile},
   };
 }
 // clang-format on

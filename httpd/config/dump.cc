@@ -31,6 +31,7 @@ std::string PortText(uint16_t port) {
 std::string TargetText(const LogTarget& target) {
   if (target.kind == LogTarget::Kind::kProgram) return "|" + target.text;
   if (target.kind == LogTarget::Kind::kShell) return "|$" + target.text;
+  if (target.kind == LogTarget::Kind::kSyslog) return "syslog:" + target.text;
   return target.text;
 }
 

@@ -17,13 +17,6 @@ Complaint SetNonNegative(Builder& builder, Scope&, const Node& node, const Words
   return TakeInt(node, words[0], 0, builder.config().*kMember);
 }
 
-Complaint SetLimitRequestBody(Builder& builder, Scope&, const Node&, const Words& words) {
-  const auto value = Number(words[0]);
-  if (!value || *value < 0) return "LimitRequestBody requires a non-negative integer.";
-  builder.config().limit_request_body = *value;
-  return kFine;
-}
-
 Complaint SetServerTokens(Builder& builder, Scope&, const Node&, const Words& words) {
   static const std::pair<const char*, const char*> kNames[] = {
       {"Full", "Full"},   {"OS", "OS"},       {"Min", "Minimal"}, {"Minimal", "Minimal"},
@@ -34,15 +27,6 @@ Complaint SetServerTokens(Builder& builder, Scope&, const Node&, const Words& wo
     return kFine;
   }
   return "ServerTokens takes 1 argument: 'Prod(uctOnly)', 'Major', 'Minor', 'Min(imal)', 'OS', or 'Full'";
-}
-
-Complaint SetServerSignature(Builder& builder, Scope&, const Node&, const Words& words) {
-  for (const char* value : {"Off", "On", "EMail"}) {
-    if (!SameIgnoringCase(words[0], value)) continue;
-    builder.config().server_signature = value;
-    return kFine;
-  }
-  return "ServerSignature: use one of: off | on | email";
 }
 
 Complaint SetAccessFileName(Builder& builder, Scope&, const Node&, const Words& words) {
@@ -71,14 +55,6 @@ Complaint SetHostnameLookups(Builder&, Scope&, const Node&, const Words& words) 
     return "HostnameLookups " + words[0] + " is not supported: a name server must not delay requests. Only Off is";
   }
   return "parameter must be 'on', 'off', or 'double'";
-}
-
-Complaint SetUseCanonicalName(Builder&, Scope&, const Node&, const Words& words) {
-  if (SameIgnoringCase(words[0], "off")) return kFine;
-  if (SameIgnoringCase(words[0], "on") || SameIgnoringCase(words[0], "dns")) {
-    return "UseCanonicalName " + words[0] + " is not supported yet, only Off is";
-  }
-  return "parameter must be 'on', 'off', or 'dns'";
 }
 
 Complaint SetServerName(Builder&, Scope& scope, const Node&, const Words& words) {
@@ -179,39 +155,36 @@ using Arity::kTwo;
 // clang-format off
 std::vector<Directive> HostDirectives() {
   return {
-    {"<IfDefine", "core.c", kAnywhere | kOverrideAny, kRaw, "Container for directives based on existence of command line defines", OnRead::kIfDefine, nullptr},
-    {"<IfModule", "core.c", kAnywhere | kOverrideAny, kRaw, "Container for directives based on existence of specified modules", OnRead::kIfModule, nullptr},
-    {"<IfVersion", "mod_version.c", kAnywhere | kOverrideAny, kRaw, "a comparison operator, a version (and a delimiter)", OnRead::kIfVersion, nullptr},
+    {"<IfDefine", "core.c", kAnywhere | kOverrideAny, kRaw, "Container for directives based on existence of command line defines", OnRead::kIfDefine, nullptr, "[!]parameter-name"},
+    {"<IfModule", "core.c", kAnywhere | kOverrideAny, kRaw, "Container for directives based on existence of specified modules", OnRead::kIfModule, nullptr, "[!]module-file|module-identifier"},
+    {"<IfVersion", "mod_version.c", kAnywhere | kOverrideAny, kRaw, "a comparison operator, a version (and a delimiter)", OnRead::kIfVersion, nullptr, "[[!]operator] version"},
     {"<IfDirective", "core.c", kAnywhere | kOverrideAny, kRaw, "Container for directives based on existence of named directive", OnRead::kIfDirective, nullptr, "[!]directive-name"},
     {"<IfFile", "core.c", kAnywhere, kRaw, "Container for directives based on existence of files on disk", OnRead::kIfFile, nullptr, "[!]filename", "", "Relative names are below ServerRoot. Not in .htaccess files."},
     {"<IfSection", "core.c", kAnywhere | kOverrideAny, kRaw, "Container for directives based on existence of named section", OnRead::kIfSection, nullptr, "[!]section-name"},
-    {"Include", "core.c", kAnywhere, kAtLeastOne, "Name(s) of the config file(s) to be included; fails if the wildcard does not match at least one file", OnRead::kInclude, nullptr},
-    {"IncludeOptional", "core.c", kAnywhere, kAtLeastOne, "Name or pattern of the config file(s) to be included; ignored if the file does not exist or the pattern does not match any files", OnRead::kIncludeOptional, nullptr},
-    {"Define", "core.c", kAnywhere, kOneOrTwo, "Define a variable, optionally to a value.  Same as passing -D to the command line.", OnRead::kDefine, nullptr},
-    {"UnDefine", "core.c", kAnywhere, kOne, "Undefine the existence of a variable. Undo a Define.", OnRead::kUnDefine, nullptr},
-    {"Error", "core.c", kAnywhere | kOverrideAny, kAny, "Generate error message from within configuration", kNo, SetError},
-    {"Warning", "core.c", kAnywhere | kOverrideAny, kAny, "Generate warning message from within configuration", kNo, SayWarning},
-    {"ServerRoot", "core.c", kInHosts, kOne, "Common directory of server-related files (logs, confs, etc.)", OnRead::kServerRoot, nullptr},
-    {"LoadModule", "mod_so.c", kInHosts, kTwo, "a module name and the name of a shared object file to load it from", OnRead::kLoadModule, nullptr},
-    {"LimitRequestLine", "core.c", kInServer, kOne, "Limit on maximum size of an HTTP request line", kNo, SetNonNegative<&ServerConfig::limit_request_line>},
-    {"LimitRequestFields", "core.c", kInServer, kOne, "Limit (0 = unlimited) on max number of header fields in a request message", kNo, SetNonNegative<&ServerConfig::limit_request_fields>},
-    {"LimitRequestFieldSize", "core.c", kInServer, kOne, "Limit on maximum size of an HTTP request header field", kNo, SetNonNegative<&ServerConfig::limit_request_field_size>},
-    {"LimitRequestBody", "core.c", kInServer, kOne, "Limit (in bytes) on maximum size of request message body", kNo, SetLimitRequestBody},
-    {"ServerTokens", "core.c", kInServer, kOne, "Determine tokens displayed in the Server: header - Min(imal), Major, Minor, Prod(uctOnly), OS, or Full", kNo, SetServerTokens},
-    {"ServerSignature", "core.c", kInServer, kOne, "En-/disable server signature (on|off|email)", kNo, SetServerSignature},
-    {"AccessFileName", "core.c", kInServer, kAtLeastOne, "Name(s) of per-directory config files (default: .htaccess)", kNo, SetAccessFileName},
-    {"ServerName", "core.c", kInHosts, kOne, "The hostname and port of the server", kNo, SetServerName},
-    {"ServerAlias", "core.c", kInHosts, kAny, "A name or names alternately used to access the server", kNo, SetServerAlias},
-    {"ServerPath", "core.c", kInHosts, kOne, "The pathname the server can be reached at", kNo, SetServerPath},
-    {"ServerAdmin", "core.c", kInHosts, kOne, "The email address of the server administrator", kNo, SetServerAdmin},
-    {"DocumentRoot", "core.c", kInHosts, kOne, "Root directory of the document tree", kNo, SetDocumentRoot},
+    {"Include", "core.c", kAnywhere, kAtLeastOne, "Name(s) of the config file(s) to be included; fails if the wildcard does not match at least one file", OnRead::kInclude, nullptr, "file-path|directory-path|wildcard ..."},
+    {"IncludeOptional", "core.c", kAnywhere, kAtLeastOne, "Name or pattern of the config file(s) to be included; ignored if the file does not exist or the pattern does not match any files", OnRead::kIncludeOptional, nullptr, "file-path|directory-path|wildcard ..."},
+    {"Define", "core.c", kAnywhere, kOneOrTwo, "Define a variable, optionally to a value.  Same as passing -D to the command line.", OnRead::kDefine, nullptr, "parameter-name [parameter-value]"},
+    {"UnDefine", "core.c", kAnywhere, kOne, "Undefine the existence of a variable. Undo a Define.", OnRead::kUnDefine, nullptr, "parameter-name"},
+    {"Error", "core.c", kAnywhere | kOverrideAny, kAny, "Generate error message from within configuration", kNo, SetError, "message"},
+    {"Warning", "core.c", kAnywhere | kOverrideAny, kAny, "Generate warning message from within configuration", kNo, SayWarning, "message"},
+    {"ServerRoot", "core.c", kInHosts, kOne, "Common directory of server-related files (logs, confs, etc.)", OnRead::kServerRoot, nullptr, "directory-path"},
+    {"LoadModule", "mod_so.c", kInHosts, kTwo, "a module name and the name of a shared object file to load it from", OnRead::kLoadModule, nullptr, "module filename"},
+    {"LimitRequestLine", "core.c", kInServer, kOne, "Limit on maximum size of an HTTP request line", kNo, SetNonNegative<&ServerConfig::limit_request_line>, "bytes", "8190"},
+    {"LimitRequestFields", "core.c", kInServer, kOne, "Limit (0 = unlimited) on max number of header fields in a request message", kNo, SetNonNegative<&ServerConfig::limit_request_fields>, "number", "100"},
+    {"LimitRequestFieldSize", "core.c", kInServer, kOne, "Limit on maximum size of an HTTP request header field", kNo, SetNonNegative<&ServerConfig::limit_request_field_size>, "bytes", "8190"},
+    {"ServerTokens", "core.c", kInServer, kOne, "Determine tokens displayed in the Server: header - Min(imal), Major, Minor, Prod(uctOnly), OS, or Full", kNo, SetServerTokens, "Major|Minor|Min[imal]|Prod[uctOnly]|OS|Full", "Full"},
+    {"AccessFileName", "core.c", kInServer, kAtLeastOne, "Name(s) of per-directory config files (default: .htaccess)", kNo, SetAccessFileName, "filename ...", ".htaccess"},
+    {"ServerName", "core.c", kInHosts, kOne, "The hostname and port of the server", kNo, SetServerName, "[scheme://]domain-name|ip-address[:port]"},
+    {"ServerAlias", "core.c", kInHosts, kAny, "A name or names alternately used to access the server", kNo, SetServerAlias, "hostname ..."},
+    {"ServerPath", "core.c", kInHosts, kOne, "The pathname the server can be reached at", kNo, SetServerPath, "URL-path"},
+    {"ServerAdmin", "core.c", kInHosts, kOne, "The email address of the server administrator", kNo, SetServerAdmin, "email-address|URL"},
+    {"DocumentRoot", "core.c", kInHosts, kOne, "Root directory of the document tree", kNo, SetDocumentRoot, "directory-path", "htdocs"},
     {"KeepAlive", "http_core.c", kInHosts, kFlag, "Whether persistent connections should be On or Off", kNo, SetKeepAlive},
-    {"KeepAliveTimeout", "http_core.c", kInHosts, kOne, "Keep-Alive timeout duration (sec)", kNo, SetKeepAliveTimeout},
-    {"MaxKeepAliveRequests", "http_core.c", kInHosts, kOne, "Maximum number of Keep-Alive requests per connection, or 0 for infinite", kNo, SetMaxKeepAliveRequests},
-    {"Timeout", "core.c", kInHosts, kOne, "Timeout duration (sec)", kNo, SetTimeout},
-    {"TraceEnable", "core.c", kInHosts, kOne, "'on' (default) or 'off'", kNo, SetTraceEnable},
-    {"UseCanonicalName", "core.c", kAnywhere, kOne, "How to work out the ServerName : Port when constructing URLs", kNo, SetUseCanonicalName},
-    {"HostnameLookups", "core.c", kAnywhere, kOne, "\"off\": reverse DNS lookups are never made", kNo, SetHostnameLookups},
+    {"KeepAliveTimeout", "http_core.c", kInHosts, kOne, "Keep-Alive timeout duration (sec)", kNo, SetKeepAliveTimeout, "num[ms]", "5"},
+    {"MaxKeepAliveRequests", "http_core.c", kInHosts, kOne, "Maximum number of Keep-Alive requests per connection, or 0 for infinite", kNo, SetMaxKeepAliveRequests, "number", "100"},
+    {"Timeout", "core.c", kInHosts, kOne, "Timeout duration (sec)", kNo, SetTimeout, "seconds", "60"},
+    {"TraceEnable", "core.c", kInHosts, kOne, "'on' (default) or 'off'", kNo, SetTraceEnable, "on|off", "on"},
+    {"HostnameLookups", "core.c", kAnywhere, kOne, "\"off\": reverse DNS lookups are never made", kNo, SetHostnameLookups, "Off", "Off"},
   };
 }
 // clang-format on

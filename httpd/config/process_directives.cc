@@ -104,6 +104,10 @@ Complaint SetExtendedStatus(Builder& builder, Scope&, const Node& node, const Wo
   return TakeFlag(node, words[0], builder.config().extended_status);
 }
 
+Complaint SetSeeRequestTail(Builder& builder, Scope&, const Node& node, const Words& words) {
+  return TakeFlag(node, words[0], builder.config().see_request_tail);
+}
+
 // 0 leaves it to the system. Source  server/listen.c ap_set_send_buffer_size
 template <int ServerConfig::*kMember>
 Complaint SetBufferSize(Builder& builder, Scope&, const Node& node, const Words& words) {
@@ -133,29 +137,30 @@ using Arity::kOne;
 // clang-format off
 std::vector<Directive> ProcessDirectives() {
   return {
-    {"DefaultRuntimeDir", "core.c", kInServer, kOne, "Common directory for run-time files (shared memory, locks, etc.)", kNo, SetRuntimeDir},
+    {"DefaultRuntimeDir", "core.c", kInServer, kOne, "Common directory for run-time files (shared memory, locks, etc.)", kNo, SetRuntimeDir, "directory-path", "run"},
     {"Listen", "event.c", kInServer, Arity::kListen, "A port number or a numeric IP address and a port number, and an optional protocol", kNo, SetListen},
-    {"ListenBacklog", "event.c", kInServer, kOne, "Maximum length of the queue of pending connections, as used by listen(2)", kNo, SetListenBacklog},
-    {"PidFile", "core.c", kInServer, kOne, "A file for logging the server process ID", kNo, SetPidFile},
-    {"User", "mod_unixd.c", kInServer, kOne, "Effective user id for this server", kNo, SetUser},
-    {"Group", "mod_unixd.c", kInServer, kOne, "Effective group id for this server", kNo, SetGroup},
-    {"StartServers", "event.c", kInServer, kOne, "Number of child processes launched at server startup", kNo, SetAnyInt<&ServerConfig::start_servers>},
-    {"MinSpareThreads", "event.c", kInServer, kOne, "Minimum number of idle threads, to handle request spikes", kNo, SetAnyInt<&ServerConfig::min_spare_threads>},
-    {"MaxSpareThreads", "event.c", kInServer, kOne, "Maximum number of idle threads", kNo, SetAnyInt<&ServerConfig::max_spare_threads>},
-    {"ServerLimit", "event.c", kInServer, kOne, "Maximum number of child processes of one generation", kNo, SetAnyInt<&ServerConfig::server_limit>},
-    {"ThreadsPerChild", "event.c", kInServer, kOne, "Number of event loops each child runs", kNo, SetAnyInt<&ServerConfig::threads_per_child>},
-    {"MaxRequestWorkers", "event.c", kInServer, kOne, "Maximum number of requests in progress at the same time", kNo, SetAnyInt<&ServerConfig::max_request_workers>},
-    {"MaxClients", "event.c", kInServer, kOne, "Deprecated name of MaxRequestWorkers", kNo, SetMaxClients},
-    {"MaxConnectionsPerChild", "core.c", kInServer, kOne, "Maximum number of connections a particular child serves before dying.", kNo, SetNonNegative<&ServerConfig::max_connections_per_child>},
+    {"ListenBacklog", "event.c", kInServer, kOne, "Maximum length of the queue of pending connections, as used by listen(2)", kNo, SetListenBacklog, "backlog", "511"},
+    {"PidFile", "core.c", kInServer, kOne, "A file for logging the server process ID", kNo, SetPidFile, "filename", "httpd.pid in DefaultRuntimeDir"},
+    {"User", "mod_unixd.c", kInServer, kOne, "Effective user id for this server", kNo, SetUser, "unix-userid"},
+    {"Group", "mod_unixd.c", kInServer, kOne, "Effective group id for this server", kNo, SetGroup, "unix-group"},
+    {"StartServers", "event.c", kInServer, kOne, "Number of child processes launched at server startup", kNo, SetAnyInt<&ServerConfig::start_servers>, "number", "one for each core"},
+    {"MinSpareThreads", "event.c", kInServer, kOne, "Minimum number of idle threads, to handle request spikes", kNo, SetAnyInt<&ServerConfig::min_spare_threads>, "number"},
+    {"MaxSpareThreads", "event.c", kInServer, kOne, "Maximum number of idle threads", kNo, SetAnyInt<&ServerConfig::max_spare_threads>, "number"},
+    {"ServerLimit", "event.c", kInServer, kOne, "Maximum number of child processes of one generation", kNo, SetAnyInt<&ServerConfig::server_limit>, "number", "16"},
+    {"ThreadsPerChild", "event.c", kInServer, kOne, "Number of event loops each child runs", kNo, SetAnyInt<&ServerConfig::threads_per_child>, "number", "1"},
+    {"MaxRequestWorkers", "event.c", kInServer, kOne, "Maximum number of requests in progress at the same time", kNo, SetAnyInt<&ServerConfig::max_request_workers>, "number", "4096"},
+    {"MaxClients", "event.c", kInServer, kOne, "Deprecated name of MaxRequestWorkers", kNo, SetMaxClients, "number"},
+    {"MaxConnectionsPerChild", "core.c", kInServer, kOne, "Maximum number of connections a particular child serves before dying.", kNo, SetNonNegative<&ServerConfig::max_connections_per_child>, "number", "0"},
     {"WorkerConnections", "event.c", kInServer, kOne, "Most client connections that one child holds at a time", kNo, SetNonNegative<&ServerConfig::worker_connections>, "number", "0", "When a child holds so many connections it closes those that are between two requests, the longest idle first; when there is none, new connections wait in the backlog. 0 means half of the descriptors that a process may have: an answer from a file needs a second one. MaxRequestWorkers bounds the requests that are worked on; those that only wait for a slow client to send or to take bytes are not among them, they are bounded by this."},
-    {"MaxRequestsPerChild", "core.c", kInServer, kOne, "Maximum number of connections a particular child serves before dying. (DEPRECATED, use MaxConnectionsPerChild)", kNo, SetMaxRequestsPerChild},
-    {"GracefulShutdownTimeout", "event.c", kInServer, kOne, "Maximum time in seconds to wait for child processes to complete transactions during shutdown", kNo, SetNonNegative<&ServerConfig::graceful_shutdown_timeout_s>},
-    {"GracefulRestartTimeout", "event.c", kInServer, kOne, "Maximum time in seconds to wait for the child processes of the previous generation after a graceful restart", kNo, SetNonNegative<&ServerConfig::graceful_restart_timeout_s>},
-    {"SendBufferSize", "event.c", kInServer, kOne, "Send buffer size in bytes", kNo, SetBufferSize<&ServerConfig::send_buffer_size>},
-    {"ReceiveBufferSize", "event.c", kInServer, kOne, "Receive buffer size in bytes", kNo, SetBufferSize<&ServerConfig::receive_buffer_size>},
-    {"ListenTCPDeferAccept", "event.c", kInServer, kOne, "Value set for the socket option TCP_DEFER_ACCEPT if it is set", kNo, SetNonNegative<&ServerConfig::defer_accept_s>},
-    {"CoreDumpDirectory", "core.c", kInServer, kOne, "The location of the directory Apache changes to before dumping core", kNo, SetCoreDumpDirectory},
+    {"MaxRequestsPerChild", "core.c", kInServer, kOne, "Maximum number of connections a particular child serves before dying. (DEPRECATED, use MaxConnectionsPerChild)", kNo, SetMaxRequestsPerChild, "number"},
+    {"GracefulShutdownTimeout", "event.c", kInServer, kOne, "Maximum time in seconds to wait for child processes to complete transactions during shutdown", kNo, SetNonNegative<&ServerConfig::graceful_shutdown_timeout_s>, "seconds", "0"},
+    {"GracefulRestartTimeout", "event.c", kInServer, kOne, "Maximum time in seconds to wait for the child processes of the previous generation after a graceful restart", kNo, SetNonNegative<&ServerConfig::graceful_restart_timeout_s>, "seconds", "0"},
+    {"SendBufferSize", "event.c", kInServer, kOne, "Send buffer size in bytes", kNo, SetBufferSize<&ServerConfig::send_buffer_size>, "bytes", "0"},
+    {"ReceiveBufferSize", "event.c", kInServer, kOne, "Receive buffer size in bytes", kNo, SetBufferSize<&ServerConfig::receive_buffer_size>, "bytes", "0"},
+    {"ListenTCPDeferAccept", "event.c", kInServer, kOne, "Value set for the socket option TCP_DEFER_ACCEPT if it is set", kNo, SetNonNegative<&ServerConfig::defer_accept_s>, "seconds", "0"},
+    {"CoreDumpDirectory", "core.c", kInServer, kOne, "The location of the directory Apache changes to before dumping core", kNo, SetCoreDumpDirectory, "directory"},
     {"ExtendedStatus", "core.c", kInServer, kFlag, "\"On\" to track extended status information, \"Off\" to disable", kNo, SetExtendedStatus},
+    {"SeeRequestTail", "core.c", kInServer, kFlag, "For extended status, \"On\" to see the last 63 chars of the request line, \"Off\" (default) to see the first 63", kNo, SetSeeRequestTail, "On|Off", "Off"},
   };
 }
 // clang-format on

@@ -21,7 +21,6 @@ constexpr int kMostServers = 20000;         // Apache's MAX_SERVER_LIMIT
 constexpr int kMostThreadsPerChild = 1000;  // event loops; far above any number of cores
 
 void InheritSettings(const PerDirectory& from, PerDirectory& to) {
-  if (!to.directory_index) to.directory_index = from.directory_index;
   if (!to.options) {
     if (from.options) {
       to.options = (*from.options | to.options_add) & ~to.options_remove;
@@ -32,14 +31,9 @@ void InheritSettings(const PerDirectory& from, PerDirectory& to) {
     to.options_remove = (from.options_remove & ~add) | remove;
     if (to.options) to.options_add = to.options_remove = 0;
   }
-  if (!to.handler) to.handler = from.handler;
-  if (!to.force_type) to.force_type = from.force_type;
-  if (!to.default_charset) to.default_charset = from.default_charset;
-  if (!to.enable_sendfile) to.enable_sendfile = from.enable_sendfile;
   ModuleSlots modules = from.modules;
   modules.Merge(to.modules);
   to.modules = std::move(modules);
-  to.types.insert(from.types.begin(), from.types.end());
   to.error_documents.insert(from.error_documents.begin(), from.error_documents.end());
   to.error_texts.insert(from.error_texts.begin(), from.error_texts.end());
   to.conditional.insert(to.conditional.begin(), from.conditional.begin(), from.conditional.end());
@@ -56,6 +50,8 @@ Builder::Builder(const Tree& tree, const ReadRequest& request, const FileSource&
   config_.defines = tree.define_names;
   config_.define_values = tree.define_values;
   config_.loaded_modules = tree.loaded_modules;
+  config_.makes_unique_ids = std::find(tree.loaded_modules.begin(), tree.loaded_modules.end(), "unique_id_module") !=
+                             tree.loaded_modules.end();
   config_.warnings = tree.warnings;
 }
 
@@ -134,38 +130,55 @@ void Builder::InheritFromMain(HostDraft& draft) const {
   if (unsaid("ServerAdmin")) to.server_admin = from.server_admin;
   if (unsaid("DocumentRoot")) to.document_root = from.document_root;
   if (unsaid("ErrorLog")) to.error_log = from.error_log;
-  if (unsaid("LogLevel")) to.log_level = from.log_level;
+  LogLevels levels = from.log_levels;
+  levels.Merge(to.log_levels);
+  to.log_levels = std::move(levels);
+  if (unsaid("ErrorLogFormat")) {
+    to.error_log_format = from.error_log_format;
+    to.error_log_request_formats = from.error_log_request_formats;
+    to.error_log_connection_formats = from.error_log_connection_formats;
+  }
   if (unsaid("KeepAlive")) to.keep_alive = from.keep_alive;
   if (unsaid("KeepAliveTimeout")) to.keep_alive_timeout_ms = from.keep_alive_timeout_ms;
   if (unsaid("MaxKeepAliveRequests")) to.max_keep_alive_requests = from.max_keep_alive_requests;
   if (unsaid("Timeout")) to.timeout_ms = from.timeout_ms;
   if (unsaid("HttpProtocolOptions")) to.registered_methods_only = from.registered_methods_only;
   if (unsaid("TraceEnable")) to.trace_enable = from.trace_enable;
-  if (draft.logs.empty()) to.access_logs = from.access_logs;
   InheritSettings(from.settings, to.settings);
   to.sections.insert(to.sections.begin(), from.sections.begin(), from.sections.end());
 }
 
+/// What a format stands for in a host: its own nicknames, the main server's, CLF.
+std::optional<std::string> Builder::NicknameOf(const HostDraft& draft, const std::string& name) const {
+  if (const auto own = draft.formats.find(name); own != draft.formats.end()) return own->second;
+  if (const auto inherited = main_.formats.find(name); inherited != main_.formats.end()) return inherited->second;
+  if (name == "CLF") return kCommonLogFormat;
+  return std::nullopt;
+}
+
 void Builder::SettleHost(HostDraft& draft) {
-  for (HostDraft::Log& entry : draft.logs) {
+  std::string transfer = draft.transfer_format.empty() ? main_.transfer_format : draft.transfer_format;
+  if (transfer.empty()) transfer = kCommonLogFormat;
+  transfer = NicknameOf(draft, transfer).value_or(transfer);
+  // Inherited logs have the nicknames of the place where they were said, but the default format of this host.
+  const auto add = [&](HostDraft::Log entry, const HostDraft& said_in) {
     std::string& format = entry.log.format;
     if (entry.transfer) {
-      format = !draft.transfer_format.empty()   ? draft.transfer_format
-               : !main_.transfer_format.empty() ? main_.transfer_format
-                                                : kCommonLogFormat;
-    } else if (const auto own = draft.formats.find(format); own != draft.formats.end()) {
-      format = own->second;
-    } else if (const auto inherited = main_.formats.find(format); inherited != main_.formats.end()) {
-      format = inherited->second;
-    } else if (format == "CLF") {
-      format = kCommonLogFormat;
-    } else if (format.find('%') == std::string::npos) {
+      format = transfer;
+    } else if (auto meaning = NicknameOf(said_in, format)) {
+      format = *meaning;
+    } else if (format.find('%') == std::string::npos && &said_in == &draft) {
       config_.warnings.push_back(
           WarningText(entry.log.target.where, "WARNING: CustomLog format '" + format +
                                                   "' is not a nickname of LogFormat and has no % directive: every line "
                                                   "will say just that"));
     }
-    draft.host.access_logs.push_back(entry.log);
+    draft.host.access_logs.push_back(std::move(entry.log));
+  };
+  for (const HostDraft::Log& entry : draft.logs) add(entry, draft);
+  if (&draft == &main_) return;
+  for (const HostDraft::Log& entry : main_.logs) {
+    if (draft.logs.empty() || entry.log.is_global) add(entry, main_);
   }
 }
 

@@ -131,16 +131,16 @@ using Arity::kRaw;
 // clang-format off
 std::vector<Directive> SectionDirectives() {
   return {
-    {"<Directory", "core.c", kInHosts, kRaw, "Container for directives affecting resources located in the specified directories", kNo, OpenDirectory},
-    {"<DirectoryMatch", "core.c", kInHosts, kRaw, "Container for directives affecting resources located in the specified directories", kNo, OpenDirectory},
-    {"<Location", "core.c", kInHosts, kRaw, "Container for directives affecting resources accessed through the specified URL paths", kNo, OpenLocation},
-    {"<LocationMatch", "core.c", kInHosts, kRaw, "Container for directives affecting resources accessed through the specified URL paths", kNo, OpenLocation},
-    {"<Files", "core.c", kAnywhere | kOverrideAny, kRaw, "Container for directives affecting files matching specified patterns", kNo, OpenFiles},
-    {"<FilesMatch", "core.c", kAnywhere | kOverrideAny, kRaw, "Container for directives affecting files matching specified patterns", kNo, OpenFiles},
+    {"<Directory", "core.c", kInHosts, kRaw, "Container for directives affecting resources located in the specified directories", kNo, OpenDirectory, "directory-path"},
+    {"<DirectoryMatch", "core.c", kInHosts, kRaw, "Container for directives affecting resources located in the specified directories", kNo, OpenDirectory, "regex"},
+    {"<Location", "core.c", kInHosts, kRaw, "Container for directives affecting resources accessed through the specified URL paths", kNo, OpenLocation, "URL-path"},
+    {"<LocationMatch", "core.c", kInHosts, kRaw, "Container for directives affecting resources accessed through the specified URL paths", kNo, OpenLocation, "regex"},
+    {"<Files", "core.c", kAnywhere | kOverrideAny, kRaw, "Container for directives affecting files matching specified patterns", kNo, OpenFiles, "filename"},
+    {"<FilesMatch", "core.c", kAnywhere | kOverrideAny, kRaw, "Container for directives affecting files matching specified patterns", kNo, OpenFiles, "regex"},
     {"<If", "core.c", kAnywhere | kOverrideAny, kRaw, "Container for directives to be conditionally applied", kNo, OpenIf, "expression"},
     {"<ElseIf", "core.c", kAnywhere | kOverrideAny, kRaw, "Container for directives to be conditionally applied", kNo, OpenIf, "expression"},
     {"<Else", "core.c", kAnywhere | kOverrideAny, kRaw, "Container for directives to be conditionally applied", kNo, OpenIf},
-    {"<VirtualHost", "core.c", kInHosts, kRaw, "Container to map directives to a particular virtual host, takes one or more host addresses", kNo, OpenVirtualHost},
+    {"<VirtualHost", "core.c", kInHosts, kRaw, "Container to map directives to a particular virtual host, takes one or more host addresses", kNo, OpenVirtualHost, "addr[:port] [addr[:port]] ..."},
   };
 }
 // clang-format on

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -36,20 +37,22 @@ struct ListenAddress {
 
 /// Where a log goes. `path` is absolute for files; for programs the command line after the bar(s), unexpanded.
 struct LogTarget {
-  enum class Kind { kNone, kFile, kProgram, kShell };  ///< kProgram: `|cmd`, `||cmd`; kShell: `|$cmd`
+  /// kProgram: `|cmd`, `||cmd`; kShell: `|$cmd`; kSyslog: `syslog[:facility[:tag]]`, text is "facility:tag"
+  enum class Kind { kNone, kFile, kProgram, kShell, kSyslog };
   Kind kind = Kind::kNone;
   std::string text;
   SourceLine where;
   bool operator==(const LogTarget& other) const { return kind == other.kind && text == other.text; }
 };
 
-/// `CustomLog target format [env=[!]NAME|expr=expression]`, `TransferLog`.
+/// `CustomLog target format [env=[!]NAME|expr=expression]`, `TransferLog`, `GlobalLog`.
 struct AccessLog {
   LogTarget target;
   std::string format;                                   ///< the format itself, nicknames resolved
   std::string env;                                      ///< "" = always; otherwise log when the variable is set
   bool env_negated = false;                             ///< ... is not set
   std::shared_ptr<const CompiledExpression> condition;  ///< expr=; null: none
+  bool is_global = false;                               ///< GlobalLog: of hosts with logs of their own, too
 };
 
 /// Apache's levels. LogLevel; names as in the manual.
@@ -70,6 +73,17 @@ enum class LogLevel {
   kTrace6,
   kTrace7,
   kTrace8
+};
+
+/// LogLevel in one place.
+struct LogLevels {
+  std::optional<LogLevel> level;                          ///< nothing said: the outer place's
+  std::vector<std::pair<std::string, LogLevel>> modules;  ///< "rewrite", "core"
+
+  LogLevel Of(std::string_view module) const;
+  void Set(const std::string& module, LogLevel to);
+  /// Takes over what an inner place says; a level for all ends what was said of modules before, as in Apache.
+  void Merge(const LogLevels& inner);
 };
 
 /// Bits of `Options`.
@@ -95,16 +109,10 @@ struct ConditionalSettings {
 /// What can differ from directory to directory. An unset member inherits from the enclosing section (Apache's merge
 /// order: <Directory> shortest first, then <Files>, then <Location>, each in the order of the configuration).
 struct PerDirectory {
-  std::optional<std::vector<std::string>> directory_index;
   std::optional<unsigned> options;                  ///< `Options A B`: replaces
   unsigned options_add = 0;                         ///< `Options +A`
   unsigned options_remove = 0;                      ///< `Options -A`
-  std::optional<std::string> handler;               ///< SetHandler; "" after `SetHandler none`
-  std::optional<std::string> force_type;
-  std::optional<std::string> default_charset;  ///< AddDefaultCharset; "" = Off
-  std::map<std::string, std::string> types;    ///< AddType: extension without dot, lower case -> media type
   std::map<int, std::string> error_documents;  ///< status -> text as configured (text, local path or URL)
-  std::optional<bool> enable_sendfile;
   std::optional<unsigned> override_classes;                ///< AllowOverride: kOverride... bits
   unsigned override_options = ~0U;                         ///< AllowOverride Options=...: those that may be set
   bool ignore_forbidden = false;                           ///< AllowOverride Nonfatal=Override
@@ -113,6 +121,7 @@ struct PerDirectory {
   /// Texts of error_documents that are expressions, compiled, by the text.
   std::map<std::string, std::shared_ptr<const CompiledExpression>> error_texts;
   std::vector<ConditionalSettings> conditional;  ///< <If> sections, in the order of the configuration
+  LogLevels log_levels;                          ///< of sections
   ModuleSlots modules;                           ///< of the modules that keep their own settings
 };
 
@@ -143,8 +152,10 @@ struct Host {
   std::string server_admin;
   std::string document_root;  ///< absolute, no trailing slash
   LogTarget error_log;
-  LogLevel log_level = LogLevel::kWarn;
-  std::string error_log_format;  ///< "" = the built-in line
+  LogLevels log_levels;
+  std::string error_log_format;                           ///< "" = the built-in line
+  std::vector<std::string> error_log_request_formats;     ///< lines of their own before a request's first message
+  std::vector<std::string> error_log_connection_formats;  ///< ... before a connection's
   std::vector<AccessLog> access_logs;
   bool keep_alive = true;
   int keep_alive_timeout_ms = 5000;
@@ -196,16 +207,20 @@ struct ServerConfig {
   int limit_request_line = 8190;        ///< bytes
   int limit_request_fields = 100;
   int limit_request_field_size = 8190;       ///< bytes
-  long long limit_request_body = 1LL << 30;  ///< bytes; 0 = no limit
+  int max_internal_redirects = 10;           ///< LimitInternalRecursion
+  int max_subrequest_depth = 10;
   std::string server_tokens = "Full";        ///< Full, OS, Minimal, Minor, Major, Prod
-  std::string server_signature = "Off";
+  bool wants_secret = false;  ///< something is signed that every instance of this server must be able to check
   bool extended_status = true;
+  bool see_request_tail = false;                               ///< server-status shows the ends of long request lines
+  bool buffered_logs = false;                                  ///< access logs are written in blocks
   std::string types_config;                                    ///< absolute path of mime.types; "" = built-in table
   std::vector<std::string> access_file_names = {".htaccess"};  ///< AccessFileName
   std::vector<std::string> defines;                            ///< -D and Define names, in order
   std::map<std::string, std::string> define_values;            ///< of those that `Define NAME VALUE` gave one
   std::vector<std::string> methods;                            ///< RegisterHttpMethod: beyond the known ones
   std::vector<std::string> loaded_modules;                     ///< as named by LoadModule: "status_module"
+  bool makes_unique_ids = false;                               ///< LoadModule unique_id_module
   std::vector<SharedState> shared_state;
   std::vector<std::string> warnings;  ///< full sentences with file and line, to be printed once
   std::string flattened;              ///< all of it as one file (flatten.h)

@@ -21,6 +21,7 @@ namespace chrono = std::chrono;
 enum class Kind : uint8_t {
   kNothing,  // only a literal
   kDash,
+  kLiteralArgument,
   kClientAddress,
   kPeerAddress,
   kLocalAddress,
@@ -31,11 +32,13 @@ enum class Kind : uint8_t {
   kMilliseconds,
   kSeconds,
   kEnvironment,
+  kNote,
   kFile,
   kProtocol,
   kRequestHeader,
   kKeepAliveCount,
   kRequestId,
+  kConnectionId,
   kMethod,
   kResponseHeader,
   kServerPort,
@@ -230,6 +233,8 @@ Known KnownByName(std::string_view name) {
   return Known::kCount;
 }
 
+constexpr std::string_view kRanOff = "Ran off end of LogFormat parsing args to some directive";
+
 os::Error Invalid(std::string what) {
   return {os::ErrorKind::kInvalid, 0, std::move(what)};
 }
@@ -242,6 +247,7 @@ struct LogFormat::Item {
   Known known = Known::kCount;
   bool at_end = false;  ///< time of the end of the request, not of its arrival
   bool except_statuses = false;
+  bool final = false;  ///< `>`
   std::string argument;
   std::vector<int> statuses;  ///< empty: always
 };
@@ -293,7 +299,6 @@ Kind KindOf(char letter, std::string_view argument) {
     case 'D':
       return Kind::kMicroseconds;
     case 'e':
-    case 'n':
     case 'x':
       return Kind::kEnvironment;
     case 'f':
@@ -309,19 +314,25 @@ Kind KindOf(char letter, std::string_view argument) {
     case 'l':
       return Kind::kDash;
     case 'L':
-      return Kind::kRequestId;
+      return argument == "c" ? Kind::kConnectionId : Kind::kRequestId;
     case 'm':
       return Kind::kMethod;
+    case 'n':
+      return Kind::kNote;
     case 'o':
       return Kind::kResponseHeader;
     case 'O':
       return Kind::kBytesOut;
     case 'p':
-      if (argument == "remote") return Kind::kRemotePort;
-      return argument == "local" ? Kind::kLocalPort : Kind::kServerPort;
+      if (EqualsIgnoreCase(argument, "remote")) return Kind::kRemotePort;
+      if (EqualsIgnoreCase(argument, "local")) return Kind::kLocalPort;
+      if (argument.empty() || EqualsIgnoreCase(argument, "canonical")) return Kind::kServerPort;
+      return Kind::kLiteralArgument;
     case 'P':
-      if (argument == "hextid") return Kind::kThreadHex;
-      return argument == "tid" ? Kind::kThread : Kind::kPid;
+      if (EqualsIgnoreCase(argument, "hextid")) return Kind::kThreadHex;
+      if (EqualsIgnoreCase(argument, "tid")) return Kind::kThread;
+      if (argument.empty() || EqualsIgnoreCase(argument, "pid")) return Kind::kPid;
+      return Kind::kLiteralArgument;
     case 'q':
       return Kind::kQuery;
     case 'r':
@@ -335,8 +346,10 @@ Kind KindOf(char letter, std::string_view argument) {
     case 't':
       return Kind::kTime;
     case 'T':
-      if (argument == "ms") return Kind::kMilliseconds;
-      return argument == "us" ? Kind::kMicroseconds : Kind::kSeconds;
+      if (EqualsIgnoreCase(argument, "ms")) return Kind::kMilliseconds;
+      if (EqualsIgnoreCase(argument, "us")) return Kind::kMicroseconds;
+      if (argument.empty() || EqualsIgnoreCase(argument, "s")) return Kind::kSeconds;
+      return Kind::kLiteralArgument;
     case 'u':
       return Kind::kUser;
     case 'U':
@@ -399,15 +412,20 @@ os::Result<LogFormat> LogFormat::Compile(std::string_view format) {
           item.except_statuses = true;
           ++i;
           break;
+        case '>':
+          item.final = true;
+          ++i;
+          break;
         case '<':
-        case '>':  // one request has one status here: internal redirects do not make another record
+          item.final = false;
+          ++i;
+          break;
         case ',':
           ++i;
           break;
         case '{': {
           const size_t close = format.find('}', i);
-          if (close == std::string_view::npos)
-            return Invalid("LogFormat: missing } after " + std::string(format.substr(start)));
+          if (close == std::string_view::npos) return Invalid(std::string(kRanOff));
           item.argument = format.substr(i + 1, close - i - 1);
           i = close + 1;
           break;
@@ -426,7 +444,7 @@ os::Result<LogFormat> LogFormat::Compile(std::string_view format) {
         }
       }
     }
-    if (!more()) return Invalid("LogFormat: ends inside the directive " + std::string(format.substr(start)));
+    if (!more()) return Invalid(std::string(kRanOff));
     const char letter = format[i++];
     if (letter == '^') {
       const std::string_view name = format.substr(i, 2);
@@ -437,9 +455,7 @@ os::Result<LogFormat> LogFormat::Compile(std::string_view format) {
       item.kind = KindOf(letter, item.argument);
     }
     if (item.kind == Kind::kNothing) {
-      const std::string name =
-          letter == '^' ? std::string(format.substr(i - std::min<size_t>(i, 3), 3)) : std::string(1, letter);
-      return Invalid("Unrecognized LogFormat directive %" + name);
+      return Invalid(std::string("Unrecognized LogFormat directive %") + letter);
     }
     if (item.kind == Kind::kTime) SetTime(item);
     if (item.kind == Kind::kRequestHeader) item.known = KnownByName(item.argument);
@@ -455,6 +471,10 @@ os::Result<LogFormat> LogFormat::Compile(std::string_view format) {
   last.before.push_back('\n');
   compiled.items_.push_back(std::move(last));
   return compiled;
+}
+
+bool LogFormat::uses_local_address() const {
+  return std::any_of(items_.begin(), items_.end(), [](const Item& item) { return item.kind == Kind::kLocalAddress; });
 }
 
 void LogFormat::Render(const LogRecord& record, std::string& out) const {
@@ -511,6 +531,15 @@ void LogFormat::Render(const LogRecord& record, std::string& out) const {
       case Kind::kSeconds:
         AppendNumber(chrono::duration_cast<chrono::seconds>(record.duration).count(), out);
         break;
+      case Kind::kLiteralArgument:
+        AppendText(item.argument, out);
+        break;
+      case Kind::kNote:
+        AppendText(record.note ? record.note(item.argument) : std::string(), out);
+        break;
+      case Kind::kConnectionId:
+        AppendText(record.connection_id, out);
+        break;
       case Kind::kEnvironment:
         AppendText(record.environment ? record.environment(item.argument) : std::string(), out);
         break;
@@ -542,6 +571,11 @@ void LogFormat::Render(const LogRecord& record, std::string& out) const {
         AppendText(head != nullptr ? head->method_text : std::string_view(), out);
         break;
       case Kind::kResponseHeader:
+        if (EqualsIgnoreCase(item.argument, "content-type")) {  // Apache leaves the parameters out
+          const std::string_view type = FindInHead(record.response_head, item.argument);
+          AppendText(type.substr(0, std::min(type.find_first_of("; "), type.size())), out);
+          break;
+        }
         AppendText(FindInHead(record.response_head, item.argument), out);
         break;
       case Kind::kServerPort:
@@ -572,10 +606,11 @@ void LogFormat::Render(const LogRecord& record, std::string& out) const {
         AppendText(head != nullptr ? head->line : record.raw_line, out);
         break;
       case Kind::kHandler:
-        AppendText(record.handler, out);
+        AppendText(item.final || record.original_handler.data() == nullptr ? record.handler : record.original_handler,
+                   out);
         break;
       case Kind::kStatus:
-        AppendNumber(record.status, out);
+        AppendNumber(item.final || record.original_status == 0 ? record.status : record.original_status, out);
         break;
       case Kind::kTime:
         out.push_back('[');
@@ -605,7 +640,10 @@ void LogFormat::Render(const LogRecord& record, std::string& out) const {
         break;
       case Kind::kPath: {
         thread_local std::string decoded;
-        if (head == nullptr) {
+        const bool is_last = item.final && record.last_path.data() != nullptr;
+        if (is_last || record.path.data() != nullptr) {
+          AppendText(is_last ? record.last_path : record.path, out);
+        } else if (head == nullptr) {
           out.push_back('-');
         } else {
           AppendText(DecodePathInto(head->path, decoded) ? std::string_view(decoded) : head->path, out);

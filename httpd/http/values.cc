@@ -219,7 +219,7 @@ std::string FormatLogTime(std::time_t when) {
   return out;
 }
 
-os::Status DecodePathInto(std::string_view path, std::string& out) {
+os::Status DecodePathInto(std::string_view path, std::string& out, const PathRules& rules) {
   using os::Error;
   using os::ErrorKind;
   out.clear();
@@ -240,7 +240,7 @@ os::Status DecodePathInto(std::string_view path, std::string& out) {
   }
 
   // `out` always ends a whole number of decoded segments; one that turns out to be "", "." or ".." is taken back.
-  const auto end_segment = [&out](bool last) {
+  const auto end_segment = [&](bool last) {
     const size_t slash = out.rfind('/');
     const std::string_view segment = std::string_view(out).substr(slash + 1);
     if (segment == ".") {
@@ -248,7 +248,7 @@ os::Status DecodePathInto(std::string_view path, std::string& out) {
     } else if (segment == "..") {
       if (slash == 0) return false;
       out.resize(out.rfind('/', slash - 1) + 1);
-    } else if (!segment.empty() && !last) {
+    } else if ((!segment.empty() || !rules.merge_slashes) && !last) {
       out.push_back('/');
     }
     return true;
@@ -265,7 +265,18 @@ os::Status DecodePathInto(std::string_view path, std::string& out) {
       const int low = i + 2 < path.size() ? HexDigit(path[i + 2]) : -1;
       if (high < 0 || low < 0) return Error{ErrorKind::kInvalid, 0, "bad percent escape in path"};
       c = static_cast<char>(high * 16 + low);
-      if (c == '/') return Error{ErrorKind::kNotFound, 0, "encoded slash in path"};
+      if (c == '/') {
+        if (rules.encoded_slash == PathRules::EncodedSlash::kRefused) {
+          return Error{ErrorKind::kNotFound, 0, "encoded slash in path"};
+        }
+        if (rules.encoded_slash == PathRules::EncodedSlash::kKept) {
+          out.append(path.substr(i, 3));
+        } else if (!end_segment(false)) {
+          return Error{ErrorKind::kInvalid, 0, "path climbs above the root"};
+        }
+        i += 2;
+        continue;
+      }
       i += 2;
     }
     if (c == 0) return Error{ErrorKind::kInvalid, 0, "NUL in path"};
@@ -341,23 +352,21 @@ std::optional<uint64_t> ParseSaturated(std::string_view text) {
 
 }  // namespace
 
-std::optional<std::vector<ByteRange>> ParseRanges(std::string_view value, uint64_t size, size_t max_ranges) {
-  constexpr int kMaxOverlaps = 20;
-  constexpr int kMaxReversals = 20;
+std::optional<std::vector<ByteRange>> ParseRanges(std::string_view value, uint64_t size, const RangeLimits& limits) {
   if (size == 0 || value.size() < 6 || !EqualsIgnoreCase(value.substr(0, 6), "bytes=")) return std::nullopt;
   value.remove_prefix(6);
   std::vector<ByteRange> ranges;
   size_t specs = 0;
   uint64_t sum = 0;
-  int overlaps = 0;
-  int reversals = 0;
+  size_t overlaps = 0;
+  size_t reversals = 0;
   for (bool more = true; more;) {
     const size_t comma = value.find(',');
     const std::string_view spec = Trim(value.substr(0, comma));
     more = comma != std::string_view::npos;
     if (more) value.remove_prefix(comma + 1);
     if (spec.empty()) continue;  // RFC 9110 5.6.1: a list may have empty elements
-    if (++specs > max_ranges) return std::nullopt;
+    if (++specs > limits.ranges) return std::nullopt;
     const size_t dash = spec.find('-');
     if (dash == std::string_view::npos) return std::nullopt;
     ByteRange range{0, size - 1};
@@ -383,7 +392,7 @@ std::optional<std::vector<ByteRange>> ParseRanges(std::string_view value, uint64
       if (range.first < previous.first) ++reversals;
     }
     const uint64_t length = range.last - range.first + 1;
-    if (overlaps > kMaxOverlaps || reversals > kMaxReversals || length > size - sum) return std::nullopt;
+    if (overlaps > limits.overlaps || reversals > limits.reversals || length > size - sum) return std::nullopt;
     sum += length;
     ranges.push_back(range);
   }
@@ -447,18 +456,6 @@ bool IfRangeHolds(const RequestHead& head, std::string_view etag, std::time_t mo
   if (value.starts_with('"')) return !etag.empty() && value == etag;  // a weak etag starts with W/, so it never equals
   const auto date = ParseDate(value);
   return date && modified != -1 && *date == modified && now - modified >= 60;
-}
-
-std::string MakeEtag(uint64_t size, int64_t modified_microseconds) {
-  std::array<char, 16> digits;
-  std::string etag = "\"";
-  for (const uint64_t part : {size, static_cast<uint64_t>(modified_microseconds)}) {
-    const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), part, 16).ptr;
-    if (etag.size() > 1) etag.push_back('-');
-    etag.append(digits.data(), static_cast<size_t>(end - digits.data()));
-  }
-  etag.push_back('"');
-  return etag;
 }
 
 namespace {
@@ -769,6 +766,11 @@ void MimeTypes::Add(std::string_view extension, std::string_view type) {
   std::string key(extension);
   std::transform(key.begin(), key.end(), key.begin(), Lower);
   types_[std::move(key)] = type;
+}
+
+std::string_view MimeTypes::ByExtension(const std::string& extension) const {
+  const auto found = types_.find(extension);
+  return found == types_.end() ? std::string_view() : std::string_view(found->second);
 }
 
 std::string_view MimeTypes::Find(std::string_view file_name) const {

@@ -30,8 +30,15 @@ void AppendLogTime(std::time_t when, std::string& out);
 /// kInvalid: bad escape (400) or %00 or climbs above the root; "%2f" in the path: kNotFound (Apache:
 /// AllowEncodedSlashes Off, 404). The result starts with '/'.
 os::Result<std::string> DecodePath(std::string_view path);
+
+/// What AllowEncodedSlashes and MergeSlashes say.
+struct PathRules {
+  enum class EncodedSlash { kRefused, kSlash, kKept };
+  EncodedSlash encoded_slash = EncodedSlash::kRefused;
+  bool merge_slashes = true;
+};
 /// The same into `out`, whose memory is reused.
-os::Status DecodePathInto(std::string_view path, std::string& out);
+os::Status DecodePathInto(std::string_view path, std::string& out, const PathRules& rules = {});
 
 /// Text made safe for HTML.
 std::string EscapeHtml(std::string_view text);
@@ -44,14 +51,21 @@ struct ByteRange {
   uint64_t first = 0;
   uint64_t last = 0;
 };
+/// How many ranges one request may ask for, how many of them may overlap the one before or begin before it. Beyond that
+/// the whole representation is sent; SIZE_MAX = no limit.
+struct RangeLimits {
+  size_t ranges = 200;
+  size_t overlaps = 20;
+  size_t reversals = 20;
+};
 /// `bytes=...` against a representation of `size` bytes.
-/// @return nullopt: ignore the header (other unit, malformed, more than `max_ranges`, or they overlap wastefully);
+/// @return nullopt: ignore the header (other unit, malformed, more than the limits allow, or a sum larger than `size`);
 ///         an empty list: none can be satisfied (416)
 ///
-/// Apache's policy: wasteful is more than 20 overlaps, more than 20 steps backwards, or a sum larger than `size`. The
-/// order of the ranges is the client's; they are not merged. An empty representation (size 0) ignores the header.
+/// The order of the ranges is the client's; they are not merged. An empty representation (size 0) ignores the header.
 /// Source  RFC 9110 14.1, 14.2; httpd 2.4 manual, MaxRanges, MaxRangeOverlaps, MaxRangeReversals
-std::optional<std::vector<ByteRange>> ParseRanges(std::string_view value, uint64_t size, size_t max_ranges = 200);
+std::optional<std::vector<ByteRange>> ParseRanges(std::string_view value, uint64_t size,
+                                                  const RangeLimits& limits = {});
 
 /// Preconditions of RFC 9110 13.2.2 in their order, for a representation that exists. An unreadable date is ignored.
 /// @param etag      quoted, perhaps W/ in front; "" = it has none
@@ -62,9 +76,6 @@ Precondition CheckPreconditions(const RequestHead& head, std::string_view etag, 
 /// strong when it equals `modified` and that is at least 60 s before `now` (as Apache has it; RFC 9110 8.8.2.2 asks 1
 /// s).
 bool IfRangeHolds(const RequestHead& head, std::string_view etag, std::time_t modified, std::time_t now);
-
-/// Apache's `"<size hex>-<mtime microseconds hex>"` (FileETag MTime Size).
-std::string MakeEtag(uint64_t size, int64_t modified_microseconds);
 
 /// "OK" for 200; "Unknown" for what has no name.
 std::string_view StatusReason(int status);
@@ -86,6 +97,8 @@ class MimeTypes {
   /// Never allocates for extensions up to 15 bytes; longer than 31 bytes are unknown.
   /// By the last extension of a file name that is known, lower case compared; "" = unknown.
   std::string_view Find(std::string_view file_name) const;
+  /// Of one extension, lower case, without its dot; "" = unknown.
+  std::string_view ByExtension(const std::string& extension) const;
 
  private:
   std::unordered_map<std::string, std::string> types_;

@@ -1,9 +1,11 @@
 #include "httpd/log/log_set.h"
 
 #include <fcntl.h>
+#include <sys/socket.h>
 
 #include <cstring>
 
+#include "httpd/config/directive_values.h"
 #include "os/file.h"
 
 namespace httpd::log {
@@ -54,8 +56,9 @@ os::Status LogSet::Start(LogProgram& program) {
   options.descriptors = {{program.read_end.get(), 0}};
   // The main error log, when it is a file: never our own stderr of the moment, which may be a shell's pipe that waits
   // for its last writer to go.
-  const int errors =
-      !files_.empty() && files_.front().target == main_error_log_ ? files_.front().sink.fd.get() : program_stderr_;
+  const int errors = !files_.empty() && files_.front().target == main_error_log_ && !files_.front().sink.syslog
+                         ? files_.front().sink.fd.get()
+                         : program_stderr_;
   if (errors >= 0) options.descriptors.insert(options.descriptors.end(), {{errors, 1}, {errors, 2}});
   options.directory = directory_;
   auto process = os::Spawn(options);
@@ -65,8 +68,23 @@ os::Status LogSet::Start(LogProgram& program) {
   return os::kDone;
 }
 
+os::Status LogSet::AddSyslog(const LogTarget& target) {
+  LogSink sink;
+  sink.fd = os::Fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!sink.fd.valid()) return os::SysError(errno, "make a socket for syslog");
+  auto where = std::make_shared<SyslogTarget>();
+  const size_t colon = target.text.find(':');
+  where->path = syslog_path_;
+  where->facility = config::SyslogFacility(target.text.substr(0, colon)).value_or(where->facility);
+  where->tag = target.text.substr(colon + 1);
+  sink.syslog = std::move(where);
+  files_.push_back(File{target, std::move(sink)});
+  return os::kDone;
+}
+
 os::Status LogSet::Add(const LogTarget& target, bool is_error_log) {
   if (target.kind == LogTarget::Kind::kNone || Find(target)) return os::kDone;
+  if (target.kind == LogTarget::Kind::kSyslog) return AddSyslog(target);
   if (target.kind == LogTarget::Kind::kFile) {
     auto fd = os::Open(target.text, O_WRONLY | O_APPEND | O_CREAT, 0644);
     if (!fd) {
@@ -77,7 +95,7 @@ os::Status LogSet::Add(const LogTarget& target, bool is_error_log) {
                                          : "AH00649: could not open transfer log file ") +
                            target.text + "."};
     }
-    files_.push_back(File{target, LogSink{std::move(fd).value(), false, nullptr}});
+    files_.push_back(File{target, LogSink{std::move(fd).value(), false, nullptr, nullptr}});
     return os::kDone;
   }
   int ends[2];
@@ -100,10 +118,11 @@ os::Status LogSet::Add(const LogTarget& target, bool is_error_log) {
 }
 
 os::Result<std::unique_ptr<LogSet>> LogSet::Open(const config::ServerConfig& config, const std::string& directory,
-                                                 int program_stderr) {
+                                                 int program_stderr, const std::string& syslog_path) {
   auto set = std::make_unique<LogSet>();
   set->directory_ = directory;
   set->program_stderr_ = program_stderr;
+  set->syslog_path_ = syslog_path;
   set->main_error_log_ = config.main.error_log;
   auto add_host = [&](const config::Host& host) -> os::Status {
     if (auto added = set->Add(host.error_log, true); !added) return added;

@@ -26,7 +26,8 @@ struct LogProgram {
   std::chrono::steady_clock::time_point started{};
 };
 
-/// The open logs of one generation: files and programs, each target once however often the configuration names it.
+/// The open logs of one generation: files, programs and syslog, each target once however often the configuration names
+/// it.
 ///
 /// Owner    the parent; children inherit the descriptors by fork and use the LogSinks in place.
 /// Leaving  CloseWriteEnds() once no child writes any more: a program then reads to the end of its pipe and leaves by
@@ -38,7 +39,7 @@ class LogSet {
   /// @return Apache's sentences: "(2)No such file or directory: AH00091: httpd: could not open error log file /x.",
   ///         "AH00104: unable to start piped log program 'x'"
   static os::Result<std::unique_ptr<LogSet>> Open(const config::ServerConfig& config, const std::string& directory,
-                                                  int program_stderr);
+                                                  int program_stderr, const std::string& syslog_path = "/dev/log");
 
   /// nullptr for a target that was not in the configuration.
   const LogSink* Find(const config::LogTarget& target) const;
@@ -59,8 +60,10 @@ class LogSet {
     LogSink sink;
   };
   os::Status Add(const config::LogTarget& target, bool is_error_log);
+  os::Status AddSyslog(const config::LogTarget& target);
 
   std::string directory_;
+  std::string syslog_path_;
   int program_stderr_ = -1;
   config::LogTarget main_error_log_;
   std::list<File> files_;

@@ -2,9 +2,14 @@
 
 #include <limits.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
+#include <ctime>
 
 namespace httpd::log {
 
@@ -61,8 +66,52 @@ void LogStream::Drop(size_t from, size_t bytes) {
   buffer_.erase(from, bytes);
 }
 
+SyslogTarget::Sent SyslogTarget::Send(const os::Fd& socket, int severity, std::string_view line) const {
+  sockaddr_un to{};
+  to.sun_family = AF_UNIX;
+  if (path.size() >= sizeof to.sun_path) return Sent::kNever;
+  std::memcpy(to.sun_path, path.data(), path.size());
+  const std::time_t now = ::time(nullptr);
+  std::tm parts{};
+  ::localtime_r(&now, &parts);
+  char head[128];
+  const size_t size = std::strftime(head, sizeof head, "%b %e %H:%M:%S ", &parts);
+  std::string text = "<" + std::to_string(facility * 8 + severity) + ">";
+  text.append(head, size).append(tag).append("[").append(std::to_string(::getpid())).append("]: ").append(line);
+  while (::sendto(socket.get(), text.data(), text.size(), MSG_NOSIGNAL, reinterpret_cast<const sockaddr*>(&to),
+                  sizeof to) < 0) {
+    if (errno == EINTR) continue;
+    return errno == EAGAIN || errno == ENOBUFS ? Sent::kLater : Sent::kNever;
+  }
+  return Sent::kYes;
+}
+
+bool LogStream::FlushSyslog() {
+  constexpr int kInfo = 6;
+  size_t at = 0;
+  bool is_busy = false;
+  while (at < buffer_.size() && !is_busy) {
+    const size_t end = std::min(buffer_.find('\n', at), buffer_.size() - 1);
+    switch (sink_->syslog->Send(sink_->fd, kInfo, std::string_view(buffer_).substr(at, end - at))) {
+      case SyslogTarget::Sent::kLater:
+        is_busy = true;
+        continue;
+      case SyslogTarget::Sent::kNever:
+        ++lost_lines_;
+        break;
+      case SyslogTarget::Sent::kYes:
+        break;
+    }
+    at = end + 1;
+  }
+  buffer_.erase(0, at);
+  if (buffer_.size() > kMaxBuffered) Drop(0, buffer_.size());
+  return buffer_.empty();
+}
+
 bool LogStream::Flush() {
   if (buffer_.empty()) return true;
+  if (sink_->syslog) return FlushSyslog();
   if (sink_->is_pipe) {
     const bool done = FlushPipe();
     if (buffer_.size() > kMaxBuffered) {

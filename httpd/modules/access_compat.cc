@@ -165,10 +165,8 @@ Verdict Access(RequestState& state) {
     if (any) state.is_admitted = true;  // nobody else is asked
     return Verdict::Declined();
   }
-  if (!any || !RequiresSomething(state)) {
-    state.engine->LogError(state, config::LogLevel::kError, "access_compat",
-                           "AH01797: client denied by server configuration: " + RefusedName(state));
-  }
+  state.engine->LogError(state, config::LogLevel::kError, "access_compat",
+                         "AH01797: client denied by server configuration: " + RefusedName(state));
   return any ? Verdict::Declined() : Verdict::Status(403);
 }
 

@@ -6,6 +6,7 @@
 
 #include "httpd/config/directive_values.h"
 #include "httpd/config/lexer.h"
+#include "httpd/modules/auth_text.h"
 #include "httpd/modules/authn.h"
 #include "httpd/modules/module_list.h"
 #include "httpd/modules/password.h"
@@ -23,12 +24,20 @@ using Words = std::vector<std::string>;
 struct BasicSettings final : config::ModuleSettings {
   std::vector<std::shared_ptr<const AuthnProvider>> providers;  ///< empty: file
   std::optional<bool> is_authoritative;
+  std::optional<AuthText> fake_user;  ///< AuthBasicFake; fakes == false: off
+  std::optional<AuthText> fake_password;
+  std::optional<bool> fakes;
   std::optional<bool> uses_digest;  ///< the file holds hashes of user:realm:password
   std::unique_ptr<ModuleSettings> MergedWith(const ModuleSettings& other) const override {
     auto out = std::make_unique<BasicSettings>(static_cast<const BasicSettings&>(other));
     if (out->providers.empty()) out->providers = providers;
     if (!out->is_authoritative) out->is_authoritative = is_authoritative;
     if (!out->uses_digest) out->uses_digest = uses_digest;
+    if (!out->fakes) {
+      out->fakes = fakes;
+      out->fake_user = fake_user;
+      out->fake_password = fake_password;
+    }
     return out;
   }
 };
@@ -59,6 +68,20 @@ Complaint SetDigestAlgorithm(config::Builder&, Scope& scope, const Node&, const 
   return std::nullopt;
 }
 
+Complaint SetFake(config::Builder&, Scope& scope, const Node& node, const Words& words) {
+  auto& settings = config::SettingsOf<BasicSettings>(scope);
+  settings.fakes = words.size() > 1 || !config::SameIgnoringCase(words[0], "off");
+  if (!*settings.fakes) return std::nullopt;
+  if (auto compiled = settings.fake_user.emplace().Compile(scope, node, words[0]); !compiled) {
+    return "Could not parse fake username expression '" + words[0] + "': " + compiled.error().what;
+  }
+  const std::string password = words.size() > 1 ? words[1] : "password";
+  if (auto compiled = settings.fake_password.emplace().Compile(scope, node, password); !compiled) {
+    return "Could not parse fake password expression associated to user '" + words[0] + "': " + compiled.error().what;
+  }
+  return std::nullopt;
+}
+
 const std::vector<config::Directive>& Directives() {
   using namespace config;
   constexpr char kModule[] = "mod_auth_basic.c";
@@ -73,6 +96,13 @@ const std::vector<config::Directive>& Directives() {
        OnRead::kNo, SetAuthoritative, "On|Off", "On",
        "With Off, a user whom no provider knows is left to other modules; there is none here that takes him, so that "
        "the request ends with status 500 instead of 401, as it does in Apache."},
+      {"AuthBasicFake", kModule, kSection, Arity::kOneOrTwo,
+       "Fake basic authentication using the given expressions for username and password, 'off' to disable. Password "
+       "defaults to 'password' if missing.",
+       OnRead::kNo, SetFake, "off|username [password]", "off",
+       "The request goes on as if the client had sent this name and password: for programs and servers behind this "
+       "one. "
+       "Both are texts with %{...}. It authenticates nobody here."},
       {"AuthBasicUseDigestAlgorithm", kModule, kSection, Arity::kOne,
        "Set to 'MD5' to use the auth provider's authentication check for digest auth, using a hash of "
        "'user:realm:pass'",
@@ -103,7 +133,7 @@ std::optional<Credentials> Decode(std::string_view text) {
 
 AuthnResult Ask(RequestState& state, const AuthnProvider& provider, const Credentials& given, bool uses_digest) {
   if (!uses_digest) return provider.CheckPassword(state, given.user, given.password);
-  const std::string& realm = *AuthName(state);
+  const std::string realm = *AuthName(state);
   std::string hash;
   const AuthnResult found = provider.FindHash(state, given.user, realm, hash);
   if (found != AuthnResult::kUserFound) return found;
@@ -167,17 +197,34 @@ Verdict Authenticate(RequestState& state) {
   }
 }
 
+/// The last change before a handler sees the request.
+Verdict Fake(RequestState& state) {
+  const auto* settings = SettingsFor<BasicSettings>(state);
+  if (!settings || !settings->fakes.value_or(false)) return Verdict::Declined();
+  const std::string user = settings->fake_user->For(state);
+  const std::string password = settings->fake_password->For(state);
+  if (user.empty() || password.empty()) {
+    state.RemoveHeader("Authorization");
+    return Verdict::Declined();
+  }
+  state.SetHeader("Authorization", "Basic " + EncodeBase64(user + ":" + password));
+  return Verdict::Declined();
+}
+
 }  // namespace
 
 void AskForBasic(RequestState& state) {
-  const std::string* realm = AuthName(state);
+  const auto realm = AuthName(state);
   RemoveField(state.response->fields, "WWW-Authenticate");
-  AppendField(state.response->fields, "WWW-Authenticate", "Basic realm=\"" + Quotable(realm ? *realm : "") + "\"");
+  AppendField(state.response->fields, "WWW-Authenticate", "Basic realm=\"" + Quotable(realm.value_or("")) + "\"");
 }
 
-const Module kAuthBasic = {.name = {"mod_auth_basic.c", "auth_basic_module"},
-                           .directives = Directives,
-                           .applies = [](const config::ModuleSlots& slots) { return kAuthnCore.applies(slots); },
-                           .authenticate = Authenticate};
+const Module kAuthBasic = {
+    .name = {"mod_auth_basic.c", "auth_basic_module"},
+    .directives = Directives,
+    .applies =
+        [](const config::ModuleSlots& slots) { return HasSettings<BasicSettings>(slots) || kAuthnCore.applies(slots); },
+    .authenticate = Authenticate,
+    .fixup = Fake};
 
 }  // namespace httpd::modules

@@ -291,8 +291,8 @@ std::string NewNonce(RequestState& state, const DigestSettings& settings) {
 
 Verdict Refuse(RequestState& state, bool is_stale = false) {
   const DigestSettings& settings = SettingsOfRequest(state);
-  const std::string* realm = AuthName(state);
-  std::string value = "Digest realm=\"" + Quotable(realm ? *realm : "") + "\", nonce=\"" +
+  const auto realm = AuthName(state);
+  std::string value = "Digest realm=\"" + Quotable(realm.value_or("")) + "\", nonce=\"" +
                       (realm ? NewNonce(state, settings) : "") + "\", algorithm=MD5";
   if (!settings.domain.empty()) value += ", domain=\"" + Quotable(settings.domain) + "\"";
   if (is_stale) value += ", stale=true";
@@ -367,7 +367,7 @@ std::string Info(RequestState& state, const Answer& answer, const Nonce& nonce, 
 }
 
 AuthnResult FindHash(RequestState& state, const Answer& answer, std::string& ha1) {
-  const std::string& realm = *AuthName(state);
+  const std::string realm = *AuthName(state);
   const DigestSettings& settings = SettingsOfRequest(state);
   if (settings.providers.empty()) {
     static const std::shared_ptr<const AuthnProvider> file = MakeFileProvider(nullptr);
@@ -407,11 +407,11 @@ Verdict Authenticate(RequestState& state) {
     return Refuse(state);
   }
   const Answer& answer = *read;
-  const std::string& realm = *AuthName(state);
+  const std::string realm = *AuthName(state);
   state.user = answer.username;  // known to logs though he may be refused
   if (!IsAboutThisRequest(state, answer.uri)) {
     error("AH01786: uri mismatch - <" + answer.uri + "> does not match request-uri <" +
-          std::string(state.request->head->line) + ">");
+          std::string(state.request->head->target) + ">");
     return Verdict::Status(400);
   }
   if (answer.realm != realm) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -37,8 +38,8 @@ std::shared_ptr<const AuthnProvider> FindAuthnProvider(const config::Builder& bu
 
 /// AuthType; nullptr: none, or None.
 const std::string* AuthType(const RequestState& state);
-/// AuthName; nullptr: none.
-const std::string* AuthName(const RequestState& state);
+/// AuthName; nullopt: none.
+std::optional<std::string> AuthName(RequestState& state);
 /// AuthType is this one, in whatever case.
 bool IsAuthType(const RequestState& state, std::string_view type);
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "httpd/config/lexer.h"
+#include "httpd/modules/auth_text.h"
 #include "httpd/modules/authn.h"
 #include "httpd/modules/authz.h"
 #include "httpd/modules/module_list.h"
@@ -21,7 +22,7 @@ using Words = std::vector<std::string>;
 
 struct AuthnSettings final : config::ModuleSettings {
   std::optional<std::string> type;  ///< "": None
-  std::optional<std::string> name;
+  std::optional<AuthText> name;
   std::unique_ptr<ModuleSettings> MergedWith(const ModuleSettings& other) const override {
     auto out = std::make_unique<AuthnSettings>(static_cast<const AuthnSettings&>(other));
     if (!out->type) out->type = type;
@@ -43,15 +44,20 @@ struct AliasSettings final : config::ModuleSettings {
 
 constexpr char kFile[] = "file";
 
-Complaint SetType(config::Builder&, Scope& scope, const Node& node, const Words& words) {
-  if (words[0].find("%{") != std::string::npos) return node.name + ": expressions are not supported here";
+Complaint SetType(config::Builder& builder, Scope& scope, const Node& node, const Words& words) {
+  if (words[0].find("%{") != std::string::npos)
+    return node.name + ": an expression is not supported here: use <If> around AuthType";
+  if (config::SameIgnoringCase(words[0], "digest")) builder.config().wants_secret = true;  // for nonces
   config::SettingsOf<AuthnSettings>(scope).type = config::SameIgnoringCase(words[0], "none") ? "" : words[0];
   return std::nullopt;
 }
 
 Complaint SetName(config::Builder&, Scope& scope, const Node& node, const Words& words) {
-  if (words[0].find("%{") != std::string::npos) return node.name + ": expressions are not supported here";
-  config::SettingsOf<AuthnSettings>(scope).name = words[0];
+  AuthText name;
+  if (auto compiled = name.Compile(scope, node, words[0]); !compiled) {
+    return "Cannot parse expression '" + words[0] + "' in AuthName: " + compiled.error().what;
+  }
+  config::SettingsOf<AuthnSettings>(scope).name = std::move(name);
   return std::nullopt;
 }
 
@@ -132,9 +138,10 @@ const std::string* AuthType(const RequestState& state) {
   return settings && settings->type && !settings->type->empty() ? &*settings->type : nullptr;
 }
 
-const std::string* AuthName(const RequestState& state) {
+std::optional<std::string> AuthName(RequestState& state) {
   const auto* settings = SettingsOfRequest(state);
-  return settings && settings->name ? &*settings->name : nullptr;
+  if (!settings || !settings->name) return std::nullopt;
+  return settings->name->For(state);
 }
 
 bool IsAuthType(const RequestState& state, std::string_view type) {

@@ -41,25 +41,12 @@ extern const AuthzProvider kRequireUser, kRequireValidUser;                     
 extern const AuthzProvider kRequireGroup, kRequireFileGroup;                             // authz_groupfile
 extern const AuthzProvider kRequireFileOwner;                                            // authz_owner
 
-/// The arguments of a Require line that may hold %{...}: names of users and groups.
-class RequireText {
- public:
-  config::Complaint Compile(const config::Scope& scope, const config::Node& node, const std::string& arguments);
-  std::string Text(RequestState&) const { return text_; }
-
- private:
-  std::string text_;
-};
-
 /// Settings T for a rule: its alias', or else the request's.
 template <class T>
 const T* SettingsForRule(const RequestState& state, const config::ModuleSlots* alias) {
   const T* own = alias ? alias->Find<T>() : nullptr;
   return own ? own : SettingsFor<T>(state);
 }
-
-/// Whether anything is required where `state` leads, for the request's method.
-bool RequiresSomething(const RequestState& state);
 
 /// Satisfy Any, for the request's method.
 bool SatisfiesAny(const RequestState& state);

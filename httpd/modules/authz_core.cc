@@ -9,6 +9,7 @@
 #include "httpd/config/lexer.h"
 #include "httpd/modules/authn.h"
 #include "httpd/modules/authz.h"
+#include "httpd/modules/expression.h"
 #include "httpd/modules/module_list.h"
 
 namespace httpd::modules {
@@ -192,6 +193,36 @@ Complaint ParseMethod(const Scope&, const Node&, const std::string& arguments, s
   return std::nullopt;
 }
 
+struct ExprRule final : AuthzRule {
+  AuthzStatus Check(RequestState& state, const config::ModuleSlots*) const override {
+    const ExpressionResult result = condition->Evaluate(state);
+    AddVary(state, result.vary);
+    if (result.failed) return AuthzStatus::kError;
+    if (result.holds) return AuthzStatus::kGranted;
+    return asks_for_user && state.user.empty() ? AuthzStatus::kDeniedNoUser : AuthzStatus::kDenied;
+  }
+  std::shared_ptr<const Expression> condition;
+  bool asks_for_user = false;
+};
+
+Complaint ParseExpr(const Scope& scope, const Node& node, const std::string& arguments,
+                    std::shared_ptr<const AuthzRule>& out) {
+  std::string_view text = arguments;
+  if (text.size() > 1 && (text.front() == '"' || text.front() == '\'') && text.back() == text.front()) {
+    text = text.substr(1, text.size() - 2);
+  }
+  auto compiled =
+      Expression::Compile(text, ExpressionKind::kCondition,
+                          scope.htaccess ? ExpressionFiles::kRefused : ExpressionFiles::kAllowed, node.where);
+  if (!compiled) return "Cannot parse expression in require line: " + compiled.error().what;
+  auto rule = std::make_shared<ExprRule>();
+  rule->condition = std::move(compiled).value();
+  rule->asks_for_user = text.find("REMOTE_USER") != std::string_view::npos;
+  out = std::move(rule);
+  return std::nullopt;
+}
+
+constexpr AuthzProvider kExpression{"expr", ParseExpr};
 constexpr AuthzProvider kAll{"all", ParseAll}, kEnvironment{"env", ParseEnv}, kMethod{"method", ParseMethod};
 
 /// A provider's rule with the settings of an <AuthzProviderAlias>.
@@ -214,8 +245,9 @@ struct AliasSettings final : config::ModuleSettings {
 
 const AuthzProvider* FindProvider(std::string_view name) {
   static const AuthzProvider* const providers[] = {
-      &kAll,          &kEnvironment, &kMethod,       &kRequireIp,        &kRequireHost,      &kRequireForwardDns,
-      &kRequireLocal, &kRequireUser, &kRequireGroup, &kRequireValidUser, &kRequireFileGroup, &kRequireFileOwner};
+      &kExpression,        &kAll,          &kEnvironment, &kMethod,       &kRequireIp,        &kRequireHost,
+      &kRequireForwardDns, &kRequireLocal, &kRequireUser, &kRequireGroup, &kRequireValidUser, &kRequireFileGroup,
+      &kRequireFileOwner};
   for (const AuthzProvider* provider : providers) {
     if (provider->name == name) return provider;
   }
@@ -427,17 +459,6 @@ const std::vector<config::Directive>& Directives() {
 }
 
 }  // namespace
-
-Complaint RequireText::Compile(const Scope&, const Node& node, const std::string& arguments) {
-  if (arguments.find("%{") != std::string::npos) return node.name + ": expressions are not supported here";
-  text_ = arguments;
-  return std::nullopt;
-}
-
-bool RequiresSomething(const RequestState& state) {
-  const auto* settings = SettingsFor<AuthzSettings>(state);
-  return settings && settings->root && settings->root->Concerns(state.head().method_text);
-}
 
 std::string RefusedName(const RequestState& state) {
   return state.file.empty() ? "uri " + state.path : state.file;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "httpd/config/lexer.h"
+#include "httpd/modules/auth_text.h"
 #include "httpd/modules/authz.h"
 #include "httpd/modules/file_owner.h"
 #include "httpd/modules/module_list.h"
@@ -102,21 +103,23 @@ struct GroupRule final : AuthzRule {
     if (state.user.empty()) return AuthzStatus::kDeniedNoUser;
     const auto groups = GroupsOf(state, alias, {"AH01664", "AH01665", "AH01666"});
     if (!groups) return AuthzStatus::kDenied;
-    for (const std::string& word : config::SplitWords(names.Text(state))) {
+    for (const std::string& word : config::SplitWords(names.For(state))) {
       if (groups->contains(config::LowerCase(word))) return AuthzStatus::kGranted;
     }
-    state.engine->LogError(state, LogLevel::kError, "authz_groupfile",
+    state.engine->LogError(state, LogLevel::kDebug, "authz_groupfile",
                            "AH01667: Authorization of user " + state.user + " to access " + state.path +
                                " failed, reason: user is not part of the 'require'ed group(s).");
     return AuthzStatus::kDenied;
   }
-  RequireText names;
+  AuthText names;
 };
 
 Complaint ParseGroup(const Scope& scope, const Node& node, const std::string& arguments,
                      std::shared_ptr<const AuthzRule>& out) {
   auto rule = std::make_shared<GroupRule>();
-  if (auto complaint = rule->names.Compile(scope, node, arguments)) return complaint;
+  if (auto compiled = rule->names.Compile(scope, node, arguments); !compiled) {
+    return "Cannot parse expression in require line: " + compiled.error().what;
+  }
   out = std::move(rule);
   return std::nullopt;
 }
@@ -129,12 +132,12 @@ struct FileGroupRule final : AuthzRule {
     auto group = FileGroupName(state);
     if (!group) {
       state.engine->LogError(state, LogLevel::kError, "authz_owner",
-                             "AH01637: Authorization of user " + state.user + " to access " + state.path +
+                             "AH01640: Authorization of user " + state.user + " to access " + state.path +
                                  " failed, reason: " + group.error().what);
       return AuthzStatus::kDenied;
     }
     if (groups->contains(config::LowerCase(group.value()))) return AuthzStatus::kGranted;
-    state.engine->LogError(state, LogLevel::kError, "authz_groupfile",
+    state.engine->LogError(state, LogLevel::kDebug, "authz_groupfile",
                            "AH01671: Authorization of user " + state.user + " to access " + state.path +
                                " failed, reason: user is not part of the 'require'ed file group.");
     return AuthzStatus::kDenied;

@@ -22,9 +22,9 @@ struct FileOwnerRule final : AuthzRule {
     if (state.user.empty()) return AuthzStatus::kDeniedNoUser;
     auto owner = FileOwnerName(state);
     if (owner && owner.value() == state.user) return AuthzStatus::kGranted;
-    const std::string reason = owner ? "AH01636: Authorization of user " + state.user + " to access " + state.path +
+    const std::string reason = owner ? "AH01637: Authorization of user " + state.user + " to access " + state.path +
                                            " failed, reason: file owner " + owner.value() + " does not match."
-                                     : "AH01633: Authorization of user " + state.user + " to access " + state.path +
+                                     : "AH01635: Authorization of user " + state.user + " to access " + state.path +
                                            " failed, reason: " + owner.error().what;
     state.engine->LogError(state, config::LogLevel::kError, "authz_owner", reason);
     return AuthzStatus::kDenied;

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "httpd/config/lexer.h"
+#include "httpd/modules/auth_text.h"
 #include "httpd/modules/authz.h"
 #include "httpd/modules/module_list.h"
 
@@ -17,20 +18,22 @@ using config::Scope;
 struct UserRule final : AuthzRule {
   AuthzStatus Check(RequestState& state, const config::ModuleSlots*) const override {
     if (state.user.empty()) return AuthzStatus::kDeniedNoUser;
-    const std::vector<std::string> allowed = config::SplitWords(names.Text(state));
+    const std::vector<std::string> allowed = config::SplitWords(names.For(state));
     if (std::find(allowed.begin(), allowed.end(), state.user) != allowed.end()) return AuthzStatus::kGranted;
-    state.engine->LogError(state, config::LogLevel::kError, "authz_user",
+    state.engine->LogError(state, config::LogLevel::kDebug, "authz_user",
                            "AH01663: access to " + state.path + " failed, reason: user '" + state.user +
                                "' does not meet 'require'ments for user to be allowed access");
     return AuthzStatus::kDenied;
   }
-  RequireText names;
+  AuthText names;
 };
 
 Complaint ParseUser(const Scope& scope, const Node& node, const std::string& arguments,
                     std::shared_ptr<const AuthzRule>& out) {
   auto rule = std::make_shared<UserRule>();
-  if (auto complaint = rule->names.Compile(scope, node, arguments)) return complaint;
+  if (auto compiled = rule->names.Compile(scope, node, arguments); !compiled) {
+    return "Cannot parse expression in require line: " + compiled.error().what;
+  }
   out = std::move(rule);
   return std::nullopt;
 }

@@ -14,6 +14,7 @@
 #include "httpd/modules/cgi_environment.h"
 #include "httpd/modules/cgi_head.h"
 #include "httpd/modules/cgi_program.h"
+#include "httpd/modules/core_settings.h"
 #include "httpd/modules/module_list.h"
 
 namespace httpd::modules {
@@ -327,8 +328,7 @@ Verdict Handle(RequestState& state) {
     return Refuse(state, 403, "AH02812: stderr from " + state.file + ": attempt to invoke directory as script");
   }
   const http::RequestHead& head = state.head();
-  const auto limit =
-      state.response->body_limit.value_or(static_cast<uint64_t>(state.engine->site().config().limit_request_body));
+  const uint64_t limit = state.response->body_limit.value_or(kDefaultBodyLimit);
   if (!IsBodyGone(state) && limit != 0 && head.content_length && *head.content_length > limit) {
     return Refuse(state, 413,
                   "AH01587: Requested content-length of " + std::to_string(*head.content_length) +

@@ -66,7 +66,7 @@ Complaint UnsetEnv(config::Builder&, Scope& scope, const Node&, const Words& wor
 
 const std::vector<config::Directive>& Directives() {
   using config::Arity;
-  constexpr unsigned kAnywhere = config::kInServer | config::kInHost | config::kInSection;
+  constexpr unsigned kAnywhere = config::kAnywhere | config::kOverrideFileInfo;
   static const std::vector<config::Directive> table = {
       {"SetEnv", "mod_env.c", kAnywhere, Arity::kOneOrTwo, "an environment variable name and optional value to pass on",
        config::OnRead::kNo, SetEnv},

@@ -121,7 +121,7 @@ Complaint SetByType(config::Builder&, Scope& scope, const Node&, const Words& wo
 
 const std::vector<config::Directive>& Directives() {
   using config::Arity;
-  constexpr unsigned kAnywhere = config::kInServer | config::kInHost | config::kInSection;
+  constexpr unsigned kAnywhere = config::kAnywhere | config::kOverrideIndexes;
   static constexpr char kModule[] = "mod_expires.c";
   static const std::vector<config::Directive> table = {
       {"ExpiresActive", kModule, kAnywhere, Arity::kFlag, "Limited to 'on' or 'off'", config::OnRead::kNo, SetActive},

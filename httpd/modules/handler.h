@@ -5,7 +5,8 @@
 #include <unordered_map>
 #include <vector>
 
-#include "httpd/log/log_stream.h"
+#include "httpd/modules/access_log.h"
+#include "httpd/modules/core_settings.h"
 #include "httpd/modules/pipeline.h"
 #include "httpd/modules/site.h"
 #include "httpd/net/exchange.h"
@@ -24,13 +25,13 @@ class Handler final : public net::RequestHandler {
   void Resume(const net::Request& request, net::Response& response, bool is_late) override;
   void HandleBad(const net::Request& request, int status, const char* reason, net::Response& response) override;
   void Finish(const net::Request& request, const net::Response& response, const net::Outcome& outcome) override;
-  bool EndTurn() override;
+  bool EndTurn() override { return logs_.EndTurn(); }
   std::string_view ServerName() const override { return site_.server_name(); }
   int FirstTimeoutMs() const override { return site_.config().main.timeout_ms; }
   int IdleTimeoutMs() const override { return idle_timeout_ms_; }
   net::ReadTimeout ReadTimeoutOf(const net::Request& request, bool body) const override;
-  uint64_t LostLogLines() const override;
-  uint64_t BodyLimit() const override { return static_cast<uint64_t>(site_.config().limit_request_body); }
+  uint64_t LostLogLines() const override { return logs_.lost_lines(); }
+  uint64_t BodyLimit() const override { return kDefaultBodyLimit; }
   const http::HeadLimits& Limits() const override { return limits_; }
 
  private:
@@ -42,8 +43,7 @@ class Handler final : public net::RequestHandler {
   std::shared_ptr<StatePool> states_;
   http::HeadLimits limits_;
   int idle_timeout_ms_ = 0;  ///< the longest KeepAliveTimeout of all hosts
-  std::vector<std::unique_ptr<log::LogStream>> streams_;
-  std::unordered_map<const log::LogSink*, log::LogStream*> by_sink_;
+  AccessLogs logs_;
 };
 
 }  // namespace httpd::modules

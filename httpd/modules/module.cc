@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "httpd/http/ascii.h"
+#include "httpd/modules/core_settings.h"
 #include "os/socket.h"
 
 namespace httpd::modules {
@@ -27,19 +28,21 @@ bool IsNamed(std::string_view line, std::string_view name) {
 
 }  // namespace
 
+// Source  server/core.c ap_get_server_name, ap_get_server_port
 std::string OriginOf(const RequestState& state) {
-  std::string_view authority = state.request->head->authority;
   const config::Host& host = *state.host->host;
-  std::string name;
-  std::string port;
-  if (authority.empty()) {
-    name = host.server_name.empty() ? "localhost" : host.server_name;
-  } else {
-    const size_t bracket = authority.rfind(']');
-    const size_t colon = authority.find(':', bracket == std::string_view::npos ? 0 : bracket);
-    if (colon != std::string_view::npos) port = authority.substr(colon + 1);
-    name = authority.substr(0, colon);
-    std::transform(name.begin(), name.end(), name.begin(), http::Lower);
+  const auto* core = SettingsFor<CoreSettings>(state);
+  const bool own_name = core && core->canonical_name == CoreSettings::CanonicalName::kOn;
+  const bool physical_port = core && core->canonical_physical_port.value_or(false);
+  const std::string_view authority = own_name ? std::string_view() : state.request->head->authority;
+  const size_t bracket = authority.rfind(']');
+  const size_t colon = authority.find(':', bracket == std::string_view::npos ? 0 : bracket);
+  std::string name(authority.substr(0, colon));
+  std::transform(name.begin(), name.end(), name.begin(), http::Lower);
+  if (name.empty()) name = host.server_name.empty() ? "localhost" : host.server_name;
+  std::string port(colon == std::string_view::npos ? std::string_view() : authority.substr(colon + 1));
+  if (port.empty() && physical_port && (!own_name || host.server_port == 0)) {
+    port = std::to_string(state.request->local_port);
   }
   if (port.empty() && host.server_port != 0) port = std::to_string(host.server_port);
   return "http://" + name + (port.empty() || port == "80" ? "" : ":" + port);

@@ -8,6 +8,7 @@ extern const Module kAccessCompat;    ///< Order, Allow, Deny, Satisfy
 extern const Module kActions;         ///< Action, Script
 extern const Module kAlias;           ///< Alias, Redirect
 extern const Module kAllowMethods;    ///< AllowMethods
+extern const Module kAsIs;            ///< files with their own header fields
 extern const Module kAuthBasic;       ///< Basic authentication
 extern const Module kAuthDigest;      ///< Digest authentication
 extern const Module kAuthnCore;       ///< AuthType, AuthName
@@ -28,14 +29,20 @@ extern const Module kEnv;             ///< SetEnv, PassEnv, UnsetEnv
 extern const Module kExpires;         ///< Expires and Cache-Control: max-age by media type
 extern const Module kFilter;          ///< SetOutputFilter, AddOutputFilterByType, FilterChain
 extern const Module kHeaders;         ///< Header, RequestHeader
+extern const Module kInfo;            ///< server-info
+extern const Module kLogio;           ///< LogIOTrackTTFB
+extern const Module kMime;            ///< what a file's extensions say
+extern const Module kNegotiation;     ///< MultiViews, type maps
 extern const Module kPrecompressed;   ///< FILE.br, FILE.zst, FILE.gz for FILE
 extern const Module kRateLimit;       ///< RATE_LIMIT
+extern const Module kRemoteip;        ///< the client's address behind proxies
 extern const Module kReqTimeout;      ///< RequestReadTimeout
-extern const Module kSetEnvIf;        ///< SetEnvIf, BrowserMatch
 extern const Module kRewrite;         ///< RewriteRule
-extern const Module kStatus;          ///< server-status
+extern const Module kSetEnvIf;        ///< SetEnvIf, BrowserMatch
 extern const Module kSpeling;         ///< CheckSpelling
+extern const Module kStatus;          ///< server-status
 extern const Module kSubstitute;      ///< SUBSTITUTE
+extern const Module kUniqueId;        ///< UNIQUE_ID
 extern const Module kUserDir;         ///< UserDir
 extern const Module kVhostAlias;      ///< VirtualDocumentRoot
 extern const Module kZstd;            ///< ZSTD_COMPRESS

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "httpd/http/values.h"
+#include "httpd/modules/core_settings.h"
 #include "httpd/modules/expression.h"
 
 namespace httpd::modules {
@@ -16,12 +17,21 @@ using Kind = Verdict::Kind;
 
 namespace {
 
-constexpr int kMostRedirects = 10;  // Apache's LimitInternalRecursion
-constexpr int kDeepestLookUp = 10;
-
 /// `path` with runs of slashes made one: otherwise "Alias /x /srv/y/" would lead past <Directory /srv/y/secret>.
 void MakeSlashesSingle(std::string& path) {
   path.erase(std::unique(path.begin(), path.end(), [](char a, char b) { return a == '/' && b == '/'; }), path.end());
+}
+
+http::PathRules RulesOf(const RequestState& state) {
+  using Slashes = CoreSettings::EncodedSlashes;
+  using Rule = http::PathRules::EncodedSlash;
+  http::PathRules rules;
+  const auto* core = HostSettingsFor<CoreSettings>(state);
+  if (!core) return rules;
+  const Slashes slashes = core->encoded_slashes.value_or(Slashes::kOff);
+  if (slashes != Slashes::kOff) rules.encoded_slash = slashes == Slashes::kOn ? Rule::kSlash : Rule::kKept;
+  rules.merge_slashes = core->merge_slashes.value_or(true);
+  return rules;
 }
 
 /// What ErrorDocument says, expressions evaluated.
@@ -64,13 +74,18 @@ void AddAllow(RequestState& state, int status) {
 
 void Pipeline::LogError(const RequestState& state, LogLevel level, std::string_view module, std::string text) {
   const log::ErrorLog& error_log = *state.host->error_log;
-  if (!error_log.Wants(level)) return;
-  error_log.Write(level, module, text,
-                  std::string(state.client_address()) + ":" + std::to_string(state.request->client_port));
+  bool is_wanted = error_log.Wants(level, module);
+  if (state.settings && (state.settings->log_levels.level || !state.settings->log_levels.modules.empty())) {
+    config::LogLevels levels = error_log.levels();
+    levels.Merge(state.settings->log_levels);
+    is_wanted = log::ErrorLog::Wants(level, module, levels);
+  }
+  if (is_wanted) error_lines_.Write(state, level, module, text);
 }
 
 std::string Pipeline::Signature(const RequestState& state) {
-  const std::string& wanted = site_.config().server_signature;
+  const auto* core = SettingsFor<CoreSettings>(state);
+  const std::string wanted = core ? core->signature.value_or("Off") : "Off";
   if (wanted == "Off") return "";
   const config::Host& host = *state.host->host;
   const std::string_view authority = state.request->head->authority;
@@ -153,7 +168,7 @@ Verdict Pipeline::Begin(RequestState& state) {
     response.body += "\r\n";
     return Verdict::Done();
   }
-  auto decoded = http::DecodePathInto(head.path, state.path);
+  auto decoded = http::DecodePathInto(head.path, state.path, RulesOf(state));
   if (!decoded) {
     state.path = std::string(head.path);
     const bool is_bad = decoded.error().kind != os::ErrorKind::kNotFound;
@@ -164,6 +179,7 @@ Verdict Pipeline::Begin(RequestState& state) {
 }
 
 Verdict Pipeline::Process(RequestState& state) {
+  state.pass_path = state.path;
   const Effective* before = state.settings;  // keeps its address: `state` holds it until the new one is known
   const std::shared_ptr<const Effective> keep = state.settings_owner;
   if (Verdict mapped = Map(state); !mapped.is(Kind::kDeclined)) return mapped;
@@ -249,7 +265,8 @@ Verdict Pipeline::FindSettings(RequestState& state) {
 }
 
 Verdict Pipeline::Admit(RequestState& state) {
-  const std::vector<const Module*>& hooks = state.settings->hooks;
+  const std::shared_ptr<const Effective> owner = state.settings_owner;  // Become() replaces it
+  const std::vector<const Module*>& hooks = owner->hooks;
   for (const Module* module : hooks) {
     if (module->headers) module->headers(state);
   }
@@ -270,7 +287,6 @@ Verdict Pipeline::Admit(RequestState& state) {
     }
   }
   state.is_admitted = true;
-  state.handler = state.settings->handler;
   for (const Module* module : hooks) {
     if (!module->type) continue;
     const Verdict verdict = module->type(state);
@@ -337,10 +353,12 @@ void Pipeline::Conclude(RequestState& state, Verdict verdict) {
       verdict = Fail(state, verdict.status());
       continue;
     }
-    if (++state.redirects > kMostRedirects) {
-      LogError(state, LogLevel::kError, "core",
-               "AH00124: Request exceeded the limit of 10 internal redirects due to probable configuration error. Use "
-               "'LimitInternalRecursion' to increase the limit if necessary. Use 'LogLevel debug' to get a backtrace.");
+    if (++state.redirects > site_.config().max_internal_redirects) {
+      LogError(
+          state, LogLevel::kError, "core",
+          "AH00124: Request exceeded the limit of " + std::to_string(site_.config().max_internal_redirects) +
+              " internal redirects due to probable configuration error. Use "
+              "'LimitInternalRecursion' to increase the limit if necessary. Use 'LogLevel debug' to get a backtrace.");
       state.error_status = state.error_status == 0 ? 500 : state.error_status;
       WriteErrorPage(state, state.error_status, 0);
       return;
@@ -348,6 +366,10 @@ void Pipeline::Conclude(RequestState& state, Verdict verdict) {
     ForgetFile(state);
     if (!state.first_environment) state.first_environment = state.environment;
     state.environment.PrefixForRedirect();
+    const auto* core = SettingsFor<CoreSettings>(state);
+    const std::string from = http::EscapePath(state.pass_path);
+    state.environment.Set("REDIRECT_URL",
+                          core && core->qualify_redirect_url.value_or(false) ? OriginOf(state) + from : from);
     state.environment.Set("REDIRECT_STATUS", std::to_string(state.error_status == 0 ? 200 : state.error_status));
     const Effective* settings = std::exchange(state.settings, nullptr);
     RunEarly(state);
@@ -368,6 +390,7 @@ void Pipeline::ForgetFile(RequestState& state) {
   state.charset.clear();
   state.encodings.clear();
   state.languages.clear();
+  state.input_filters.clear();
   state.output_filters.clear();
   state.handler.clear();
   state.etag_suffix.clear();
@@ -435,16 +458,20 @@ void Pipeline::WriteErrorPage(RequestState& state, int status, int additional) {
   BeginPage(state, status);
   response.fields += "Content-Type: text/html; charset=iso-8859-1\r\n";
   response.body = http::ErrorPage(status, about, state.head().method_text, Signature(state));
+  const auto insert = [&response](const std::string& text) {
+    size_t end = response.body.rfind("<hr>");
+    if (end == std::string::npos) end = response.body.rfind("</body>");
+    if (end == std::string::npos) end = response.body.size();
+    response.body.insert(end, text);
+  };
+  if (status == 300 || status == 406) {
+    if (const auto list = state.notes.find("variant-list"); list != state.notes.end()) insert(list->second);
+  }
   // Apache sends a 412 through the filters of the file, so `Header` without `always` reaches it.
   state.is_success = status == 412;
   if (additional == 0) return;
-  size_t end = response.body.rfind("<hr>");
-  if (end == std::string::npos) end = response.body.rfind("</body>");
-  if (end == std::string::npos) end = response.body.size();
-  response.body.insert(end, "<p>Additionally, a " + std::to_string(additional) + " " +
-                                std::string(http::StatusReason(additional)) +
-                                "\nerror was encountered while trying to use an ErrorDocument to handle the "
-                                "request.</p>\n");
+  insert("<p>Additionally, a " + std::to_string(additional) + " " + std::string(http::StatusReason(additional)) +
+         "\nerror was encountered while trying to use an ErrorDocument to handle the request.</p>\n");
 }
 
 // ---------------------------------------------------------------------------------------------------- look-ups
@@ -465,11 +492,12 @@ std::unique_ptr<RequestState> Pipeline::NewLookUp(RequestState& from) {
   out->error_status = from.error_status;
   int depth = 0;
   for (const RequestState* up = &from; up; up = up->parent) ++depth;
-  if (depth > kDeepestLookUp) {
+  if (depth > site_.config().max_subrequest_depth) {
     LogError(from, LogLevel::kError, "core",
-             "AH00125: Request exceeded the limit of 10 subrequest nesting levels due to probable configuration error. "
-             "Use 'LimitInternalRecursion' to increase the limit if necessary. Use 'LogLevel debug' to get a "
-             "backtrace.");
+             "AH00125: Request exceeded the limit of " + std::to_string(site_.config().max_subrequest_depth) +
+                 " subrequest nesting levels due to probable configuration error. "
+                 "Use 'LimitInternalRecursion' to increase the limit if necessary. Use 'LogLevel debug' to get a "
+                 "backtrace.");
     out->status = 500;
   }
   return out;
@@ -539,6 +567,7 @@ void Pipeline::Become(RequestState& state, std::unique_ptr<RequestState> found) 
   state.charset = std::move(found->charset);
   state.encodings = std::move(found->encodings);
   state.languages = std::move(found->languages);
+  state.input_filters = std::move(found->input_filters);
   state.output_filters = std::move(found->output_filters);
   state.handler = std::move(found->handler);
   state.user = std::move(found->user);

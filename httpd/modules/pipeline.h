@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "httpd/modules/error_lines.h"
 #include "httpd/modules/module.h"
 #include "httpd/modules/request_state.h"
 #include "httpd/modules/section_walk.h"
@@ -63,6 +64,7 @@ class Pipeline final : public Engine {
   const Site& site_;
   const net::Scoreboard& board_;
   SectionWalk walk_;
+  ErrorLines error_lines_;
 };
 
 }  // namespace httpd::modules

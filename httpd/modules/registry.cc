@@ -7,6 +7,9 @@ namespace httpd::modules {
 std::span<const Module* const> Modules() {
   // clang-format off
   static const Module* const modules[] = {
+      // The client's address before anything looks at it.
+      &kRemoteip,
+      &kUniqueId,
       // Where: rules, redirects and aliases, users, hosts.
       &kRewrite,
       &kAlias,
@@ -28,9 +31,15 @@ std::span<const Module* const> Modules() {
       // Environment first: conditions of the others read it.
       &kEnv,
       &kSetEnvIf,
+      // Negotiation before the type: it finds the file whose type is wanted.
+      &kNegotiation,
+      &kMime,
       &kDir,
       &kStatus,
+      &kInfo,
+      &kAsIs,
       &kAutoindex,
+      &kLogio,
       &kSpeling,
       &kExpires,
       // The file that stands for another comes before the filters, which leave coded content alone.

@@ -18,6 +18,7 @@ void RequestState::Start(Engine* new_engine, const net::Request& new_request, co
   settings_owner.reset();
   settings = nullptr;
   path.clear();
+  pass_path.clear();
   query.clear();
   has_query = false;
   file.clear();
@@ -29,6 +30,8 @@ void RequestState::Start(Engine* new_engine, const net::Request& new_request, co
   charset.clear();
   encodings.clear();
   languages.clear();
+  name_parts.clear();
+  input_filters.clear();
   output_filters.clear();
   handler.clear();
   user.clear();
@@ -39,6 +42,8 @@ void RequestState::Start(Engine* new_engine, const net::Request& new_request, co
   first_environment.reset();
   notes.clear();
   request_id.clear();
+  connection_id.clear();
+  is_noted = false;
   parent = nullptr;
   status = 200;
   own_response.reset();
@@ -47,6 +52,7 @@ void RequestState::Start(Engine* new_engine, const net::Request& new_request, co
   original_path.clear();
   is_success = false;
   etag_suffix.clear();
+  list_validator.clear();
   ignore_ranges = false;
   is_edited_ = false;
   texts_.clear();

@@ -127,6 +127,7 @@ class RequestState final : public net::HandlerNote {
   std::shared_ptr<const Effective> settings_owner;  ///< keeps `settings`
   const Effective* settings = nullptr;  ///< of the file, or before `translate` of the host and its <Location>s
   std::string path;                     ///< decoded URL-path; starts with '/' (or is "*")
+  std::string pass_path;                ///< `path` when this pass began: after Restart, what led here
   std::string query;                    ///< without '?'
   bool has_query = false;
   std::string file;       ///< in the file system, without path_info; set by `translate`
@@ -141,6 +142,9 @@ class RequestState final : public net::HandlerNote {
   std::string charset;                 ///< AddCharset; "" = none
   std::vector<std::string> encodings;  ///< content codings of the file, innermost first
   std::vector<std::string> languages;
+  /// of a look-up: the parts of the file's name that say nothing about its content; empty: none says anything
+  std::vector<std::string> name_parts;
+  std::vector<std::string> input_filters;   ///< AddInputFilter, by extension
   std::vector<std::string> output_filters;  ///< AddOutputFilter, by extension
   std::string handler;                      ///< SetHandler, AddHandler, ScriptAlias...; "" = by the kind of file
 
@@ -154,7 +158,9 @@ class RequestState final : public net::HandlerNote {
   Environment environment;
   std::optional<Environment> first_environment;  ///< after an internal redirect: what was set before it
   std::map<std::string, std::string> notes;      ///< %{name}n
-  std::string request_id;                        ///< %L, UNIQUE_ID
+  std::string request_id;                        ///< %L, UNIQUE_ID; "" = nobody has asked for one yet
+  std::string connection_id;                     ///< %{c}L; "" = no message was logged
+  bool is_noted = false;                         ///< a message about this request was logged
 
   // ---- how it stands --------------------------------------------------------------------------------------------
   const RequestState* parent = nullptr;  ///< of a look-up: who asked
@@ -168,6 +174,8 @@ class RequestState final : public net::HandlerNote {
   bool is_success = false;
   /// Appended to the entity tag, before the closing quote, by who will change the content ("-gzip"); set in `content`.
   std::string etag_suffix;
+  /// What the variants that were chosen among were at that time: part of the entity tag; "" = nothing was negotiated.
+  std::string list_validator;
   /// Set in `content` by who will change the content: ranges would be of other bytes, so Range is not looked at.
   bool ignore_ranges = false;
 

@@ -120,7 +120,6 @@ void SectionWalk::AddLocations(const RequestState& state) {
 std::shared_ptr<const Effective> SectionWalk::Merged() {
   if (const auto cached = merged_.find(key_); cached != merged_.end()) return cached->second;
   auto made = std::make_shared<Effective>();
-  made->directory_index = {"index.html"};
   for (const config::PerDirectory* part : parts_) made->Merge(*part);
   return Remember(key_, std::move(made));
 }

@@ -70,18 +70,13 @@ os::Result<CompiledHost::Section> CompileSection(const config::Section& section,
 }
 
 void Effective::Merge(const config::PerDirectory& s) {
-  if (s.directory_index) directory_index = *s.directory_index;
   if (s.options) options = *s.options;
   options |= s.options_add;
   options &= ~s.options_remove;
-  if (s.handler) handler = *s.handler;
-  if (s.force_type) force_type = *s.force_type;
-  if (s.default_charset) default_charset = *s.default_charset;
-  for (const auto& [extension, type] : s.types) types[extension] = type;
   for (const auto& [status, document] : s.error_documents) error_documents[status] = document;
   error_texts.insert(s.error_texts.begin(), s.error_texts.end());
   conditional.insert(conditional.end(), s.conditional.begin(), s.conditional.end());
-  if (s.enable_sendfile) enable_sendfile = *s.enable_sendfile;
+  log_levels.Merge(s.log_levels);
   modules.Merge(s.modules);
 }
 
@@ -108,7 +103,7 @@ os::Result<std::unique_ptr<Site>> Site::Build(const config::ServerConfig& config
       log.condition = AsExpression(access.condition);
       out.logs.push_back(std::move(log));
     }
-    out.error_log = std::make_unique<log::ErrorLog>(logs ? logs->Find(host.error_log) : nullptr, host.log_level);
+    out.error_log = std::make_unique<log::ErrorLog>(logs ? logs->Find(host.error_log) : nullptr, host);
     for (const config::Section& section : host.sections) {
       if (auto done = Compile(out, section, -1); !done) return done;
     }

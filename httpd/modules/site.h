@@ -27,16 +27,11 @@ class Expression;
 
 /// Settings that hold for one file, after every matching section was merged.
 struct Effective {
-  std::vector<std::string> directory_index;
   unsigned options = config::kOptFollowSymLinks;  ///< Apache's default
-  std::string handler;
-  std::string force_type;
-  std::string default_charset;
-  std::map<std::string, std::string> types;
   std::map<int, std::string> error_documents;
   std::map<std::string, std::shared_ptr<const config::CompiledExpression>> error_texts;
   std::vector<config::ConditionalSettings> conditional;  ///< <If> sections that may apply here, still to be asked
-  bool enable_sendfile = true;
+  config::LogLevels log_levels;                          ///< of the sections
   config::ModuleSlots modules;
   std::vector<const Module*> hooks;  ///< modules that have settings here, in their order
 

@@ -92,7 +92,9 @@ void EventLoop::BeginWork(Connection* c, const http::RequestHead& head) {
     free_workers_.pop_back();
     WorkerSlot& worker = setup_.slot->worker[static_cast<size_t>(c->worker)];
     worker.started_ms.store(now_ms_, std::memory_order_relaxed);
-    worker.SetText(c->address, head.authority, head.line);
+    constexpr size_t kShown = sizeof worker.request - 1;
+    const size_t hidden = setup_.show_request_tails && head.line.size() > kShown ? head.line.size() - kShown : 0;
+    worker.SetText(c->address, head.authority, head.line.substr(hidden));
     worker.state.store('W', std::memory_order_relaxed);
   }
 }
@@ -128,6 +130,7 @@ void EventLoop::EndWork(Connection* c, uint64_t bytes, int status) {
     worker.state.store('_', std::memory_order_relaxed);
     Bump(worker.accesses, 1);
     Bump(worker.bytes, bytes);
+    Bump(worker.duration_ms, duration_us / 1000);
     worker.last_duration_ms.store(static_cast<uint32_t>(duration_us / 1000), std::memory_order_relaxed);
     free_workers_.push_back(static_cast<uint32_t>(c->worker));
     c->worker = -1;
@@ -224,6 +227,7 @@ bool EventLoop::Send(Connection* c, Response& response, const http::RequestHead&
     outcome.body_bytes = response.without_body ? 0 : response.body.size();
     outcome.bytes_out = head_bytes + outcome.body_bytes;
     outcome.duration = std::chrono::nanoseconds(SteadyNs() - c->work_started_ns);
+    outcome.first_byte = outcome.duration;
     outcome.response_head = std::string_view(out_).substr(head_start, head_bytes);
     handler_.Finish(MakeRequest(c, head), response, outcome);
     EndWork(c, outcome.bytes_out, response.status);
@@ -240,6 +244,7 @@ bool EventLoop::Send(Connection* c, Response& response, const http::RequestHead&
   transfer->response = std::move(response);
   transfer->bytes_in = bytes_in;
   transfer->keep = keep;
+  transfer->head_ns = SteadyNs();
   if (streams) {
     Stream& stream = transfer->stream;
     stream.left = length;

@@ -95,6 +95,7 @@ struct Transfer {
   std::unique_ptr<Timer> pause;  ///< until the rate limit allows more
   std::string response_head;
   uint64_t bytes_in = 0;
+  uint64_t head_ns = 0;  ///< steady clock, when the head was first written
   bool keep = false;
 };
 

@@ -51,6 +51,7 @@ class EventLoop final : public Reactor {
     LoopSlot* slot = nullptr;          ///< our row of the scoreboard
     uint32_t max_busy = 2048;          ///< accept no more while so many requests are in progress
     size_t max_held = 0;               ///< connections at a time, 0 = no limit: then idle ones go, or others wait
+    bool show_request_tails = false;   ///< on the scoreboard: the ends of long request lines, not their beginnings
     uint64_t max_connections = 0;      ///< ask to be recycled after so many; 0 = never
     std::function<void()> on_recycle;  ///< called once, from the loop's thread
     std::function<bool()> may_end;     ///< a drained loop goes on turning until this is true; unset = always

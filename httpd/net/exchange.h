@@ -136,6 +136,7 @@ struct Outcome {
   bool aborted = false;  ///< the client left, or the time was up, before all was sent
   bool kept_alive = false;
   std::chrono::nanoseconds duration{};
+  std::chrono::nanoseconds first_byte{};  ///< from the beginning until the head was written
   std::string_view response_head;
 };
 

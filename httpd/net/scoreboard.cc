@@ -28,6 +28,7 @@ void Clear(LoopSlot& slot) {
     worker.started_ms = 0;
     worker.accesses = 0;
     worker.bytes = 0;
+    worker.duration_ms = 0;
     worker.last_duration_ms = 0;
     worker.client[0] = worker.host[0] = worker.request[0] = '\0';
   }
@@ -86,6 +87,7 @@ void Scoreboard::Release(size_t index) {
   header_->dead_accepted += slot.counters.accepted.load();
   header_->dead_adopted += slot.counters.adopted.load();
   header_->dead_passed += slot.counters.passed.load();
+  header_->dead_lost_log_lines += slot.counters.lost_log_lines.load();
   Clear(slot);
   slot.pid = 0;
 }
@@ -104,8 +106,8 @@ void Scoreboard::Inherit(const Totals& from, int64_t start_time) {
 void Scoreboard::ResetStatistics() {
   ScoreboardHeader& h = *header_;
   for (auto* n : {&h.dead_accesses, &h.dead_bytes, &h.dead_duration_us, &h.dead_errors, &h.dead_accepted,
-                  &h.dead_adopted, &h.dead_passed, &h.inherited_accesses, &h.inherited_bytes, &h.inherited_duration_us,
-                  &h.inherited_errors, &h.inherited_accepted}) {
+                  &h.dead_adopted, &h.dead_passed, &h.dead_lost_log_lines, &h.inherited_accesses, &h.inherited_bytes,
+                  &h.inherited_duration_us, &h.inherited_errors, &h.inherited_accepted}) {
     n->store(0);
   }
   for (size_t i = 0; i < kLoops; ++i) {
@@ -132,6 +134,7 @@ Totals Scoreboard::Own(uint64_t steady_now_ms) const {
   t.accepted = header_->dead_accepted;
   t.adopted = header_->dead_adopted;
   t.passed = header_->dead_passed;
+  t.lost_log_lines = header_->dead_lost_log_lines;
   for (size_t i = 0; i < kLoops; ++i) {
     const LoopSlot& slot = loops_[i];
     if (slot.pid.load(std::memory_order_relaxed) == 0) continue;
@@ -143,6 +146,7 @@ Totals Scoreboard::Own(uint64_t steady_now_ms) const {
     t.accepted += c.accepted.load(std::memory_order_relaxed);
     t.adopted += c.adopted.load(std::memory_order_relaxed);
     t.passed += c.passed.load(std::memory_order_relaxed);
+    t.lost_log_lines += c.lost_log_lines.load(std::memory_order_relaxed);
     t.connections += c.connections.load(std::memory_order_relaxed);
     t.busy += c.busy.load(std::memory_order_relaxed);
     t.writing += c.writing.load(std::memory_order_relaxed);

@@ -19,6 +19,7 @@ struct WorkerSlot {
   std::atomic<uint64_t> started_ms;  ///< steady clock
   std::atomic<uint64_t> accesses;
   std::atomic<uint64_t> bytes;
+  std::atomic<uint64_t> duration_ms;  ///< sum
   std::atomic<uint32_t> last_duration_ms;
   char client[48];
   char host[32];
@@ -69,6 +70,7 @@ struct ScoreboardHeader {
   std::atomic<uint64_t> dead_accepted;
   std::atomic<uint64_t> dead_adopted;
   std::atomic<uint64_t> dead_passed;
+  std::atomic<uint64_t> dead_lost_log_lines;
   std::atomic<uint64_t> inherited_accesses;  ///< what predecessors had counted
   std::atomic<uint64_t> inherited_bytes;
   std::atomic<uint64_t> inherited_duration_us;
@@ -81,6 +83,7 @@ struct Totals {
   uint64_t accesses = 0, bytes = 0, duration_us = 0, errors = 0, accepted = 0;
   uint64_t adopted = 0, passed = 0;  ///< of this instance only, never a predecessor's
   uint32_t connections = 0, busy = 0, writing = 0, keepalive = 0, closing = 0, graceful = 0;
+  uint64_t lost_log_lines = 0;
   uint64_t oldest_ms = 0;  ///< age of the oldest request in progress
 };
 

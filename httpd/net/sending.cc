@@ -272,6 +272,7 @@ void EventLoop::FinishTransfer(Connection* c, bool aborted) {
   outcome.aborted = aborted;
   outcome.kept_alive = t->keep && !aborted;
   outcome.duration = std::chrono::nanoseconds(SteadyNs() - c->work_started_ns);
+  outcome.first_byte = std::chrono::nanoseconds(t->head_ns - c->work_started_ns);
   outcome.response_head = t->response_head;
   handler_.Finish(MakeRequest(c, t->head), t->response, outcome);
   EndWork(c, outcome.bytes_out, t->response.status);

@@ -204,6 +204,7 @@ int Child::Run() {
     loop_setup.listeners = setup_.listeners;
     loop_setup.intake = setup_.intake_read;
     loop_setup.slot = &setup_.board->loop(slot);
+    loop_setup.show_request_tails = setup_.site->config().see_request_tail;
     loop_setup.max_busy = setup_.max_busy_per_loop;
     loop_setup.max_held = setup_.max_held_per_loop;
     loop_setup.max_connections = setup_.max_connections_per_loop;

@@ -262,7 +262,7 @@ std::string RunConfigJson(const Loaded& loaded) {
   json.set("listen", listen);
   Poco::JSON::Array logs;
   auto add_log = [&](const char* use, const config::LogTarget& target) {
-    static constexpr const char* kKinds[] = {"none", "file", "program", "shell"};
+    static constexpr const char* kKinds[] = {"none", "file", "program", "shell", "syslog"};
     if (target.kind == config::LogTarget::Kind::kNone) return;
     Poco::JSON::Object entry(Poco::JSON_PRESERVE_KEY_ORDER);
     entry.set("use", use);

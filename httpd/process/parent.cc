@@ -300,7 +300,15 @@ os::Result<std::unique_ptr<Parent::Generation>> Parent::Prepare(std::shared_ptr<
   auto site = modules::Site::Build(c, generation->logs.get(), generation->loaded->types);
   if (!site) return site.error();
   generation->site = std::move(site).value();
-  generation->error_log = std::make_unique<log::ErrorLog>(generation->logs->Find(c.main.error_log), c.main.log_level);
+  generation->error_log = std::make_unique<log::ErrorLog>(generation->logs->Find(c.main.error_log), c.main);
+  if (c.wants_secret) {
+    if (auto secret = SharedSecret(runtime_dir_)) {
+      generation->site->set_secret(std::move(secret).value());
+    } else {
+      generation->error_log->Write(config::LogLevel::kWarn, "core",
+                                   "what this instance signs will be unknown to the next: " + secret.error().Text());
+    }
+  }
   return generation;
 }
 
@@ -347,7 +355,8 @@ os::Status Parent::StartChild(Generation& generation, int replaces) {
   setup.listeners.push_back({private_listener_.get(), 0, true});
   setup.intake_read = intake_read_.get();
   setup.intake_write = intake_write_.get();
-  if (const log::LogSink* sink = generation.logs->Find(c.main.error_log)) setup.error_fd = sink->fd.get();
+  const log::LogSink* errors = generation.logs->Find(c.main.error_log);
+  if (errors && !errors->syslog) setup.error_fd = errors->fd.get();
   setup.keep = generation.logs->Descriptors();
   setup.keep.push_back(lock_.fd().get());
   setup.identity = generation.identity;
@@ -691,7 +700,7 @@ void Parent::AnnounceReady() {
   if (standby_ && !told) loop_->At(clock_.SteadyNow(), [this] { LeaveStandby(); });  // nobody waits for us
   // Apache's way: what anything writes to stderr from now on is in the error log.
   const log::LogSink* sink = current_->logs->Find(current_->loaded->config.main.error_log);
-  if (sink && !options_.one_process) ::dup2(sink->fd.get(), 2);
+  if (sink && !sink->syslog && !options_.one_process) ::dup2(sink->fd.get(), 2);
   if (on_ready_) std::exchange(on_ready_, {})();
 }
 
@@ -843,7 +852,7 @@ void Parent::Promote() {
   Log(Level::kNotice, "AH00489: " + current_->site->server_name() + " configured -- resuming normal operations");
   Log(Level::kNotice, "AH00094: Command line: '" + command_line_ + "'");
   const log::LogSink* sink = current_->logs->Find(current_->loaded->config.main.error_log);
-  if (sink && !options_.one_process) ::dup2(sink->fd.get(), 2);
+  if (sink && !sink->syslog && !options_.one_process) ::dup2(sink->fd.get(), 2);
   auto told = handover::Notify("READY=1\nSTATUS=Processing requests...\n");
   if (!told) Log(Level::kWarn, told.error().Text());
   AnswerRestart(os::kDone);

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "httpd/modules/password.h"
 #include "os/file.h"
 #include "os/pid_file.h"
 #include "os/process.h"
@@ -40,6 +41,26 @@ os::Result<os::LockFile> ClaimRuntimeDir(const std::string& runtime_dir, os::Clo
   ::unlink(ControlPath(runtime_dir, ::getpid()).c_str());
   ::unlink(PrivatePath(runtime_dir, ::getpid()).c_str());
   return lock;
+}
+
+os::Result<std::string> SharedSecret(const std::string& runtime_dir) {
+  constexpr size_t kBytes = 32;
+  const std::string path = runtime_dir + "/httpd.secret";
+  const std::string fresh = path + "." + std::to_string(::getpid());
+  auto found = os::ReadFile(path, kBytes);
+  if (found && found.value().size() == kBytes) return found;
+  if (found || found.error().kind == os::ErrorKind::kInvalid) ::unlink(path.c_str());  // not one of ours
+  ::unlink(fresh.c_str());
+  auto file = os::Open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+  if (!file) return file.error();
+  const auto made = os::WriteAll(file.value(), modules::RandomBytes(kBytes));
+  // link(2), not rename(2): the first one stays.
+  const bool linked = made && ::link(fresh.c_str(), path.c_str()) == 0;
+  const int sys = errno;
+  ::unlink(fresh.c_str());
+  if (!made) return made.error();
+  if (!linked && sys != EEXIST) return os::SysError(sys, "link " + path);
+  return os::ReadFile(path, kBytes);
 }
 
 os::Status WriteEffectiveConfig(const std::string& runtime_dir, pid_t pid, const std::string& text) {

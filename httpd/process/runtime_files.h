@@ -31,6 +31,13 @@ bool RemoveLeftovers(const std::string& runtime_dir, os::Clock& clock);
 /// once the instance has gone.
 os::Status WriteEffectiveConfig(const std::string& runtime_dir, pid_t pid, const std::string& text);
 
+/// 32 random bytes that all instances with this runtime directory share: httpd.secret, 0600, made by the first that
+/// wants it and never removed. Signatures that one instance makes (nonces of Digest authentication) hold for the next;
+/// without the file, or with a new one, clients sign again without asking their users.
+/// Race     two that make it at once: both get what the first one wrote
+/// @return kDenied, kIo: cannot be read or made
+os::Result<std::string> SharedSecret(const std::string& runtime_dir);
+
 /// Pid in `pid_file` when it names a running server: its instance lock is held, or, for a server with another runtime
 /// directory, a live process of the same program. 0 otherwise: no file, no such process, another program, a zombie.
 /// @return kInvalid: the file cannot be understood (AH00058)

@@ -19,7 +19,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::memcpy(&length, data, sizeof length);
   if (data[0] % 2 == 0) length %= 1000;
   const std::string_view value(reinterpret_cast<const char*>(data + sizeof length), size - sizeof length);
-  const auto ranges = httpd::http::ParseRanges(value, length, 20);
+  const auto ranges = httpd::http::ParseRanges(value, length, {20});
   (void)httpd::http::ParseDate(value);
   if (!ranges) return 0;
   Require(ranges->size() <= 20);

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "httpd/config/directives.h"
 #include "httpd/config/module_catalog.h"
 #include "httpd/config/reader.h"
 #include "tests/httpd/config/fake_files.h"
@@ -14,6 +15,15 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
+
+/// Modules of the server that this program is not linked with.
+const bool kRegistered = [] {
+  RegisterModule({"mod_alias.c", "alias_module"},
+                 {{"Alias", "mod_alias.c", kInHosts, Arity::kTwo, "a fakename and a realname", OnRead::kNo,
+                   [](Builder&, Scope&, const Node&, const std::vector<std::string>&) { return Complaint(); }}});
+  RegisterModule({"mod_dir.c", "dir_module"}, {});
+  return true;
+}();
 
 ServerConfig Good(const std::string& text) {
   FakeFiles files;
@@ -122,7 +132,7 @@ TEST(IfDirectiveIfSectionIfFile, HoldWhenTheThingExists) {
   FakeFiles files;
   files.files["/srv/conf/here"] = "";
   auto result = files.Read(
-      "<IfDirective AddType>\nServerName a\n</IfDirective>\n<IfDirective !Nonsense>\nServerAdmin b\n</IfDirective>\n"
+      "<IfDirective Alias>\nServerName a\n</IfDirective>\n<IfDirective !Nonsense>\nServerAdmin b\n</IfDirective>\n"
       "<IfSection VirtualHost>\nListen 1\n</IfSection>\n<IfSection Nonsense>\nNonsense\n</IfSection>\n"
       "<IfFile conf/here>\nListen 2\n</IfFile>\n<IfFile !conf/gone>\nListen 3\n</IfFile>\n"
       "<IfFile conf/gone>\nNonsense\n</IfFile>\n");
@@ -133,8 +143,8 @@ TEST(IfDirectiveIfSectionIfFile, HoldWhenTheThingExists) {
 }
 
 TEST(IfDirectiveIfSectionIfFile, ADirectiveOfAModuleThatWasNotLoadedDoesNotExist) {
-  EXPECT_EQ(Good("LoadModule dir_module x\n<IfDirective AddType>\nServerName no\n</IfDirective>\n"
-                 "<IfDirective DirectoryIndex>\nServerAdmin yes\n</IfDirective>\n")
+  EXPECT_EQ(Good("LoadModule dir_module x\n<IfDirective Alias>\nServerName no\n</IfDirective>\n"
+                 "<IfDirective ServerAlias>\nServerAdmin yes\n</IfDirective>\n")
                 .main.server_name,
             "");
 }

@@ -66,8 +66,31 @@ TEST(ErrorLog, AClientCannotForgeALineNorDriveATerminal) {
   ErrorLog(&target.sink, LogLevel::kError)
       .Write(LogLevel::kError, "core", "File does not exist: /a\nb\x1b[2J\x7f\x9b\xc3\xa4", "192.0.2.1:1");
   const std::string line = target.Take();
-  EXPECT_THAT(line, HasSubstr("/a\\x0ab\\x1b[2J\\x7f\\x9b\\xc3\\xa4\n"));
+  EXPECT_THAT(line, HasSubstr("/a\\nb\\x1b[2J\\x7f\\x9b\\xc3\\xa4\n"));
   EXPECT_EQ(std::count(line.begin(), line.end(), '\n'), 1);
+}
+
+TEST(ErrorLog, TheSystemsTroubleStandsBeforeTheClient) {
+  Target target(false);
+  ErrorLog(&target.sink, LogLevel::kError)
+      .Write(LogLevel::kError, "core", "(13)Permission denied: AH00132: file permissions", "192.0.2.1:1");
+  EXPECT_THAT(target.Take(), EndsWith("] (13)Permission denied: [client 192.0.2.1:1] AH00132: file permissions\n"));
+}
+
+TEST(ErrorLog, AModuleCanHaveALevelOfItsOwn) {
+  Target target(false);
+  config::Host host;
+  host.log_levels.level = LogLevel::kError;
+  host.log_levels.Set("rewrite", LogLevel::kTrace3);
+  const ErrorLog log(&target.sink, host);
+  EXPECT_TRUE(log.Wants(LogLevel::kTrace3, "rewrite"));
+  EXPECT_FALSE(log.Wants(LogLevel::kTrace4, "rewrite"));
+  EXPECT_FALSE(log.Wants(LogLevel::kWarn, "core"));
+  config::LogLevels section = log.levels();
+  config::LogLevels inner;
+  inner.level = LogLevel::kInfo;
+  section.Merge(inner);
+  EXPECT_FALSE(ErrorLog::Wants(LogLevel::kDebug, "rewrite", section)) << "a level for all ends those of modules";
 }
 
 TEST(ErrorLog, ASentenceOfSeveralLinesBecomesOne) {

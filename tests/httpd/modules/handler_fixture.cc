@@ -13,11 +13,13 @@
 
 namespace httpd::modules {
 
-config::ServerConfig ConfigFrom(const std::string& text) {
+namespace {
+
+os::Result<config::ServerConfig> Read(const std::string& text) {
   config::FileSource files;
   files.read = [&text](const std::string& path) -> os::Result<std::string> {
     if (path == "/test.conf") return text;
-    return os::Error{os::ErrorKind::kNotFound, ENOENT, "open " + path};
+    return os::ReadFile(path);
   };
   files.expand = [](const std::string&) -> os::Result<std::vector<std::string>> { return std::vector<std::string>(); };
   files.is_directory = [](const std::string& path) { return std::filesystem::is_directory(path); };
@@ -27,7 +29,19 @@ config::ServerConfig ConfigFrom(const std::string& text) {
   request.server_root = "/";
   request.config_file = "/test.conf";
   RegisterModules();
-  auto read = config::ReadConfiguration(request, files);
+  return config::ReadConfiguration(request, files);
+}
+
+}  // namespace
+
+std::string ComplaintOf(const std::string& text) {
+  auto read = Read(text);
+  EXPECT_FALSE(read) << text;
+  return read ? "" : read.error().what;
+}
+
+config::ServerConfig ConfigFrom(const std::string& text) {
+  auto read = Read(text);
   EXPECT_TRUE(read) << (read ? "" : read.error().Text());
   return read ? read.value() : config::ServerConfig();
 }
@@ -85,7 +99,9 @@ HandlerTest::Answer HandlerTest::Ask(const std::string& method, const std::strin
     while (state == net::BodySource::State::kMore) state = response.source->Read(response.body, 16384);
     is_cut = state != net::BodySource::State::kEnd;
   }
-  handler_->Finish(request, response, net::Outcome());
+  net::Outcome outcome;
+  outcome.first_byte = std::chrono::microseconds(77);
+  handler_->Finish(request, response, outcome);
   handler_->EndTurn();
   Answer answer{response.status,       response.fields,         response.body,
                 response.without_body, response.content_length, response.close};
@@ -114,8 +130,8 @@ HandlerTest::Answer HandlerTest::AskBad(const std::string& method, int status) {
   request.client_address = "192.0.2.1";
   net::Response response;
   handler_->HandleBad(request, status, "test", response);
-  return {response.status,       response.fields,         response.body,
-          response.without_body, response.content_length, response.close};
+  return {response.status,         response.fields, response.body, response.without_body,
+          response.content_length, response.close,  false};
 }
 
 std::string HandlerTest::ErrorLog() {

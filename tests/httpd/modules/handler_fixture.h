@@ -48,6 +48,9 @@ class HandlerTest : public testing::Test {
   std::string root_;
 };
 
+/// What is wrong with a configuration; fails the test when nothing is.
+std::string ComplaintOf(const std::string& text);
+
 /// A configuration from text; fails the test when it cannot be read.
 config::ServerConfig ConfigFrom(const std::string& text);
 

@@ -27,7 +27,8 @@ TEST(ShippedConfiguration, LoadsAndSoDoTheExamples) {
   config::ReadRequest request;
   request.server_root = root;
   request.directives_after = {"Include conf/extra/httpd-vhosts.conf", "Include conf/extra/httpd-default.conf",
-                              "Include conf/extra/httpd-mpm.conf", "Include conf/extra/httpd-info.conf"};
+                              "Include conf/extra/httpd-mpm.conf", "Include conf/extra/httpd-info.conf",
+                              "Include conf/extra/httpd-security.conf"};
   auto result = config::ReadConfiguration(request, source);
   ASSERT_TRUE(result) << result.error().Text();
   EXPECT_THAT(result.value().warnings, testing::IsEmpty());

@@ -1,10 +1,12 @@
-#include "httpd/modules/status.h"
-
+#include <Poco/JSON/Object.h>
+#include <Poco/JSON/Parser.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <ctime>
+#include <set>
+#include <sstream>
 
 #include "tests/httpd/modules/handler_fixture.h"
 
@@ -51,7 +53,7 @@ TEST_F(StatusTest, AutoHasApachesKeysInApachesOrder) {
                         "CPUUser", "CPUSystem", "CPUChildrenUser", "CPUChildrenSystem", "Uptime", "ReqPerSec",
                         "BytesPerSec", "BytesPerReq", "DurationPerReq", "BusyWorkers", "GracefulWorkers", "IdleWorkers",
                         "Processes", "Stopping", "ConnsTotal", "ConnsAsyncWaitIO", "ConnsAsyncWriting",
-                        "ConnsAsyncKeepAlive", "ConnsAsyncClosing", "Scoreboard"));
+                        "ConnsAsyncKeepAlive", "ConnsAsyncClosing", "Scoreboard", "LostLogLines"));
   EXPECT_THAT(answer.body, HasSubstr("\nTotal Accesses: 10\nTotal kBytes: 20\nTotal Duration: 50\n"));
   EXPECT_THAT(answer.body, HasSubstr("\nServerUptime: 1 minute 40 seconds\n"));
   EXPECT_THAT(answer.body, HasSubstr("\nBytesPerReq: 2048\nDurationPerReq: 5\n"));
@@ -83,8 +85,81 @@ TEST_F(StatusTest, ThePageEscapesRequestsAndRefreshes) {
   const Answer answer = Get("/server-status?refresh=3");
   EXPECT_THAT(answer.fields, HasSubstr("Refresh: 3\r\n"));
   EXPECT_THAT(answer.fields, HasSubstr("Content-Type: text/html; charset=ISO-8859-1\r\n"));
-  EXPECT_THAT(answer.body, HasSubstr("<h1>Server Status for site.example</h1>"));
+  EXPECT_THAT(answer.body, HasSubstr("<h1>Apache Server Status for site.example"));
   EXPECT_THAT(answer.body, Not(HasSubstr("<script>")));
+}
+
+TEST_F(StatusTest, JsonHoldsEverythingAndIsValidWhateverClientsSend) {
+  loop_->counters.accesses = 3;
+  loop_->counters.lost_log_lines = 2;
+  loop_->worker[0].SetText("192.0.2.1", "h", "GET /\"\\\x01\xff");
+  loop_->worker[0].state = 'W';
+  const Answer answer = Get("/server-status?json");
+  EXPECT_THAT(answer.fields, HasSubstr("Content-Type: application/json\r\n"));
+  Poco::JSON::Parser parser;
+  const auto report = parser.parse(answer.body).extract<Poco::JSON::Object::Ptr>();
+  EXPECT_EQ(report->getValue<int>("accesses"), 3);
+  EXPECT_EQ(report->getValue<int>("lost_log_lines"), 2);
+  const auto process = report->getArray("processes")->getObject(0);
+  EXPECT_EQ(process->getValue<int>("pid"), ::getpid());
+  const auto worker = process->getArray("workers")->getObject(0);
+  EXPECT_EQ(worker->getValue<std::string>("state"), "W");
+  EXPECT_EQ(worker->getValue<std::string>("request"), "GET /\"\\\\\\x01\\xff");
+}
+
+TEST_F(StatusTest, MetricsFollowTheRulesOfOpenMetrics) {
+  loop_->counters.accesses = 10;
+  for (const auto& [target, fields] :
+       {std::pair("/server-status?metrics", ""),
+        {"/server-status", "Accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n"}}) {
+    const Answer answer = Get(target, fields);
+    EXPECT_THAT(answer.fields, HasSubstr("Content-Type: application/openmetrics-text; version=1.0.0; charset=utf-8"));
+    EXPECT_THAT(answer.body, HasSubstr("\nhttpd_requests_total 10\n"));
+    EXPECT_THAT(answer.body, testing::EndsWith("\n# EOF\n"));
+    std::istringstream lines(answer.body);
+    std::string family;
+    std::string kind;
+    std::set<std::string> families;
+    for (std::string line; std::getline(lines, line);) {
+      if (line == "# EOF") break;
+      std::istringstream words(line);
+      std::string first;
+      std::string second;
+      std::string third;
+      words >> first >> second >> third;
+      if (second == "TYPE") {
+        family = third;
+        words >> kind;
+        EXPECT_TRUE(families.insert(family).second) << family << " comes twice";
+      } else if (first == "#") {
+        EXPECT_EQ(third, family) << line;
+        std::string unit;
+        if (second == "UNIT") {
+          words >> unit;
+          EXPECT_TRUE(family.ends_with("_" + unit)) << line;
+        }
+      } else {
+        const std::string name = first.substr(0, first.find('{'));
+        EXPECT_EQ(name, family + (kind == "counter" ? "_total" : kind == "info" ? "_info" : "")) << line;
+      }
+    }
+  }
+}
+
+TEST_F(StatusTest, WithoutTableEveryWorkerIsAParagraph) {
+  loop_->worker[0].SetText("192.0.2.1", "h", "GET /<x> HTTP/1.1");
+  loop_->worker[0].state = 'W';
+  loop_->worker[0].accesses = 4;
+  EXPECT_THAT(Get("/server-status?notable").body,
+              HasSubstr("<b>Server 0-1</b> (" + std::to_string(::getpid()) + "): 0|4|4 [<b>Write</b>]"));
+  EXPECT_THAT(Get("/server-status").body, HasSubstr("<td nowrap>GET /&lt;x&gt; HTTP/1.1</td></tr>"));
+}
+
+TEST_F(StatusTest, LostLinesAreCountedBeyondTheLifeOfTheirLoop) {
+  loop_->counters.lost_log_lines = 5;
+  board_->Release(0);
+  EXPECT_THAT(Get("/server-status?auto").body, HasSubstr("\nLostLogLines: 5\n"));
+  EXPECT_THAT(Get("/server-status").body, HasSubstr("Log lines lost: 5"));
 }
 
 TEST_F(StatusTest, HeadHasNoBody) {

@@ -7,6 +7,7 @@
 
 #include <fstream>
 
+#include "httpd/modules/module.h"
 #include "tests/httpd/process/temp_dir.h"
 
 namespace httpd::process {
@@ -54,6 +55,7 @@ TEST_F(LoadTest, RunConfigNamesWhatTheOrchestratorAsksFor) {
 }
 
 TEST_F(LoadTest, ATypesFileThatIsMissingIsAnError) {
+  modules::RegisterModules();
   Write("Listen 127.0.0.1:8080\nTypesConfig none.types\n");
   const auto loaded = Load(Options());
   ASSERT_FALSE(loaded);

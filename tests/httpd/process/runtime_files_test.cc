@@ -37,6 +37,22 @@ class RuntimeFilesTest : public testing::Test {
   std::string pid_file_ = dir_.path() + "/httpd.pid";
 };
 
+TEST_F(RuntimeFilesTest, TheSharedSecretIsMadeOnceAndIsTheSameForAll) {
+  const auto first = SharedSecret(dir_.path());
+  ASSERT_TRUE(first) << first.error().what;
+  EXPECT_EQ(first.value().size(), 32u);
+  EXPECT_EQ(SharedSecret(dir_.path()).value(), first.value());
+  struct stat status {};
+  ASSERT_EQ(::stat((dir_.path() + "/httpd.secret").c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 07777, 0600u);
+  Touch(dir_.path() + "/httpd.secret", "too short");
+  const auto second = SharedSecret(dir_.path());
+  ASSERT_TRUE(second) << second.error().what;
+  EXPECT_EQ(second.value().size(), 32u);
+  EXPECT_NE(second.value(), first.value());
+  EXPECT_FALSE(SharedSecret(dir_.path() + "/none"));
+}
+
 TEST_F(RuntimeFilesTest, APidIsFoundInItsLockNameAndNowhereElse) {
   EXPECT_EQ(PidOfLock("httpd.4711.lock"), 4711);
   for (const char* name : {"httpd.lock", "httpd..lock", "httpd.12x.lock", "httpd.12.control", "other.12.lock", ""}) {

@@ -50,6 +50,11 @@ TEST_F(DirectiveTable, EveryRowIsNamedOnceActsAndNamesItsModule) {
   }
 }
 
+TEST_F(DirectiveTable, WhatApacheLetsHtaccessFilesSayMayBeSaidThere) {
+  EXPECT_TRUE(config::FindDirective("SetEnv")->contexts & config::kOverrideFileInfo);
+  EXPECT_TRUE(config::FindDirective("ExpiresActive")->contexts & config::kOverrideIndexes);
+}
+
 TEST_F(DirectiveTable, TheManualDescribesEveryRow) {
   const std::string manual = config::DirectiveReference();
   for (const Directive& directive : Directives()) {
