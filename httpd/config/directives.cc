@@ -26,14 +26,10 @@ std::vector<Directive>& Table() {
 
 std::vector<ModuleName>& ModuleList() {
   static std::vector<ModuleName> modules = {
-      {"core.c", "core_module"},
-      {"mod_so.c", "so_module"},
-      {"http_core.c", "http_module"},
-      {"mod_log_config.c", "log_config_module"},
-      {"mod_unixd.c", "unixd_module"},
-      {"event.c", "mpm_event_module"},
-      {"mod_systemd.c", "systemd_module"},
-      {"mod_version.c", "version_module"},
+      {"core.c", "core_module"},           {"mod_so.c", "so_module"},
+      {"http_core.c", "http_module"},      {"mod_log_config.c", "log_config_module"},
+      {"mod_unixd.c", "unixd_module"},     {"event.c", "mpm_event_module"},
+      {"mod_systemd.c", "systemd_module"}, {"mod_version.c", "version_module"},
   };
   return modules;
 }

@@ -109,10 +109,10 @@ struct ConditionalSettings {
 /// What can differ from directory to directory. An unset member inherits from the enclosing section (Apache's merge
 /// order: <Directory> shortest first, then <Files>, then <Location>, each in the order of the configuration).
 struct PerDirectory {
-  std::optional<unsigned> options;                  ///< `Options A B`: replaces
-  unsigned options_add = 0;                         ///< `Options +A`
-  unsigned options_remove = 0;                      ///< `Options -A`
-  std::map<int, std::string> error_documents;  ///< status -> text as configured (text, local path or URL)
+  std::optional<unsigned> options;                         ///< `Options A B`: replaces
+  unsigned options_add = 0;                                ///< `Options +A`
+  unsigned options_remove = 0;                             ///< `Options -A`
+  std::map<int, std::string> error_documents;              ///< status -> text as configured (text, local path or URL)
   std::optional<unsigned> override_classes;                ///< AllowOverride: kOverride... bits
   unsigned override_options = ~0U;                         ///< AllowOverride Options=...: those that may be set
   bool ignore_forbidden = false;                           ///< AllowOverride Nonfatal=Override
@@ -206,11 +206,11 @@ struct ServerConfig {
   int graceful_restart_timeout_s = 0;   ///< ours: bounds old generations after a graceful restart; 0 = no limit
   int limit_request_line = 8190;        ///< bytes
   int limit_request_fields = 100;
-  int limit_request_field_size = 8190;       ///< bytes
-  int max_internal_redirects = 10;           ///< LimitInternalRecursion
+  int limit_request_field_size = 8190;  ///< bytes
+  int max_internal_redirects = 10;      ///< LimitInternalRecursion
   int max_subrequest_depth = 10;
-  std::string server_tokens = "Full";        ///< Full, OS, Minimal, Minor, Major, Prod
-  bool wants_secret = false;  ///< something is signed that every instance of this server must be able to check
+  std::string server_tokens = "Full";  ///< Full, OS, Minimal, Minor, Major, Prod
+  bool wants_secret = false;           ///< something is signed that every instance of this server must be able to check
   bool extended_status = true;
   bool see_request_tail = false;                               ///< server-status shows the ends of long request lines
   bool buffered_logs = false;                                  ///< access logs are written in blocks

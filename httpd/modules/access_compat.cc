@@ -172,7 +172,7 @@ Verdict Access(RequestState& state) {
 
 const std::vector<config::Directive>& Directives() {
   using namespace config;
-  constexpr char kModule[] = "mod_access_compat.c";
+  static constexpr char kModule[] = "mod_access_compat.c";
   constexpr unsigned kLimits = kInSection | kOverrideLimit;
   static const std::vector<Directive> table = {
       {"order", kModule, kLimits, Arity::kOne, "'allow,deny', 'deny,allow', or 'mutual-failure'", OnRead::kNo, SetOrder,

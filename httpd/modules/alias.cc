@@ -183,7 +183,7 @@ const std::vector<config::Directive>& Directives() {
   using config::Arity;
   using config::OnRead;
   constexpr unsigned kFileInfo = config::kAnywhere | config::kOverrideFileInfo;
-  constexpr char kModule[] = "mod_alias.c";
+  static constexpr char kModule[] = "mod_alias.c";
   static const std::vector<config::Directive> table = {
       {"Alias", kModule, config::kAnywhere, Arity::kOneOrTwo, "a fakename and a realname, or a realname in a Location",
        OnRead::kNo, AddAlias, "[URL-path] file-path|directory-path", "",

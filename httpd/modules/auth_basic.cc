@@ -84,7 +84,7 @@ Complaint SetFake(config::Builder&, Scope& scope, const Node& node, const Words&
 
 const std::vector<config::Directive>& Directives() {
   using namespace config;
-  constexpr char kModule[] = "mod_auth_basic.c";
+  static constexpr char kModule[] = "mod_auth_basic.c";
   constexpr unsigned kSection = kInSection | kOverrideAuthConfig;
   static const std::vector<Directive> table = {
       {"AuthBasicProvider", kModule, kSection, Arity::kAtLeastOne,

@@ -126,7 +126,7 @@ Complaint SetSharedMemory(config::Builder& builder, Scope&, const Node& node, co
 
 const std::vector<config::Directive>& Directives() {
   using namespace config;
-  constexpr char kModule[] = "mod_auth_digest.c";
+  static constexpr char kModule[] = "mod_auth_digest.c";
   constexpr unsigned kSection = kInSection | kOverrideAuthConfig;
   static const std::vector<Directive> table = {
       {"AuthDigestProvider", kModule, kSection, Arity::kAtLeastOne,

@@ -88,7 +88,7 @@ Complaint AddAlias(config::Builder& builder, Scope& scope, const Node& node, con
 
 const std::vector<config::Directive>& Directives() {
   using namespace config;
-  constexpr char kModule[] = "mod_authn_core.c";
+  static constexpr char kModule[] = "mod_authn_core.c";
   constexpr unsigned kSection = kInSection | kOverrideAuthConfig;
   static const std::vector<Directive> table = {
       {"AuthType", kModule, kSection, Arity::kOne, "an HTTP authorization type (e.g., \"Basic\")", OnRead::kNo, SetType,

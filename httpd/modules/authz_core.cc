@@ -408,7 +408,7 @@ Complaint AddLimit(config::Builder& builder, Scope& scope, const Node& node, con
 
 const std::vector<config::Directive>& Directives() {
   using namespace config;
-  constexpr char kModule[] = "mod_authz_core.c";
+  static constexpr char kModule[] = "mod_authz_core.c";
   constexpr unsigned kSection = kInSection | kOverrideAuthConfig;
   constexpr unsigned kLimits = kSection | kOverrideLimit;
   static const std::vector<Directive> table = {

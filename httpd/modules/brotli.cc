@@ -69,7 +69,7 @@ Complaint SetNote(config::Builder&, Scope& scope, const Node& node, const Words&
 const std::vector<config::Directive>& Directives() {
   using config::Arity;
   using config::OnRead;
-  constexpr char kModule[] = "mod_brotli.c";
+  static constexpr char kModule[] = "mod_brotli.c";
   constexpr unsigned kHosts = config::kInHosts;
   static const std::vector<config::Directive> table = {
       {"BrotliFilterNote", kModule, kHosts, Arity::kOneOrTwo, "Set a note to report on compression ratio", OnRead::kNo,

@@ -250,8 +250,8 @@ const std::vector<config::Directive>& CoreDirectives() {
   using config::Arity;
   using config::OnRead;
   constexpr unsigned kFile = config::kAnywhere | config::kOverrideFileInfo;
-  constexpr char kModule[] = "core.c";
-  constexpr char kLimit[] = "none|unlimited|default|number";
+  static constexpr char kModule[] = "core.c";
+  static constexpr char kLimit[] = "none|unlimited|default|number";
   using L = http::RangeLimits;
   using S = CoreSettings;
   static const std::vector<config::Directive> table = {

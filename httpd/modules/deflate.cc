@@ -99,7 +99,7 @@ Complaint SetNote(config::Builder&, Scope& scope, const Node& node, const Words&
 const std::vector<config::Directive>& Directives() {
   using config::Arity;
   using config::OnRead;
-  constexpr char kModule[] = "mod_deflate.c";
+  static constexpr char kModule[] = "mod_deflate.c";
   constexpr unsigned kHosts = config::kInHosts;
   constexpr unsigned kAnyOverride = config::kAnywhere | config::kOverrideAny;
   static const std::vector<config::Directive> table = {

@@ -97,7 +97,7 @@ const std::vector<config::Directive>& Directives() {
   using config::Arity;
   using config::OnRead;
   constexpr unsigned kFile = config::kAnywhere | config::kOverrideIndexes;
-  constexpr char kModule[] = "mod_dir.c";
+  static constexpr char kModule[] = "mod_dir.c";
   static const std::vector<config::Directive> table = {
       {"FallbackResource", kModule, kFile, Arity::kOne, "Set a default handler", OnRead::kNo, SetFallback,
        "disabled|local-url", "disabled", "What answers for URLs that lead to no file, instead of 404."},

@@ -199,7 +199,7 @@ std::unique_ptr<config::ModuleSettings> FilterSettings::MergedWith(const ModuleS
 const std::vector<config::Directive>& FilterDirectives() {
   using config::Arity;
   using config::OnRead;
-  constexpr char kModule[] = "mod_filter.c";
+  static constexpr char kModule[] = "mod_filter.c";
   constexpr unsigned kByOptions = config::kAnywhere | config::kOverrideOptions;
   constexpr unsigned kByFileInfo = config::kAnywhere | config::kOverrideFileInfo;
   static const std::vector<config::Directive> table = {

@@ -76,7 +76,7 @@ bool Holds(const FilterProvider& provider, RequestState& state, const FilterView
 void AddSmartFilters(const FilterSettings& settings, RequestState& state, const FilterView& view,
                      std::vector<Link>& out, unsigned& protocol) {
   const int status = state.response->status;
-  const bool is_usual = state.error_status == 0 && (status == 200 || status == 304);
+  const bool is_usual = state.error_status == 0 && (status == 200 || status == 206 || status == 304);
   if (!is_usual && !state.environment.Find("filter-errordocs")) return;
   for (const std::string& name : settings.chain) {
     const auto found = settings.declared.find(name);

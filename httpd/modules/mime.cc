@@ -149,8 +149,8 @@ const std::vector<config::Directive>& Directives() {
   using config::Arity;
   using config::OnRead;
   constexpr unsigned kFile = config::kAnywhere | config::kOverrideFileInfo;
-  constexpr char kModule[] = "mod_mime.c";
-  constexpr char kToExtensions[] = "one or more file extensions";
+  static constexpr char kModule[] = "mod_mime.c";
+  static constexpr char kToExtensions[] = "one or more file extensions";
   static const std::vector<config::Directive> table = {
       {"AddCharset", kModule, kFile, Arity::kAtLeastTwo,
        "a charset (e.g., iso-2022-jp), followed by one or more file extensions", OnRead::kNo, Add<&Extension::charset>,

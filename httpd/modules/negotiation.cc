@@ -97,7 +97,7 @@ const std::vector<config::Directive>& Directives() {
   using config::Arity;
   using config::OnRead;
   constexpr unsigned kFile = config::kAnywhere | config::kOverrideFileInfo;
-  constexpr char kModule[] = "mod_negotiation.c";
+  static constexpr char kModule[] = "mod_negotiation.c";
   static const std::vector<config::Directive> table = {
       {"CacheNegotiatedDocs", kModule, config::kInHosts, Arity::kFlag, "Either 'on' or 'off' (default)", OnRead::kNo,
        SetCacheDocuments, "On|Off", "Off",

@@ -397,7 +397,7 @@ const std::vector<config::Directive>& Directives() {
   using config::Arity;
   using config::OnRead;
   constexpr unsigned kPlaces = config::kAnywhere | config::kOverrideFileInfo;
-  constexpr char kModule[] = "mod_rewrite.c";
+  static constexpr char kModule[] = "mod_rewrite.c";
   static const std::vector<config::Directive> table = {
       {"RewriteEngine", kModule, kPlaces, Arity::kFlag,
        "On or Off to enable or disable (default) the whole rewriting engine", OnRead::kNo, SetEngine, "on|off", "off",

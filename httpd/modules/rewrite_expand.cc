@@ -26,7 +26,7 @@ int HexValue(char c) {
 }
 
 void AppendEscaped(unsigned char c, std::string& out) {
-  constexpr char kDigits[] = "0123456789abcdef";
+  static constexpr char kDigits[] = "0123456789abcdef";
   out += '%';
   out += kDigits[c >> 4];
   out += kDigits[c & 15];

@@ -54,7 +54,7 @@ const std::vector<config::Directive>& Directives() {
   using config::Arity;
   using config::OnRead;
   constexpr unsigned kPlaces = config::kAnywhere | config::kOverrideOptions;
-  constexpr char kModule[] = "mod_speling.c";
+  static constexpr char kModule[] = "mod_speling.c";
   static const std::vector<config::Directive> table = {
       {"CheckSpelling", kModule, kPlaces, Arity::kFlag, "whether or not to fix miscapitalized/misspelled requests",
        OnRead::kNo, SetFlag<&SpelingSettings::enabled>, "on|off", "Off",

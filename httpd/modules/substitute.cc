@@ -68,7 +68,7 @@ std::optional<std::string> TakePart(std::string_view& rest, char delimiter) {
 }
 
 Complaint Substitute(config::Builder&, Scope& scope, const Node&, const Words& words) {
-  constexpr char kIncomplete[] = "Bad Substitute format, must be a complete s/// pattern";
+  static constexpr char kIncomplete[] = "Bad Substitute format, must be a complete s/// pattern";
   std::string_view rest = words[0];
   if (rest.empty() || http::Lower(rest[0]) != 's') return "Bad Substitute format, must be an s/// pattern";
   rest.remove_prefix(1);
@@ -114,7 +114,7 @@ Complaint Substitute(config::Builder&, Scope& scope, const Node&, const Words& w
 }
 
 Complaint SetLongestLine(config::Builder&, Scope& scope, const Node&, const Words& words) {
-  constexpr char kBad[] =
+  static constexpr char kBad[] =
       "SubstituteMaxLineLength must be a non-negative integer optionally suffixed with 'b', 'k', 'm' or 'g'.";
   const std::string& word = words[0];
   uint64_t value = 0;
@@ -143,7 +143,7 @@ Complaint SetInheritBefore(config::Builder&, Scope& scope, const Node&, const Wo
 const std::vector<config::Directive>& Directives() {
   using config::Arity;
   using config::OnRead;
-  constexpr char kModule[] = "mod_substitute.c";
+  static constexpr char kModule[] = "mod_substitute.c";
   constexpr unsigned kContexts = config::kAnywhere | config::kOverrideFileInfo;
   static const std::vector<config::Directive> table = {
       {"Substitute", kModule, kContexts, Arity::kOne, "Pattern to filter the response content (s/foo/bar/[inf])",

@@ -121,8 +121,8 @@ Complaint SetFormat(config::Builder&, Scope& scope, const Node& node, const Word
 const std::vector<config::Directive>& Directives() {
   using config::Arity;
   using config::OnRead;
-  constexpr char kModule[] = "mod_vhost_alias.c";
-  constexpr char kSyntax[] = "interpolated-directory|none";
+  static constexpr char kModule[] = "mod_vhost_alias.c";
+  static constexpr char kSyntax[] = "interpolated-directory|none";
   static const std::vector<config::Directive> table = {
       {"VirtualDocumentRoot", kModule, config::kInHosts, Arity::kOne, "how to create a DocumentRoot based on the host",
        OnRead::kNo, SetFormat, kSyntax, "none",

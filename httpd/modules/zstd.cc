@@ -70,7 +70,7 @@ Complaint SetNote(config::Builder&, Scope& scope, const Node& node, const Words&
 const std::vector<config::Directive>& Directives() {
   using config::Arity;
   using config::OnRead;
-  constexpr char kModule[] = "mod_zstd.c";
+  static constexpr char kModule[] = "mod_zstd.c";
   constexpr unsigned kHosts = config::kInHosts;
   static const std::vector<config::Directive> table = {
       {"ZstdFilterNote", kModule, kHosts, Arity::kOneOrTwo, "Set a note to report on compression ratio", OnRead::kNo,

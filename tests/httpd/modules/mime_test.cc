@@ -40,10 +40,10 @@ TEST_F(Mime, AddTypeWinsOverTypesConfigAndInnerSectionsOverOuterOnes) {
 }
 
 TEST_F(Mime, RemovalsTakeAwayWhatOuterSectionsAndTheirOwnAdded) {
-  Configure("AddLanguage de .de\nAddEncoding gzip .packed\nAddCharset utf-8 .u\nAddType text/html .u\n<Directory " +
-            root() +
-            "/www/d>\nAddLanguage fr .fr\nRemoveLanguage .de .fr\nRemoveEncoding packed\nRemoveType .txt\nRemoveCharset "
-            ".u\n</Directory>\n");
+  Configure(
+      "AddLanguage de .de\nAddEncoding gzip .packed\nAddCharset utf-8 .u\nAddType text/html .u\n<Directory " + root() +
+      "/www/d>\nAddLanguage fr .fr\nRemoveLanguage .de .fr\nRemoveEncoding packed\nRemoveType .txt\nRemoveCharset "
+      ".u\n</Directory>\n");
   EXPECT_THAT(FieldsOf("d/a.txt.de.fr.packed"), Not(HasSubstr("Content-")));
   EXPECT_THAT(FieldsOf("a.txt.de.packed"), HasSubstr("Content-Encoding: gzip\r\n"));
   EXPECT_THAT(FieldsOf("d/a.u"), HasSubstr("Content-Type: text/html\r\n"));
