@@ -24,13 +24,14 @@ os::Result<std::shared_ptr<const BoundedRegex>> BoundedRegex::Compile(const std:
   }
 }
 
-bool BoundedRegex::Matches(const std::string& subject, Groups& groups) const {
+bool BoundedRegex::Matches(const std::string& subject, Groups& groups, bool* gave_up) const {
   Poco::RegularExpression::MatchVec found;
   groups.clear();
   try {
     if (regex_->match(subject, 0, found) == 0) return false;
   } catch (const Poco::Exception&) {
-    return false;  // a limit was reached
+    if (gave_up) *gave_up = true;
+    return false;
   }
   for (const auto& match : found) groups.emplace_back(match.offset, match.length);
   return true;

@@ -24,8 +24,9 @@ class BoundedRegex {
   /// @return kInvalid with the words of the library
   static os::Result<std::shared_ptr<const BoundedRegex>> Compile(const std::string& text, bool no_case = false);
 
-  /// @param groups  [0] is the whole match
-  bool Matches(const std::string& subject, Groups& groups) const;
+  /// @param groups   [0] is the whole match
+  /// @param gave_up  set when a limit was reached: what the pattern protects cannot be decided. May be null
+  bool Matches(const std::string& subject, Groups& groups, bool* gave_up = nullptr) const;
 
  private:
   explicit BoundedRegex(std::shared_ptr<Poco::RegularExpression> regex) : regex_(std::move(regex)) {}

@@ -77,7 +77,7 @@ bool Pass::Test(const Condition& condition, const std::string& input) {
   switch (condition.test) {
     case Kind::kRegex: {
       BoundedRegex::Groups groups;
-      if (!condition.regex->Matches(input, groups)) return false;
+      if (!condition.regex->Matches(input, groups, &state_.gave_up)) return false;
       if (!condition.negated) condition_groups_.Set(input, groups);
       return true;
     }
@@ -296,7 +296,7 @@ Pass::Step Pass::Apply(const Rule& rule) {
   }
   if (traces_) Log(LogLevel::kTrace3, "applying pattern '" + rule.pattern + "' to uri '" + uri_ + "'");
   BoundedRegex::Groups groups;
-  if (rule.regex->Matches(uri_, groups) == rule.negated) return Step::kNoMatch;
+  if (rule.regex->Matches(uri_, groups, &state_.gave_up) == rule.negated) return Step::kNoMatch;
   condition_groups_.Clear();
   if (rule.negated) {
     rule_groups_.Clear();

@@ -145,10 +145,12 @@ TEST_F(RewriteTest, RulesInACircleEnd) {
   EXPECT_THAT(ErrorLog(), HasSubstr("AH00124"));
 }
 
-TEST_F(RewriteTest, APatternThatNeedsTooLongDoesNotMatch) {
+TEST_F(RewriteTest, APatternThatNeedsTooLongRefusesTheRequestItMightHaveProtected) {
   Rules("RewriteRule ^/(a+)+$ /b.html\n");
-  EXPECT_EQ(Get("/" + std::string(40, 'a') + "!").status, 404);
+  EXPECT_EQ(Get("/" + std::string(40, 'a') + "!").status, 500);
   EXPECT_EQ(Get("/aaa").body, "b");
+  Rules("RewriteCond %{HTTP_USER_AGENT} ^(x+)+$\nRewriteRule ^/b - [F]\n");
+  EXPECT_EQ(Get("/b.html", "User-Agent: " + std::string(40, 'x') + "!\r\n").status, 500);
 }
 
 TEST_F(RewriteTest, ConditionsCombineAndLeaveTheirGroups) {
