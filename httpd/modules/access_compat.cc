@@ -9,6 +9,7 @@
 #include "httpd/http/values.h"
 #include "httpd/modules/authz.h"
 #include "httpd/modules/module_list.h"
+#include "httpd/modules/name_rules.h"
 
 namespace httpd::modules {
 
@@ -22,24 +23,25 @@ using Words = std::vector<std::string>;
 
 /// One word of Allow or Deny.
 struct Match {
-  enum class Kind { kAll, kVariable, kNoVariable, kNetwork };
+  enum class Kind { kAll, kVariable, kNoVariable, kNetwork, kHost };
   Kind kind = Kind::kAll;
-  std::string variable;
-  std::vector<http::Network> networks;  ///< any of them
+  std::string name;  ///< of a variable, or a domain
+  http::Network network;
   MethodSet methods;
 
-  bool Holds(const RequestState& state) const {
+  bool Holds(RequestState& state) const {
     if (!methods.Contains(state.head().method_text)) return false;
     switch (kind) {
       case Kind::kAll:
         return true;
       case Kind::kVariable:
-        return state.environment.Find(variable) != nullptr;
+        return state.environment.Find(name) != nullptr;
       case Kind::kNoVariable:
-        return state.environment.Find(variable) == nullptr;
+        return state.environment.Find(name) == nullptr;
       case Kind::kNetwork:
-        return std::any_of(networks.begin(), networks.end(),
-                           [&](const http::Network& network) { return network.Holds(state.client_address()); });
+        return network.Holds(state.client_address());
+      case Kind::kHost:
+        return IsInDomain(name, ClientName(state));
     }
     return false;
   }
@@ -104,12 +106,12 @@ Complaint AddMatch(std::string_view where, Match& match) {
   if (config::SameIgnoringCase(where.substr(0, 4), "env=")) {
     where.remove_prefix(4);
     match.kind = where.starts_with('!') ? Match::Kind::kNoVariable : Match::Kind::kVariable;
-    match.variable = where.substr(where.starts_with('!') ? 1 : 0);
+    match.name = where.substr(where.starts_with('!') ? 1 : 0);
     return std::nullopt;
   }
   match.kind = Match::Kind::kNetwork;
   if (auto network = http::Network::Parse(where)) {
-    match.networks.push_back(network.value());
+    match.network = network.value();
     return std::nullopt;
   }
   const size_t slash = where.find('/');
@@ -122,13 +124,9 @@ Complaint AddMatch(std::string_view where, Match& match) {
   }
   if (LooksLikeAddress(where)) return "The specified IP address is invalid.";
   if (where.find('#') != std::string_view::npos) return "No comments are allowed here";
-  if (config::SameIgnoringCase(where, "localhost")) {
-    for (const char* loopback : {"127.0.0.0/8", "::1"})
-      match.networks.push_back(http::Network::Parse(loopback).value());
-    return std::nullopt;
-  }
-  return "the host name '" + std::string(where) +
-         "' is not supported: a name server must not delay requests. Use the addresses of that name";
+  match.kind = Match::Kind::kHost;
+  match.name = where;
+  return std::nullopt;
 }
 
 Complaint AddMatches(config::Builder&, Scope& scope, const Node& node, const Words& words) {
@@ -144,7 +142,7 @@ Complaint AddMatches(config::Builder&, Scope& scope, const Node& node, const Wor
   return std::nullopt;
 }
 
-bool IsAllowed(const CompatSettings& settings, const RequestState& state) {
+bool IsAllowed(const CompatSettings& settings, RequestState& state) {
   const auto any_of = [&state](const std::vector<Match>& list) {
     return std::any_of(list.begin(), list.end(), [&state](const Match& match) { return match.Holds(state); });
   };
@@ -161,7 +159,9 @@ bool IsAllowed(const CompatSettings& settings, const RequestState& state) {
 Verdict Access(RequestState& state) {
   const auto* settings = SettingsFor<CompatSettings>(state);
   const bool any = SatisfiesAny(state);
-  if (IsAllowed(*settings, state)) {
+  const bool is_allowed = IsAllowed(*settings, state);
+  if (state.response->deferred) return Verdict::Done();  // a name is not known yet
+  if (is_allowed) {
     if (any) state.is_admitted = true;  // nobody else is asked
     return Verdict::Declined();
   }
@@ -180,11 +180,11 @@ const std::vector<config::Directive>& Directives() {
        "Which of Allow and Deny has the last word, and what holds for a client that neither names: let in with "
        "Deny,Allow, kept out otherwise. Require is what new configurations use."},
       {"allow", kModule, kLimits, Arity::kAtLeastTwo, "'from' followed by hostnames or IP-address wildcards",
-       OnRead::kNo, AddMatches, "from all|address|network|env=[!]variable ...", "",
-       "Clients that are let in. A network is 10.1, 10.1.0.0/16, 10.1.0.0/255.255.0.0 or 2001:db8::/32; localhost is "
-       "127.0.0.0/8 and ::1. Other host names are refused: a name server must not delay requests."},
+       OnRead::kNo, AddMatches, "from all|host|address|network|env=[!]variable ...", "",
+       "Clients that are let in. A network is 10.1, 10.1.0.0/16, 10.1.0.0/255.255.0.0 or 2001:db8::/32. A host name or "
+       "domain is compared with the name of the client's address, as for Require host."},
       {"deny", kModule, kLimits, Arity::kAtLeastTwo, "'from' followed by hostnames or IP-address wildcards",
-       OnRead::kNo, AddMatches, "from all|address|network|env=[!]variable ...", "",
+       OnRead::kNo, AddMatches, "from all|host|address|network|env=[!]variable ...", "",
        "Clients that are kept out; arguments as for Allow."},
       {"Satisfy", kModule, kInSection | kOverrideAuthConfig, Arity::kOne,
        "access policy if both allow and require used ('all' or 'any')", OnRead::kNo, SetSatisfy, "Any|All", "All",

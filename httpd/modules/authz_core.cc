@@ -103,7 +103,9 @@ AuthzStatus Evaluate(const AuthzNode& node, RequestState& state, AuthzNode::Op p
 Verdict Decide(RequestState& state, bool after_authentication) {
   const auto* settings = SettingsFor<AuthzSettings>(state);
   if (!settings->root || state.is_admitted) return Verdict::Declined();
-  switch (Evaluate(*settings->root, state, AuthzNode::Op::kAll)) {
+  const AuthzStatus found = Evaluate(*settings->root, state, AuthzNode::Op::kAll);
+  if (state.response->deferred) return Verdict::Done();  // a rule does not know yet
+  switch (found) {
     case AuthzStatus::kGranted:
       return Verdict::Done();
     case AuthzStatus::kError:
@@ -430,9 +432,12 @@ const std::vector<config::Directive>& Directives() {
       {"Require", kModule, kSection, Arity::kRaw,
        "specifies authorization directives which one must pass (or not) for a request to suceeed", OnRead::kNo,
        AddRequire, "[not] provider [argument] ...", "",
-       "Who may have what lies here. Providers: all, env, method, expr, ip, local, forward-dns, user, valid-user, "
+       "Who may have what lies here. Providers: all, env, method, expr, ip, host, forward-dns, local, user, "
+       "valid-user, "
        "group, file-owner, file-group and what <AuthzProviderAlias> named. Lines of one section are alternatives "
-       "unless <RequireAll> or <RequireNone> says otherwise."},
+       "unless <RequireAll> or <RequireNone> says otherwise. host takes names and domains and asks for the name of the "
+       "client's address, which must lead back to that address; forward-dns asks for the addresses of a name. Answers "
+       "are kept for a minute; only the request that needs one waits for it, 20 seconds at most."},
       {"<RequireAll", kModule, kSection, Arity::kRaw,
        "container for grouping authorization directives of which none must fail and at least one must pass for a "
        "request to succeed",

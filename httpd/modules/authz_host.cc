@@ -1,11 +1,13 @@
-// mod_authz_host: Require ip, local. Source  httpd 2.4 manual, mod_authz_host
+// mod_authz_host: Require ip, host, forward-dns, local. Source  httpd 2.4 manual, mod_authz_host
 #include <algorithm>
 #include <vector>
 
 #include "httpd/config/lexer.h"
+#include "httpd/http/ascii.h"
 #include "httpd/http/values.h"
 #include "httpd/modules/authz.h"
 #include "httpd/modules/module_list.h"
+#include "httpd/modules/name_rules.h"
 
 namespace httpd::modules {
 
@@ -59,31 +61,71 @@ Complaint ParseLocal(const Scope&, const Node&, const std::string&, std::shared_
   return std::nullopt;
 }
 
-// Both ask a name server while the client waits, and one loop serves many clients.
-Complaint RefuseHost(const Scope&, const Node&, const std::string& arguments, std::shared_ptr<const AuthzRule>& out) {
-  const std::vector<std::string> words = config::SplitWords(arguments);
-  if (words.empty()) return "'require host' requires an argument";
-  if (words.size() == 1 && config::SameIgnoringCase(words[0], "localhost")) {
-    auto rule = std::make_shared<IpRule>();
-    for (const char* loopback : {"127.0.0.0/8", "::1"})
-      rule->networks.push_back(http::Network::Parse(loopback).value());
-    out = std::move(rule);
-    return std::nullopt;
+struct HostRule final : AuthzRule {
+  AuthzStatus Check(RequestState& state, const config::ModuleSlots*) const override {
+    const std::string client = ClientName(state);
+    if (client.empty()) {
+      if (!state.response->deferred) {
+        state.engine->LogError(state, config::LogLevel::kError, "authz_host",
+                               "AH01753: access check of '" + line + "' to " + state.path +
+                                   " failed, reason: unable to get the remote host name");
+      }
+      return AuthzStatus::kDenied;
+    }
+    return GrantedIf(std::any_of(domains.begin(), domains.end(),
+                                 [&client](const std::string& domain) { return IsInDomain(domain, client); }));
   }
-  return "'Require host " + words[0] +
-         "' is not supported: a name server must not delay requests. Use 'Require ip' with the addresses of that name";
+  std::string line;
+  std::vector<std::string> domains;
+};
+
+/// Apache takes expressions here; a name that no client can have would only look as if it worked.
+Complaint CheckName(const char* provider, const std::string& name) {
+  if (name.find("%{") == std::string::npos) return std::nullopt;
+  return "'Require " + std::string(provider) + " " + name + "': expressions are not supported here";
 }
 
-Complaint RefuseForwardDns(const Scope&, const Node&, const std::string& arguments, std::shared_ptr<const AuthzRule>&) {
-  return "'Require forward-dns" + arguments +
-         "' is not supported: a name server must not delay requests. Use 'Require ip' with the addresses of that name";
+Complaint ParseHost(const Scope&, const Node&, const std::string& arguments, std::shared_ptr<const AuthzRule>& out) {
+  auto rule = std::make_shared<HostRule>();
+  rule->line = arguments;
+  rule->domains = config::SplitWords(arguments);
+  if (rule->domains.empty()) return "'require host' requires an argument";
+  for (const std::string& domain : rule->domains) {
+    if (auto complaint = CheckName("host", domain)) return complaint;
+  }
+  out = std::move(rule);
+  return std::nullopt;
+}
+
+struct ForwardDnsRule final : AuthzRule {
+  AuthzStatus Check(RequestState& state, const config::ModuleSlots*) const override {
+    bool holds = false;
+    for (const std::string& name : names) holds = HasClientsAddress(state, name) || holds;  // all are asked at once
+    return GrantedIf(holds);
+  }
+  std::vector<std::string> names;
+};
+
+Complaint ParseForwardDns(const Scope&, const Node&, const std::string& arguments,
+                          std::shared_ptr<const AuthzRule>& out) {
+  auto rule = std::make_shared<ForwardDnsRule>();
+  for (std::string& word : config::SplitWords(arguments)) {
+    word.resize(std::min(word.find('#'), word.size()));
+    if (word.empty()) break;  // a comment, as in Apache
+    if (auto complaint = CheckName("forward-dns", word)) return complaint;
+    std::transform(word.begin(), word.end(), word.begin(), http::Lower);
+    rule->names.push_back(std::move(word));
+  }
+  if (rule->names.empty()) return "'require forward-dns' requires an argument";
+  out = std::move(rule);
+  return std::nullopt;
 }
 
 }  // namespace
 
 const AuthzProvider kRequireIp{"ip", ParseIp};
-const AuthzProvider kRequireHost{"host", RefuseHost};
-const AuthzProvider kRequireForwardDns{"forward-dns", RefuseForwardDns};
+const AuthzProvider kRequireHost{"host", ParseHost};
+const AuthzProvider kRequireForwardDns{"forward-dns", ParseForwardDns};
 const AuthzProvider kRequireLocal{"local", ParseLocal};
 
 const Module kAuthzHost = {.name = {"mod_authz_host.c", "authz_host_module"}};

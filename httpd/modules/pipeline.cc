@@ -8,6 +8,8 @@
 #include "httpd/http/values.h"
 #include "httpd/modules/core_settings.h"
 #include "httpd/modules/expression.h"
+#include "httpd/modules/name_rules.h"
+#include "httpd/net/reactor.h"
 
 namespace httpd::modules {
 
@@ -114,9 +116,16 @@ void Pipeline::Resume(RequestState& state, bool is_late) {
     state.response->deferred = std::move(deferred);
     return;
   }
-  deferred.reset();
-  if (verdict->is(Kind::kDone)) RunFilters(state);
-  Conclude(state, *verdict);
+  if (verdict->is(Kind::kDeclined)) {  // nothing was decided yet, and what it waited for is known now
+    const std::shared_ptr<BodyGate> gate = static_cast<NameWait&>(*deferred).gate();
+    deferred.reset();
+    Conclude(state, Process(state));
+    PassBodyOn(state, gate);
+  } else {
+    deferred.reset();
+    if (verdict->is(Kind::kDone)) RunFilters(state);
+    Conclude(state, *verdict);
+  }
   if (!state.response->deferred) RunOutput(state);
 }
 
@@ -179,13 +188,30 @@ Verdict Pipeline::Begin(RequestState& state) {
 }
 
 Verdict Pipeline::Process(RequestState& state) {
+  // What a pass that ends in waiting for names is begun with again; one buffer per loop.
+  thread_local std::string query, fields;
   state.pass_path = state.path;
+  query = state.query;
+  fields = state.response->fields;
+  const bool has_query = state.has_query;
   const Effective* before = state.settings;  // keeps its address: `state` holds it until the new one is known
   const std::shared_ptr<const Effective> keep = state.settings_owner;
   if (Verdict mapped = Map(state); !mapped.is(Kind::kDeclined)) return mapped;
   // Who passed with the same settings is not asked again after an internal redirect, as in Apache.
   state.is_admitted = state.is_admitted && before == state.settings;
-  if (Verdict admitted = Admit(state); !admitted.is(Kind::kDeclined)) return admitted;
+  Verdict admitted = Admit(state);
+  if (state.response->deferred) {
+    ForgetFile(state);
+    state.path = state.pass_path;
+    state.query = query;
+    state.has_query = has_query;
+    state.response->fields = fields;
+    state.user.clear();
+    state.auth_type.clear();
+    state.needs_user = false;
+    return Verdict::Done();
+  }
+  if (!admitted.is(Kind::kDeclined)) return admitted;
   return Handle(state);
 }
 
@@ -283,6 +309,11 @@ Verdict Pipeline::Admit(RequestState& state) {
     for (const Module* module : hooks) {
       if (!(module->*hook)) continue;
       const Verdict verdict = (module->*hook)(state);
+      if (state.response->deferred) {  // a rule does not know yet; a look-up cannot wait
+        if (!state.is_subrequest()) return Verdict::Done();
+        state.response->deferred.reset();
+        return Verdict::Status(403);
+      }
       if (verdict.is(Kind::kStatus) || verdict.is(Kind::kRestart)) return verdict;
       if (verdict.is(Kind::kDone) && hook != &Module::access) break;
     }
@@ -384,7 +415,7 @@ void Pipeline::Conclude(RequestState& state, Verdict verdict) {
     state.settings = settings;
     verdict = Process(state);
   }
-  if (state.error_status == 0) return;
+  if (state.error_status == 0 || WaitsForNames(state)) return;
   // The document of an error stands for that error, unless a program has said otherwise.
   if (state.response->status == 200) state.response->status = state.error_status;
 }
