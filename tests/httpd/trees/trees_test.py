@@ -33,6 +33,16 @@ DIFFERENCES = {
     "debian range beyond content-range": "RFC 9110, 15.5.17: the length that there is; Apache leaves it out",
     "debian range beyond last-modified": "Apache answers 416 with an error page's fields",
     "debian range beyond accept-ranges": "Apache answers 416 with an error page's fields",
+    "upstream /.htaccess accept-ranges": "the page is a body in a type map: it has no ranges here",
+    "upstream /cgi-bin/ accept-ranges": "the page is a body in a type map: it has no ranges here",
+    "upstream /cgi-bin/x accept-ranges": "the page is a body in a type map: it has no ranges here",
+    "upstream /~root/ accept-ranges": "the page is a body in a type map: it has no ranges here",
+    "upstream /~nobodyhere/ accept-ranges": "the page is a body in a type map: it has no ranges here",
+    "upstream missing accept-ranges": "the page is a body in a type map: it has no ranges here",
+    "upstream /cgi-bin/ status": "mod_cgi is built in: a directory is no program; Apache has not loaded it",
+    "upstream /manual/ etag": "Apache leaves out the closing quote",
+    "upstream /manual/en/ etag": "Apache leaves out the closing quote",
+    "upstream /manual/index.html etag": "Apache leaves out the closing quote",
 }
 
 
