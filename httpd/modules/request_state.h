@@ -193,7 +193,7 @@ class RequestState final : public net::HandlerNote {
 
 /// An answer that a `handle` hook has begun and somebody else will finish: a program. The hook sets it as
 /// response.deferred and says Done; the filters and the last stations come when Resume() has an answer. Destroyed when
-/// the client leaves.
+/// the client leaves. One that an access or authorize hook has set says Declined: the request is gone through again.
 ///
 /// Between the hook and Resume() nothing of the request may be used but what the module copied: not the state, its
 /// response or its views. The connection is woken through Reactor::WakerOf(*state.request), asked for in the hook.
