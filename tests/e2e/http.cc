@@ -85,6 +85,10 @@ std::optional<Answer> Connection::Read() {
     }
     at = next;
   }
+  if (const auto coding = answer.headers.find("transfer-encoding");
+      coding != answer.headers.end() && coding->second == "chunked") {
+    return ReadChunks(answer) ? std::optional<Answer>(std::move(answer)) : std::nullopt;
+  }
   const auto length = answer.headers.find("content-length");
   const size_t bytes = length == answer.headers.end() ? 0 : std::stoul(length->second);
   while (buffer_.size() < bytes) {
@@ -96,6 +100,25 @@ std::optional<Answer> Connection::Read() {
   answer.body = buffer_.substr(0, bytes);
   buffer_.erase(0, bytes);
   return answer;
+}
+
+bool Connection::ReadChunks(Answer& answer) {
+  while (true) {
+    size_t end = 0;
+    while ((end = buffer_.find("\r\n")) == std::string::npos) {
+      if (!Fill()) return false;
+    }
+    const size_t size = std::stoul(buffer_.substr(0, end), nullptr, 16);
+    while (buffer_.size() < end + 4 + size) {
+      if (!Fill()) {
+        why_ += " inside a chunk of " + std::to_string(size) + " bytes";
+        return false;
+      }
+    }
+    answer.body += buffer_.substr(end + 2, size);
+    buffer_.erase(0, end + 4 + size);
+    if (size == 0) return true;
+  }
 }
 
 std::string Connection::ReadSome(size_t bytes) {
