@@ -33,7 +33,8 @@ class Connection {
   /// Sends all of `text`. False: the connection is gone, or nothing moved for kPatience.
   bool Send(std::string_view text);
 
-  /// One answer with a Content-Length or in chunks, without trailers. nullopt: the connection ended before it was whole; `Why()` says more.
+  /// One answer with a Content-Length or in chunks, without trailers. nullopt: the connection ended before it was
+  /// whole; `Why()` says more.
   std::optional<Answer> Read();
 
   /// At most `bytes` of what comes, as it is. Fewer: the connection ended.
