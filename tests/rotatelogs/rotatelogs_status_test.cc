@@ -83,7 +83,11 @@ TEST(Status, ASegmentIsSealedOnceNoWriterHasItOpen) {
   TempDir dir;
   Child slow = Start({Command({"log.%Y", "10B"}), dir.path(), {}, {}});
   Write(slow.in, "one line and more\n");
-  ASSERT_TRUE(Eventually([&] { return !Files(dir.path()).empty(); }));
+  // Once its line is there it holds no lock: stopped earlier, with the file just made, it would keep everybody waiting.
+  ASSERT_TRUE(Eventually([&] {
+    const auto files = Files(dir.path());
+    return files.size() == 1 && files.begin()->second == "one line and more\n";
+  }));
   ASSERT_TRUE(slow.process.Signal(SIGSTOP));
   EXPECT_EQ(Execute({Command({"log.%Y", "10B"}), dir.path(), {}, {}}, "another of them\n").status, 0);
   const auto before = Json(dir.path(), "log.%Y")->getArray("segments");
