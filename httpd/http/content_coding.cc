@@ -9,12 +9,6 @@ namespace httpd::http {
 
 namespace {
 
-std::string_view Trimmed(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
-  return text;
-}
-
 /// Up to the next `separator`, which is taken from `rest`, too.
 std::string_view Take(std::string_view& rest, char separator) {
   const size_t end = std::min(rest.find(separator), rest.size());

@@ -3,13 +3,11 @@
 #include <cstdio>
 #include <ctime>
 
+#include "httpd/http/ascii.h"
+
 namespace httpd::http {
 
 namespace {
-
-constexpr bool IsDigit(char c) {
-  return c >= '0' && c <= '9';
-}
 
 os::Error Invalid(std::string what) {
   return {os::ErrorKind::kInvalid, 0, std::move(what)};

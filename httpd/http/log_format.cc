@@ -69,10 +69,6 @@ enum class Kind : uint8_t {
   kFirstByte,
 };
 
-constexpr bool IsDigit(char c) {
-  return c >= '0' && c <= '9';
-}
-
 /// 0: as it is; 'x': \xhh; anything else: a backslash and that character. Apache's ap_escape_logitem in the C locale.
 constexpr auto kEscape = [] {
   std::array<char, 256> table{};

@@ -11,16 +11,13 @@
 namespace httpd::http {
 namespace {
 
-constexpr bool IsDigit(unsigned char c) {
-  return c >= '0' && c <= '9';
-}
 constexpr bool IsAlpha(unsigned char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
 constexpr std::array<bool, 256> MakeTable(std::string_view extra) {
   std::array<bool, 256> table{};
-  for (int c = 0; c < 256; ++c) table[c] = IsDigit(c) || IsAlpha(c);
+  for (int c = 0; c < 256; ++c) table[c] = IsDigit(static_cast<char>(c)) || IsAlpha(c);
   for (const char c : extra) table[static_cast<unsigned char>(c)] = true;
   return table;
 }
@@ -193,7 +190,7 @@ bool ValidAuthority(std::string_view text) {
   if (*p++ != ':') return false;
   unsigned port = 0;
   for (; p < end; ++p) {
-    if (!IsDigit(static_cast<unsigned char>(*p))) return false;
+    if (!IsDigit(*p)) return false;
     port = port * 10 + static_cast<unsigned>(*p - '0');
     if (port > 65535) return false;
   }
@@ -241,18 +238,12 @@ const char* SplitTarget(RequestHead& out) {
   return nullptr;
 }
 
-std::string_view Trim(std::string_view text) {
-  while (!text.empty() && IsBlank(text.front())) text.remove_prefix(1);
-  while (!text.empty() && IsBlank(text.back())) text.remove_suffix(1);
-  return text;
-}
-
 /// Calls `each` for every element of a comma-separated list, empty ones included.
 template <class Each>
 void ForEachElement(std::string_view list, Each each) {
   for (;;) {
     const size_t comma = list.find(',');
-    each(Trim(list.substr(0, comma)));
+    each(Trimmed(list.substr(0, comma)));
     if (comma == std::string_view::npos) return;
     list.remove_prefix(comma + 1);
   }
@@ -284,7 +275,7 @@ void ReadContentLength(std::string_view value, RequestHead& out, Facts& facts) {
   // 19 digits cannot overflow 64 bits, and leading zeros beyond that are somebody's trick.
   if (value.empty() || value.size() > 19) facts.bad_length = true;
   for (const char c : value) {
-    if (!IsDigit(static_cast<unsigned char>(c))) {
+    if (!IsDigit(c)) {
       facts.bad_length = true;
       return;
     }
@@ -444,7 +435,9 @@ ParseResult ParseRequestHead(std::string_view buffer, const HeadLimits& limits, 
   for (size_t i = 0; i < 8; ++i) {
     if (p + i >= cap) return more_line();
     const unsigned char c = static_cast<unsigned char>(p[i]);
-    const bool good = i < 5 ? c == static_cast<unsigned char>(kVersion[i]) : i == 6 ? c == '.' : IsDigit(c);
+    const bool good = i < 5    ? c == static_cast<unsigned char>(kVersion[i])
+                      : i == 6 ? c == '.'
+                               : IsDigit(static_cast<char>(c));
     if (!good) return bad_line(400, "bad version");
   }
   const int major = p[5] - '0';

@@ -21,24 +21,9 @@ constexpr std::array<std::string_view, 7> kLongDays = {"Sunday",   "Monday", "Tu
 constexpr std::array<std::string_view, 12> kMonths = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                                       "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 
-bool IsDigit(char c) {
-  return c >= '0' && c <= '9';
-}
 bool IsAlnum(char c) {
   return IsDigit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
-int HexDigit(char c) {
-  if (IsDigit(c)) return c - '0';
-  c = Lower(c);
-  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-std::string_view Trim(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
-  return text;
-}
-
 void PutDigits(char* at, int count, unsigned value) {
   for (int i = count - 1; i >= 0; --i, value /= 10) at[i] = static_cast<char>('0' + value % 10);
 }
@@ -261,8 +246,8 @@ os::Status DecodePathInto(std::string_view path, std::string& out, const PathRul
       continue;
     }
     if (c == '%') {
-      const int high = i + 2 < path.size() ? HexDigit(path[i + 1]) : -1;
-      const int low = i + 2 < path.size() ? HexDigit(path[i + 2]) : -1;
+      const int high = i + 2 < path.size() ? HexValue(path[i + 1]) : -1;
+      const int low = i + 2 < path.size() ? HexValue(path[i + 2]) : -1;
       if (high < 0 || low < 0) return Error{ErrorKind::kInvalid, 0, "bad percent escape in path"};
       c = static_cast<char>(high * 16 + low);
       if (c == '/') {
@@ -362,7 +347,7 @@ std::optional<std::vector<ByteRange>> ParseRanges(std::string_view value, uint64
   size_t reversals = 0;
   for (bool more = true; more;) {
     const size_t comma = value.find(',');
-    const std::string_view spec = Trim(value.substr(0, comma));
+    const std::string_view spec = Trimmed(value.substr(0, comma));
     more = comma != std::string_view::npos;
     if (more) value.remove_prefix(comma + 1);
     if (spec.empty()) continue;  // RFC 9110 5.6.1: a list may have empty elements
@@ -417,7 +402,7 @@ bool ListHoldsEtag(std::string_view list, std::string_view etag, bool strong) {
     const size_t close = list.find('"', 1);
     if (close == std::string_view::npos) return false;
     if (!(weak && strong) && list.substr(0, close + 1) == Opaque(etag)) return true;
-    list = Trim(list.substr(close + 1));
+    list = Trimmed(list.substr(close + 1));
     if (!list.empty() && list.front() != ',') return false;
   }
 }

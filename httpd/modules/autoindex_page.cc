@@ -13,10 +13,6 @@ namespace httpd::modules {
 
 namespace {
 
-constexpr bool IsDigit(char c) {
-  return c >= '0' && c <= '9';
-}
-
 constexpr bool IsSpace(char c) {
   return c == ' ' || (c >= '\t' && c <= '\r');
 }
@@ -31,7 +27,7 @@ char Upper(char c) {
 
 std::optional<std::string> PercentDecoded(std::string_view text) {
   const auto hex = [](char c) {
-    return IsDigit(c) ? c - '0' : (Upper(c) >= 'A' && Upper(c) <= 'F') ? Upper(c) - 55 : -1;
+    return http::IsDigit(c) ? c - '0' : (Upper(c) >= 'A' && Upper(c) <= 'F') ? Upper(c) - 55 : -1;
   };
   std::string out;
   for (size_t i = 0; i < text.size(); ++i) {
@@ -53,8 +49,8 @@ std::optional<std::string> PercentDecoded(std::string_view text) {
 int CompareNumbers(std::string_view a, std::string_view b) {
   int bias = 0;
   for (size_t i = 0;; ++i) {
-    const bool in_a = IsDigit(At(a, i));
-    const bool in_b = IsDigit(At(b, i));
+    const bool in_a = http::IsDigit(At(a, i));
+    const bool in_b = http::IsDigit(At(b, i));
     if (!in_a || !in_b) return in_a ? 1 : in_b ? -1 : bias;
     if (bias == 0 && a[i] != b[i]) bias = a[i] < b[i] ? -1 : 1;
   }
@@ -63,8 +59,8 @@ int CompareNumbers(std::string_view a, std::string_view b) {
 /// Digits behind a leading zero, as if behind a point.
 int CompareFractions(std::string_view a, std::string_view b) {
   for (size_t i = 0;; ++i) {
-    const bool in_a = IsDigit(At(a, i));
-    const bool in_b = IsDigit(At(b, i));
+    const bool in_a = http::IsDigit(At(a, i));
+    const bool in_b = http::IsDigit(At(b, i));
     if (!in_a || !in_b) return in_a ? 1 : in_b ? -1 : 0;
     if (a[i] != b[i]) return a[i] < b[i] ? -1 : 1;
   }
@@ -93,7 +89,7 @@ int NaturalCompare(std::string_view a, std::string_view b, bool no_case) {
     while (IsSpace(At(b, j))) ++j;
     char x = At(a, i);
     char y = At(b, j);
-    if (IsDigit(x) && IsDigit(y)) {
+    if (http::IsDigit(x) && http::IsDigit(y)) {
       const std::string_view rest_a = a.substr(i);
       const std::string_view rest_b = b.substr(j);
       const int order = x == '0' || y == '0' ? CompareFractions(rest_a, rest_b) : CompareNumbers(rest_a, rest_b);

@@ -31,12 +31,6 @@ std::string VariableOfField(std::string_view field) {
   return out;
 }
 
-int HexValue(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  c = static_cast<char>(c | 0x20);
-  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 }  // namespace
 
 bool IsBodyGone(const RequestState& state) {
@@ -138,8 +132,8 @@ std::vector<std::string> CgiArguments(const RequestState& state) {
     std::string argument;
     for (size_t i = 0; i < word.size(); ++i) {
       char c = word[i];
-      if (c == '%' && i + 2 < word.size() && HexValue(word[i + 1]) >= 0 && HexValue(word[i + 2]) >= 0) {
-        c = static_cast<char>(HexValue(word[i + 1]) * 16 + HexValue(word[i + 2]));
+      if (c == '%' && i + 2 < word.size() && http::HexValue(word[i + 1]) >= 0 && http::HexValue(word[i + 2]) >= 0) {
+        c = static_cast<char>(http::HexValue(word[i + 1]) * 16 + http::HexValue(word[i + 2]));
         i += 2;
       }
       if (c == '\0') return {};

@@ -28,12 +28,6 @@ bool IsValue(std::string_view value) {
   });
 }
 
-std::string_view Trimmed(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
-  return text;
-}
-
 /// "404 Not Found"; 0: it is no status that an answer can have
 int StatusIn(std::string_view text) {
   int status = 0;
@@ -82,7 +76,7 @@ ScriptHeadResult ParseScriptHead(std::string_view output, std::string_view scrip
     }
     const size_t colon = line.find(':');
     const std::string_view field = line.substr(0, std::min(colon, line.size()));
-    const std::string_view value = colon == std::string_view::npos ? "" : Trimmed(line.substr(colon + 1));
+    const std::string_view value = colon == std::string_view::npos ? "" : http::Trimmed(line.substr(colon + 1));
     if (colon == std::string_view::npos || !IsToken(field) || !IsValue(value)) {
       return Bad("malformed header from script '" + name + "': Bad header: " + std::string(line.substr(0, 30)));
     }

@@ -14,14 +14,11 @@ using Op = ExpressionNode::Op;
 
 constexpr size_t kMaxTextBytes = 8191;
 
-bool IsDigit(char c) {
-  return c >= '0' && c <= '9';
-}
 bool IsLetter(char c) {
   return http::Lower(c) >= 'a' && http::Lower(c) <= 'z';
 }
 bool IsNamePart(char c) {
-  return IsLetter(c) || IsDigit(c) || c == '_';
+  return IsLetter(c) || http::IsDigit(c) || c == '_';
 }
 
 /// Text into tokens. The first error is the last token; `error()` says what it is.
@@ -71,7 +68,7 @@ class Lexer {
       InString(c);
     } else if (Takes("%{")) {
       InVariable(1);
-    } else if (c == '$' && IsDigit(Peek(1))) {
+    } else if (c == '$' && http::IsDigit(Peek(1))) {
       Add(Kind::kBackReference, std::string(1, Peek(1)));
       at_ += 2;
     } else if (c == '/' || (c == 'm' && Peek(1) != '\0' && kDelimiters.find(Peek(1)) != std::string_view::npos)) {
@@ -79,9 +76,9 @@ class Lexer {
       InRegex();
     } else if (IsLetter(c)) {
       Word(TakeName());
-    } else if (IsDigit(c) || (c == '-' && IsDigit(Peek(1)))) {
+    } else if (http::IsDigit(c) || (c == '-' && http::IsDigit(Peek(1)))) {
       const size_t begin = at_++;
-      while (IsDigit(Peek())) ++at_;
+      while (http::IsDigit(Peek())) ++at_;
       Add(Kind::kDigit, std::string(text_.substr(begin, at_ - begin)));
     } else if (c == '-' && (IsLetter(Peek(1)) || Peek(1) == '_')) {
       ++at_;
@@ -163,7 +160,7 @@ class Lexer {
   void Character(std::string& out) {
     char c = text_[at_++];
     if (c == '\\' && at_ < text_.size()) {
-      if (IsDigit(Peek())) return Octal(out);
+      if (http::IsDigit(Peek())) return Octal(out);
       static constexpr std::string_view kLetters = "nrtbf";
       static constexpr std::string_view kValues = "\n\r\t\b\f";
       c = text_[at_++];
@@ -182,7 +179,7 @@ class Lexer {
       value = value * 8 + static_cast<unsigned>(Peek(digits++) - '0');
     }
     size_t all = digits;
-    while (IsDigit(Peek(all))) ++all;
+    while (http::IsDigit(Peek(all))) ++all;
     if (all > digits) return Fail("Bad escape sequence");
     if (value > 0xff) return Fail("Escape sequence out of bound");
     at_ += digits;
@@ -216,7 +213,7 @@ class Lexer {
 
   /// A byte, $n or %{...} inside a text or an argument.
   void Part(std::string& part, int depth) {
-    if (Peek() == '$' && IsDigit(Peek(1))) {
+    if (Peek() == '$' && http::IsDigit(Peek(1))) {
       Flush(part);
       Add(Kind::kBackReference, std::string(1, Peek(1)));
       at_ += 2;

@@ -80,12 +80,6 @@ string Escape(Evaluation&, const string& text) {
   return http::EscapePath("/" + text).substr(1);
 }
 
-int HexValue(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  const char lower = http::Lower(c);
-  return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
 string Unescape(Evaluation&, const string& text) {
   string out;
   for (size_t i = 0; i < text.size(); ++i) {
@@ -93,8 +87,8 @@ string Unescape(Evaluation&, const string& text) {
       out.push_back(text[i]);
       continue;
     }
-    const int high = i + 2 < text.size() ? HexValue(text[i + 1]) : -1;
-    const int low = i + 2 < text.size() ? HexValue(text[i + 2]) : -1;
+    const int high = i + 2 < text.size() ? http::HexValue(text[i + 1]) : -1;
+    const int low = i + 2 < text.size() ? http::HexValue(text[i + 2]) : -1;
     if (high < 0 || low < 0 || (high == 0 && low == 0)) return "";
     const char c = static_cast<char>(high * 16 + low);
     if (c == '/') {

@@ -8,12 +8,6 @@ namespace httpd::modules {
 
 namespace {
 
-std::string_view Trimmed(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
-  return text;
-}
-
 /// Where the parameter that starts at `at` ends: at a ';' outside quotes, or at the end.
 size_t ParameterEnd(std::string_view text, size_t at) {
   bool quoted = false;
@@ -28,7 +22,7 @@ size_t ParameterEnd(std::string_view text, size_t at) {
 
 std::string WithCharset(std::string_view media_type, std::string_view charset) {
   if (charset.empty()) return std::string(media_type);
-  const std::string_view type = Trimmed(media_type.substr(0, media_type.find(';')));
+  const std::string_view type = http::Trimmed(media_type.substr(0, media_type.find(';')));
   if (type.find('/') == std::string_view::npos) return std::string(media_type);
   std::string out(type);
   bool placed = false;
@@ -38,10 +32,10 @@ std::string WithCharset(std::string_view media_type, std::string_view charset) {
   };
   for (size_t at = media_type.find(';'); at < media_type.size();) {
     const size_t end = ParameterEnd(media_type, at + 1);
-    const std::string_view parameter = Trimmed(media_type.substr(at + 1, end - at - 1));
+    const std::string_view parameter = http::Trimmed(media_type.substr(at + 1, end - at - 1));
     at = end;
     if (parameter.empty()) continue;
-    if (http::EqualsIgnoreCase(Trimmed(parameter.substr(0, parameter.find('='))), "charset")) {
+    if (http::EqualsIgnoreCase(http::Trimmed(parameter.substr(0, parameter.find('='))), "charset")) {
       place();
     } else {
       out.append("; ").append(parameter);

@@ -1,16 +1,13 @@
 // RewriteMap, and what the merging of settings means. Source  httpd 2.4 manual, rewrite/rewritemap.html
 #include <algorithm>
 
+#include "httpd/http/ascii.h"
 #include "httpd/modules/rewrite.h"
 #include "os/file.h"
 
 namespace httpd::modules::rewrite {
 
 namespace {
-
-bool IsBlank(char c) {
-  return c == ' ' || (c >= '\t' && c <= '\r');
-}
 
 bool IsSame(const struct stat& a, const struct stat& b) {
   return a.st_ino == b.st_ino && a.st_dev == b.st_dev && a.st_size == b.st_size &&
@@ -36,10 +33,10 @@ MapFile::Answer MapFile::Find(const std::string& key) const {
         const size_t end = std::min(rest.find('\n'), rest.size());
         const std::string_view line = rest.substr(0, end);
         rest.remove_prefix(std::min(end + 1, rest.size()));
-        if (line.empty() || line.front() == '#' || IsBlank(line.front())) continue;
-        const auto key_end = std::find_if(line.begin(), line.end(), IsBlank);
-        const auto value_begin = std::find_if_not(key_end, line.end(), IsBlank);
-        const auto value_end = std::find_if(value_begin, line.end(), IsBlank);
+        if (line.empty() || line.front() == '#' || http::IsSpace(line.front())) continue;
+        const auto key_end = std::find_if(line.begin(), line.end(), http::IsSpace);
+        const auto value_begin = std::find_if_not(key_end, line.end(), http::IsSpace);
+        const auto value_end = std::find_if(value_begin, line.end(), http::IsSpace);
         if (value_begin != value_end) {
           fresh->try_emplace(std::string(line.begin(), key_end),
                              std::string(value_begin, value_end));  // the first wins
