@@ -103,7 +103,7 @@ Complaint AddAlias(config::Builder& builder, Scope& scope, const Node& node, con
   AliasTable& table = Own(config::SettingsOf<AliasSettings>(scope).aliases);
   if (is_match) {
     if (words[1].starts_with('$')) rule.to = words[1];
-    auto compiled = BoundedRegex::Compile(words[0]);
+    auto compiled = CompileRegex(words[0]);
     if (!compiled) return "Regular expression could not be compiled.";
     rule.regex = std::move(compiled).value();
   } else {
@@ -159,7 +159,7 @@ Complaint AddRedirect(config::Builder&, Scope& scope, const Node& node, const Wo
     if (!is_match && !rule.to.starts_with('/') && rule.to.find(':') == std::string::npos) return "Redirect to non-URL";
   }
   if (is_match) {
-    auto compiled = BoundedRegex::Compile(rest[0]);
+    auto compiled = CompileRegex(rest[0]);
     if (!compiled) return "Regular expression could not be compiled.";
     rule.regex = std::move(compiled).value();
   } else {
@@ -261,7 +261,7 @@ Verdict Answer(RequestState& state, int status, std::string target) {
 /// The first redirect of the tables. Declined: none
 Verdict Redirected(RequestState& state, const Tables& tables) {
   for (const auto& table : tables) {
-    const AliasTable::Match match = table->Find(state.path);
+    const AliasTable::Match match = table->Find(state.path, &state.gave_up);
     if (!match.rule) continue;
     if (!IsRedirect(match.rule->status)) return Answer(state, match.rule->status, "");
     return Answer(state, match.rule->status,
@@ -308,7 +308,7 @@ Verdict Translate(RequestState& state) {
     if (place->preserves_path.value_or(false)) {
       AliasTable table;
       table.Add({place->location, "", nullptr, "", 0});
-      const AliasTable::Match match = table.Find(state.path);
+      const AliasTable::Match match = table.Find(state.path, &state.gave_up);
       if (match.rule) {
         file += state.path.substr(match.length);
         prefix = place->location;
@@ -318,7 +318,7 @@ Verdict Translate(RequestState& state) {
   }
   if (!settings) return Verdict::Declined();
   for (const auto& table : settings->aliases) {
-    const AliasTable::Match match = table->Find(state.path);
+    const AliasTable::Match match = table->Find(state.path, &state.gave_up);
     if (!match.rule) continue;
     const AliasRule& rule = *match.rule;
     if (!rule.regex) {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "httpd/modules/module.h"
+
 namespace httpd::modules {
 
 namespace {
@@ -37,7 +39,7 @@ void AliasTable::Add(AliasRule rule) {
   rules_.push_back(std::make_shared<const AliasRule>(std::move(rule)));
 }
 
-AliasTable::Match AliasTable::Find(const std::string& path) const {
+AliasTable::Match AliasTable::Find(const std::string& path, bool* gave_up) const {
   Match match;
   match.order = rules_.size();
   const bool has_runs = path.find("//") != std::string::npos;
@@ -59,13 +61,15 @@ AliasTable::Match AliasTable::Find(const std::string& path) const {
     }
     if (text.size() <= longest_) look(text.size());
   }
+  bool reached_limits = false;
   for (const size_t order : patterns_) {
     if (order > match.order) break;
     ++match.looked_at;
-    if (!rules_[order]->regex->Matches(path, match.groups)) continue;
+    if (!Finds(reached_limits, *rules_[order]->regex, path, &match.groups)) continue;
     match.order = order;
     break;
   }
+  if (gave_up && reached_limits) *gave_up = true;
   if (match.order == rules_.size()) return match;
   match.rule = rules_[match.order].get();
   if (!match.rule->regex) match.length = has_runs ? OriginalLength(path, length) : length;

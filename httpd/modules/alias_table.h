@@ -1,5 +1,7 @@
 #pragma once
 
+#include <Poco/RegularExpression.h>
+
 #include <cstddef>
 #include <memory>
 #include <optional>
@@ -8,7 +10,6 @@
 #include <unordered_map>
 #include <vector>
 
-#include "httpd/modules/bounded_regex.h"
 #include "httpd/modules/request_state.h"
 
 namespace httpd::modules {
@@ -17,7 +18,7 @@ namespace httpd::modules {
 struct AliasRule {
   std::string from;  ///< URL-path prefix; "" with a regex
   std::string to;    ///< path or URL; $1 with a regex
-  std::shared_ptr<const BoundedRegex> regex;
+  std::shared_ptr<const Poco::RegularExpression> regex;
   std::string handler;  ///< ScriptAlias: cgi-script
   int status = 0;       ///< Redirect
 };
@@ -29,8 +30,8 @@ class AliasTable {
  public:
   struct Match {
     const AliasRule* rule = nullptr;
-    size_t length = 0;            ///< of the path, covered by the prefix
-    BoundedRegex::Groups groups;  ///< of the regex
+    size_t length = 0;                         ///< of the path, covered by the prefix
+    Poco::RegularExpression::MatchVec groups;  ///< of the regex
     size_t order = 0;
     size_t looked_at = 0;  ///< prefixes that were looked up and patterns that were tried
   };
@@ -40,7 +41,8 @@ class AliasTable {
 
   /// A prefix covers the path at a segment's end; one that ends with a slash needs that slash. Any number of slashes
   /// stands for one. @return rule == nullptr: none
-  Match Find(const std::string& path) const;
+  /// @param gave_up  as in Finds(): a pattern reached its limits. Null: nobody asks
+  Match Find(const std::string& path, bool* gave_up = nullptr) const;
 
   /// The rule before which `prefix` will never be reached; nullptr: there is none.
   const AliasRule* Covering(const std::string& prefix) const;

@@ -137,7 +137,7 @@ bool Matched(Evaluation& evaluation, const Node& node) {
   ExpressionMatches matches;
   if (holds) {
     matches.subject = subject;
-    for (const auto& group : found) matches.groups.emplace_back(group.offset, group.length);
+    matches.groups = std::move(found);
   }
   evaluation.matches = std::move(matches);
   return holds;
@@ -176,8 +176,8 @@ bool Holds(Evaluation& evaluation, const Node& node) {
 }  // namespace
 
 std::string_view ExpressionMatches::Group(size_t n) const {
-  if (n >= groups.size() || groups[n].first > subject.size()) return {};
-  return std::string_view(subject).substr(groups[n].first, groups[n].second);
+  if (n >= groups.size() || groups[n].offset > subject.size()) return {};
+  return std::string_view(subject).substr(groups[n].offset, groups[n].length);
 }
 
 Expression::Expression(std::unique_ptr<const ExpressionNode> root, ExpressionKind kind, const config::SourceLine& where)

@@ -1,10 +1,11 @@
 #pragma once
 
+#include <Poco/RegularExpression.h>
+
 #include <cstddef>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "httpd/config/server_config.h"
@@ -21,7 +22,7 @@ using config::ExpressionKind;
 /// $0 to $9: what the last regular expression with groups left. Values, so that they outlive the request's texts.
 struct ExpressionMatches {
   std::string subject;
-  std::vector<std::pair<size_t, size_t>> groups;  ///< offset and length in `subject`; npos: took no part
+  Poco::RegularExpression::MatchVec groups;  ///< in `subject`; offset npos: took no part
 
   /// "" where there is no such group.
   std::string_view Group(size_t n) const;

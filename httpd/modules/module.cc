@@ -138,13 +138,18 @@ os::Result<std::shared_ptr<Poco::RegularExpression>> CompileRegex(const std::str
 
 bool Finds(RequestState& state, const Poco::RegularExpression& regex, const std::string& subject,
            std::vector<Poco::RegularExpression::Match>* groups) {
-  if (state.gave_up) return false;
+  return Finds(state.gave_up, regex, subject, groups);
+}
+
+bool Finds(bool& gave_up, const Poco::RegularExpression& regex, const std::string& subject,
+           std::vector<Poco::RegularExpression::Match>* groups) {
+  if (gave_up) return false;
   try {
     if (groups) return regex.match(subject, 0, *groups) > 0;
     Poco::RegularExpression::Match found;
     return regex.match(subject, 0, found) > 0;
   } catch (const Poco::Exception&) {
-    state.gave_up = true;
+    gave_up = true;
     return false;
   }
 }
@@ -156,8 +161,8 @@ std::string ExpandGroups(const std::string& value, const std::string& subject,
     const char next = i + 1 < value.size() ? value[i + 1] : '\0';
     if (value[i] == '\\' && (next == '$' || next == '&')) {
       out += value[++i];
-    } else if (value[i] == '&' || (value[i] == '$' && next >= '0' && next <= '9')) {
-      const size_t group = value[i] == '&' ? 0 : static_cast<size_t>(value[++i] - '0');
+    } else if (value[i] == '$' && next >= '0' && next <= '9') {
+      const size_t group = static_cast<size_t>(value[++i] - '0');
       if (group < groups.size() && groups[group].offset != std::string::npos) {
         out.append(subject, groups[group].offset, groups[group].length);
       }

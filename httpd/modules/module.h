@@ -123,7 +123,13 @@ os::Result<std::shared_ptr<Poco::RegularExpression>> CompileRegex(const std::str
 bool Finds(RequestState& state, const Poco::RegularExpression& regex, const std::string& subject,
            std::vector<Poco::RegularExpression::Match>* groups = nullptr);
 
-/// "$1" and "&" in a value; a group that took no part is empty. Source  server/util.c ap_pregsub
+/// The same where there is no request at hand.
+/// @param gave_up  set when it gave up; when it is set already nothing is looked at
+bool Finds(bool& gave_up, const Poco::RegularExpression& regex, const std::string& subject,
+           std::vector<Poco::RegularExpression::Match>* groups = nullptr);
+
+/// `value` with $0 to $9 replaced by groups of `subject`, empty for one that took no part; a backslash protects $ and
+/// &. Source  server/util.c ap_pregsub
 std::string ExpandGroups(const std::string& value, const std::string& subject,
                          const std::vector<Poco::RegularExpression::Match>& groups);
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <Poco/RegularExpression.h>
 #include <sys/stat.h>
 
 #include <array>
@@ -17,7 +18,6 @@
 
 #include "httpd/config/directives.h"
 #include "httpd/config/module_slots.h"
-#include "httpd/modules/bounded_regex.h"
 #include "httpd/modules/expression.h"
 #include "httpd/modules/request_state.h"
 
@@ -56,8 +56,8 @@ struct Condition {
   bool or_next = false;
   bool no_case = false;
   bool no_vary = false;
-  std::shared_ptr<const BoundedRegex> regex;     ///< kRegex
-  std::shared_ptr<const Expression> expression;  ///< kExpression
+  std::shared_ptr<const Poco::RegularExpression> regex;  ///< kRegex
+  std::shared_ptr<const Expression> expression;          ///< kExpression
 };
 
 /// `RewriteRule Pattern Substitution [flags]` with the conditions before it.
@@ -89,7 +89,7 @@ struct Rule {
   std::vector<Condition> conditions;
   std::string pattern;
   std::string output;
-  std::shared_ptr<const BoundedRegex> regex;
+  std::shared_ptr<const Poco::RegularExpression> regex;
   bool negated = false;
   unsigned flags = 0;
   int status = 302;
@@ -211,7 +211,7 @@ class Pass {
   struct Groups {
     std::string source;
     std::array<std::pair<size_t, size_t>, 10> at{};  ///< offset and length; length 0: empty or none
-    void Set(const std::string& subject, const BoundedRegex::Groups& groups);
+    void Set(const std::string& subject, const Poco::RegularExpression::MatchVec& groups);
     std::string_view Get(size_t n) const { return std::string_view(source).substr(at[n].first, at[n].second); }
     void Clear() {
       source.clear();

@@ -7,7 +7,9 @@
 
 #include "httpd/config/builder.h"
 #include "httpd/config/lexer.h"
+#include "httpd/http/ascii.h"
 #include "httpd/http/values.h"
+#include "httpd/modules/module.h"
 #include "httpd/modules/rewrite.h"
 
 namespace httpd::modules::rewrite {
@@ -20,21 +22,17 @@ using config::SameIgnoringCase;
 using config::Scope;
 using Words = std::vector<std::string>;
 
-bool IsBlank(char c) {
-  return c == ' ' || (c >= '\t' && c <= '\r');
-}
-
 /// The arguments are cut as mod_rewrite cuts them: a backslash stays, it may protect a blank.
 std::optional<std::vector<std::string>> Arguments(std::string_view line) {
   std::vector<std::string> out;
   size_t at = 0;
   while (out.size() < 3) {
-    while (at < line.size() && IsBlank(line[at])) ++at;
+    while (at < line.size() && http::IsSpace(line[at])) ++at;
     if (at == line.size()) break;
     const char quote = line[at] == '"' || line[at] == '\'' ? line[at++] : '\0';
     const size_t begin = at;
-    while (at < line.size() && (quote != '\0' ? line[at] != quote : !IsBlank(line[at]))) {
-      at += line[at] == '\\' && at + 1 < line.size() && IsBlank(line[at + 1]) ? 2 : 1;
+    while (at < line.size() && (quote != '\0' ? line[at] != quote : !http::IsSpace(line[at]))) {
+      at += line[at] == '\\' && at + 1 < line.size() && http::IsSpace(line[at + 1]) ? 2 : 1;
     }
     out.emplace_back(line.substr(begin, at - begin));
     if (at < line.size()) ++at;
@@ -55,8 +53,8 @@ Complaint ParseFlags(const std::string& text, const SetFlag& set) {
     const size_t comma = std::min(rest.find(','), rest.size());
     std::string_view flag = rest.substr(0, comma);
     rest.remove_prefix(std::min(comma + 1, rest.size()));
-    while (!flag.empty() && IsBlank(flag.front())) flag.remove_prefix(1);
-    while (!flag.empty() && IsBlank(flag.back())) flag.remove_suffix(1);
+    while (!flag.empty() && http::IsSpace(flag.front())) flag.remove_prefix(1);
+    while (!flag.empty() && http::IsSpace(flag.back())) flag.remove_suffix(1);
     if (flag.empty() && rest.empty()) break;
     const size_t equals = flag.find('=');
     const std::string value(equals == std::string_view::npos ? "" : flag.substr(equals + 1));
@@ -350,7 +348,7 @@ Complaint ParseCondition(const std::string& line, bool in_htaccess, const config
     out.test = TestOf(out.pattern);
   }
   if (out.test == Condition::Test::kRegex) {
-    auto compiled = BoundedRegex::Compile(out.pattern, out.no_case);
+    auto compiled = CompileRegex(out.pattern, out.no_case);
     if (!compiled) return "RewriteCond: cannot compile regular expression '" + out.pattern + "'";
     out.regex = std::move(compiled).value();
   } else if (out.no_case && !IsTextTest(out.test)) {
@@ -377,7 +375,7 @@ Complaint ParseRule(const std::string& line, std::vector<Condition> conditions, 
     out.negated = true;
     out.pattern.erase(0, 1);
   }
-  auto compiled = BoundedRegex::Compile(out.pattern, out.Has(Rule::kNoCase));
+  auto compiled = CompileRegex(out.pattern, out.Has(Rule::kNoCase));
   if (!compiled) return "RewriteRule: cannot compile regular expression '" + out.pattern + "'";
   out.regex = std::move(compiled).value();
   out.output = (*arguments)[1];

@@ -15,16 +15,6 @@ namespace {
 constexpr int kDeepest = 20;
 constexpr size_t kLongest = 1U << 20;  ///< of one expanded text: maps in maps must not grow without end
 
-bool IsDigit(char c) {
-  return c >= '0' && c <= '9';
-}
-
-int HexValue(char c) {
-  if (IsDigit(c)) return c - '0';
-  const char lower = http::Lower(c);
-  return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
 void AppendEscaped(unsigned char c, std::string& out) {
   static constexpr char kDigits[] = "0123456789abcdef";
   out += '%';
@@ -36,8 +26,8 @@ void AppendEscaped(unsigned char c, std::string& out) {
 std::string Unescaped(std::string_view text) {
   std::string out;
   for (size_t i = 0; i < text.size(); ++i) {
-    const int high = text[i] == '%' && i + 2 < text.size() ? HexValue(text[i + 1]) : -1;
-    const int low = high >= 0 ? HexValue(text[i + 2]) : -1;
+    const int high = text[i] == '%' && i + 2 < text.size() ? http::HexValue(text[i + 1]) : -1;
+    const int low = high >= 0 ? http::HexValue(text[i + 2]) : -1;
     if (low >= 0 && high + low > 0) {
       out += static_cast<char>(high * 16 + low);
       i += 2;
@@ -57,7 +47,7 @@ std::string EscapedGroup(std::string_view text, const Rule& rule) {
     if (rule.Has(Rule::kEscapeControls) && rule.escapes.empty()) {
       escape = byte <= ' ' || byte == 127;
     } else if (rule.escapes.empty()) {
-      escape = !IsDigit(c) && !(http::Lower(c) >= 'a' && http::Lower(c) <= 'z') && c != '_';
+      escape = !http::IsDigit(c) && !(http::Lower(c) >= 'a' && http::Lower(c) <= 'z') && c != '_';
     } else {
       escape = rule.escapes.find(c) != std::string::npos ||
                (rule.Has(Rule::kEscapeControls) && (byte <= ' ' || byte == 127));
@@ -138,11 +128,11 @@ std::string WithPrefix(const std::string& path, std::string_view match, std::str
   return out.append(path, match.size() + 1);
 }
 
-void Pass::Groups::Set(const std::string& subject, const BoundedRegex::Groups& groups) {
+void Pass::Groups::Set(const std::string& subject, const Poco::RegularExpression::MatchVec& groups) {
   Clear();
   source = subject;
   for (size_t i = 0; i < groups.size() && i < at.size(); ++i) {
-    if (groups[i].first != std::string::npos) at[i] = groups[i];
+    if (groups[i].offset != std::string::npos) at[i] = {groups[i].offset, groups[i].length};
   }
 }
 
@@ -186,7 +176,7 @@ std::string Pass::Expand(std::string_view text, const Rule* rule, bool* unsafe_q
       } else if (bar != std::string_view::npos) {
         append(Expand(rest.substr(bar + 1), rule, nullptr), false);
       }
-    } else if ((c == '$' || c == '%') && IsDigit(next)) {
+    } else if ((c == '$' || c == '%') && http::IsDigit(next)) {
       const std::string_view group = (c == '$' ? rule_groups_ : condition_groups_).Get(static_cast<size_t>(next - '0'));
       if (rule && rule->Has(Rule::kEscape)) {
         append(EscapedGroup(group, *rule), true);

@@ -76,8 +76,8 @@ bool Pass::Test(const Condition& condition, const std::string& input) {
   const auto is_there = [&] { return input.find('\0') == std::string::npos && ::stat(input.c_str(), &info) == 0; };
   switch (condition.test) {
     case Kind::kRegex: {
-      BoundedRegex::Groups groups;
-      if (!condition.regex->Matches(input, groups, &state_.gave_up)) return false;
+      Poco::RegularExpression::MatchVec groups;
+      if (!Finds(state_, *condition.regex, input, &groups)) return false;
       if (!condition.negated) condition_groups_.Set(input, groups);
       return true;
     }
@@ -295,8 +295,8 @@ Pass::Step Pass::Apply(const Rule& rule) {
     }
   }
   if (traces_) Log(LogLevel::kTrace3, "applying pattern '" + rule.pattern + "' to uri '" + uri_ + "'");
-  BoundedRegex::Groups groups;
-  if (rule.regex->Matches(uri_, groups, &state_.gave_up) == rule.negated) return Step::kNoMatch;
+  Poco::RegularExpression::MatchVec groups;
+  if (Finds(state_, *rule.regex, uri_, &groups) == rule.negated) return Step::kNoMatch;
   condition_groups_.Clear();
   if (rule.negated) {
     rule_groups_.Clear();

@@ -20,7 +20,7 @@ AliasRule Prefix(const std::string& from) {
 
 AliasRule Pattern(const std::string& text) {
   AliasRule rule = Prefix("");
-  rule.regex = BoundedRegex::Compile(text).value();
+  rule.regex = CompileRegex(text).value();
   return rule;
 }
 
@@ -34,6 +34,17 @@ TEST(AliasTable, TenThousandRulesCostNoMoreThanThePathIsDeep) {
   const auto missing = table.Find("/other/" + std::string(2000, 'x') + "/a/b/c/d/e/f/g");
   EXPECT_EQ(missing.rule, nullptr);
   EXPECT_LE(missing.looked_at, 3U) << "nothing is longer than the longest prefix";
+}
+
+TEST(AliasTable, APatternAtItsLimitsIsToldNotPassedOver) {
+  AliasTable table;
+  table.Add(Pattern("^/(a+)+$"));
+  table.Add(Pattern("^/"));
+  bool gave_up = false;
+  EXPECT_NE(table.Find("/aaa", &gave_up).rule, nullptr);
+  EXPECT_FALSE(gave_up);
+  table.Find("/" + std::string(40, 'a') + "!", &gave_up);
+  EXPECT_TRUE(gave_up) << "a RedirectMatch may be what protects";
 }
 
 TEST(AliasTable, TheFirstInTheConfigurationWinsWhateverItsKind) {

@@ -79,6 +79,11 @@ TEST_F(HeaderModules, AFieldOfTheRequestCanBeCopiedIntoTheAnswer) {
   EXPECT_THAT(fields, HasSubstr("X-In: one two\r\n"));
 }
 
+TEST_F(HeaderModules, AnAmpersandInAValueIsTextAndADollarNamesAGroup) {
+  Configure("SetEnvIf Request_URI ^/(.) pair=x&y-$1\nHeader set X-A \"%{pair}e\"\nHeader edit X-A y [&$0]\n");
+  EXPECT_THAT(Get("/a.txt").fields, HasSubstr("X-A: x&[&y]-a\r\n"));
+}
+
 TEST_F(HeaderModules, ARequestFieldThatIsTakenAwayIsNotSeenByTheServer) {
   Configure("RequestHeader unset Range\n<Location /sub>\nRequestHeader set Range bytes=1-2\n</Location>\n");
   EXPECT_EQ(Get("/a.txt", "Range: bytes=0-1\r\n").status, 200);
