@@ -46,7 +46,9 @@ void Response::Clear() {
   status = 200;
   fields.clear();
   body.clear();
+  lent_body = {};
   file.Reset();
+  shared_file.reset();
   parts.clear();
   source.reset();
   use_sendfile = true;
@@ -181,8 +183,8 @@ bool EventLoop::Send(Connection* c, Response& response, const http::RequestHead&
   out_ += date_line_;
   out_ += response.fields;
   const bool streams = response.source && !response.without_body;
-  std::optional<uint64_t> length = response.body.size();
-  if (response.file.valid()) {
+  std::optional<uint64_t> length = response.BodyText().size();
+  if (response.has_file()) {
     length = 0;
     for (const Response::Part& part : response.parts) *length += part.text.size() + part.length;
   }
@@ -222,9 +224,12 @@ bool EventLoop::Send(Connection* c, Response& response, const http::RequestHead&
   Outcome outcome;
   outcome.bytes_in = bytes_in;
   outcome.kept_alive = keep;
-  if (response.without_body || (!response.file.valid() && !streams)) {
-    if (!response.without_body) out_ += response.body;
-    outcome.body_bytes = response.without_body ? 0 : response.body.size();
+  if (response.without_body || (!response.has_file() && !streams)) {
+    if (!response.without_body) {
+      const std::string_view body = response.BodyText();
+      out_ += body;
+      outcome.body_bytes = body.size();
+    }
     outcome.bytes_out = head_bytes + outcome.body_bytes;
     outcome.duration = std::chrono::nanoseconds(SteadyNs() - c->work_started_ns);
     outcome.first_byte = outcome.duration;

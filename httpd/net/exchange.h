@@ -95,6 +95,8 @@ struct Response {
   std::string fields;  ///< "Name: value\r\n"..., without Date, Server, Connection, Content-Length
   std::string body;    ///< body from memory; used when `file` is not valid
   os::Fd file;         ///< body from a file: `parts` in order
+  std::shared_ptr<const os::Fd> shared_file;  ///< as `file`, of which other answers send too; read-only for all
+  std::string_view lent_body;  ///< as `body`, somebody else's; stays until the handler is called again. null = none
   std::vector<Part> parts;
   std::unique_ptr<BodySource> source;  ///< body as it is produced; used instead of `body` and `file`
   uint64_t rate_limit = 0;             ///< body bytes a second, not more; 0 = as fast as the client takes them
@@ -116,6 +118,11 @@ struct Response {
   /// connection is woken the handler is asked again, with Resume(). What it set before stays: fields, note, time-outs.
   std::unique_ptr<Deferred> deferred;
   void Clear();
+
+  /// `file` or `shared_file`; -1 = neither
+  int FileDescriptor() const { return shared_file ? shared_file->get() : file.get(); }
+  bool has_file() const { return shared_file || file.valid(); }
+  std::string_view BodyText() const { return lent_body.data() != nullptr ? lent_body : std::string_view(body); }
 
   /// The body, whatever form it has, as a source; the response is left without one. For filters.
   std::unique_ptr<BodySource> TakeBody();

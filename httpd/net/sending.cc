@@ -168,8 +168,8 @@ EventLoop::Io EventLoop::PumpFile(Connection* c) {
       if (allowed == 0) return WaitForRate(c);
       off_t offset = static_cast<off_t>(part.offset + t.cursor.file_done);
       const size_t want = static_cast<size_t>(std::min({part.length - t.cursor.file_done, budget, allowed}));
-      const ssize_t n = t.response.use_sendfile ? ::sendfile(c->fd.get(), t.response.file.get(), &offset, want)
-                                                : SendByReading(c->fd.get(), t.response.file.get(), offset, want);
+      const ssize_t n = t.response.use_sendfile ? ::sendfile(c->fd.get(), t.response.FileDescriptor(), &offset, want)
+                                                : SendByReading(c->fd.get(), t.response.FileDescriptor(), offset, want);
       if (n < 0) {
         if (errno == EINTR) continue;
         return errno == EAGAIN ? WaitForClient(c) : Io::kGone;
