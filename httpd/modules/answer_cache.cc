@@ -56,7 +56,7 @@ bool HasConditions(const http::RequestHead& head) {
 /// A request whose answer may be kept, or be one that was kept.
 bool IsPlain(const RequestState& state) {
   const http::RequestHead& head = *state.request->head;
-  return (head.method == http::Method::kGet || head.method == http::Method::kHead) && head.minor == 1 &&
+  return (head.method == http::Method::kGet || head.method == http::Method::kHead) && head.minor <= 1 &&
          !head.content_length && !head.chunked && !head.expect_continue && !head.Has(Known::kRange) &&
          !head.Has(Known::kAuthorization) && !head.Has(Known::kUpgrade) && head.target.size() <= kMostTarget &&
          head.repeated == 0 && !state.request->is_private;
@@ -137,6 +137,7 @@ void AnswerCache::MakeKey(const RequestState& state) {
   const net::Request& request = *state.request;
   key_.clear();
   key_ += request.head->method == http::Method::kHead ? 'h' : 'g';
+  key_ += static_cast<char>('0' + request.head->minor);
   key_.append(reinterpret_cast<const char*>(&state.host_index), sizeof state.host_index);
   key_.append(reinterpret_cast<const char*>(&request.local_port), sizeof request.local_port);
   key_.append(request.head->target);
