@@ -241,8 +241,34 @@ bool EventLoop::Send(Connection* c, Response& response, const http::RequestHead&
     return true;
   }
 
-  auto transfer = std::make_unique<Transfer>();
-  transfer->response_head = out_.substr(head_start, head_bytes);
+  const bool is_plain_file =
+      !streams && response.rate_limit == 0 && response.parts.size() == 1 && response.parts[0].text.empty();
+  uint64_t done = 0;
+  Io io = Io::kDone;
+  if (is_plain_file) {  // mostly the socket takes all of it: then nothing has to be kept
+    sent_head_.assign(out_, head_start, head_bytes);
+    const uint64_t head_ns = SteadyNs();
+    io = FlushOut(c, true);
+    if (io == Io::kDone) io = SendPart(c, response, 0, kSendfileBytes, done);
+    if (io == Io::kDone) {
+      outcome.body_bytes = done;
+      outcome.bytes_out = head_bytes + done;
+      outcome.duration = std::chrono::nanoseconds(SteadyNs() - c->work_started_ns);
+      outcome.first_byte = std::chrono::nanoseconds(head_ns - c->work_started_ns);
+      outcome.response_head = sent_head_;
+      handler_.Finish(MakeRequest(c, head), response, outcome);
+      EndWork(c, outcome.bytes_out, response.status);
+      ++c->requests;
+      return true;
+    }
+  }
+  std::unique_ptr<Transfer> transfer = NewTransfer();
+  if (is_plain_file) {
+    transfer->response_head = sent_head_;
+    transfer->cursor.file_done = transfer->body_sent = transfer->wire_sent = done;
+  } else {
+    transfer->response_head.assign(out_, head_start, head_bytes);
+  }
   transfer->head_text = head_text;
   http::ParseRequestHead(transfer->head_text, handler_.Limits(), transfer->head);
   if (transfer->head.line.empty()) transfer->head.line = transfer->head_text;  // a bad one: all there is for the log
@@ -259,10 +285,13 @@ bool EventLoop::Send(Connection* c, Response& response, const http::RequestHead&
     AppendPiece(stream, first_, stream.ended);  // ReadAhead() has looked at its length
   }
   c->transfer = std::move(transfer);
-  const bool more = !streams || !c->transfer->stream.buffer.empty();
-  const Io flushed = FlushOut(c, more);
-  const Io pumped = flushed == Io::kDone ? PumpTransfer(c) : flushed;
-  switch (pumped) {
+  if (is_plain_file) {
+    if (io == Io::kBlocked && c->out.empty()) WaitForClient(c);
+  } else {
+    io = FlushOut(c, !streams || !c->transfer->stream.buffer.empty());
+    if (io == Io::kDone) io = PumpTransfer(c);
+  }
+  switch (io) {
     case Io::kDone:
       FinishTransfer(c, false);
       return true;
