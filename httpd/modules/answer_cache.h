@@ -50,17 +50,15 @@ class Dependencies {
 /// Answers from files, kept to be given again without asking the modules: the fields as they made them, small bodies in
 /// memory, large files open. One per loop.
 ///
-/// Kept    what the core has answered a GET or HEAD with from a regular file (200, 304), if every module that had a
-/// part
-///         in it says what its part depended on.
+/// Kept    what the core has answered a GET or HEAD with from a regular file (200, 304), compressed by a filter or not,
+///         if every module that had a part in it says what its part depended on.
 /// Given   to a request with the same host, authority, method and target and the same values of every field that
-/// counted.
-///         In the second in which it was made or checked at once; later when every file that was looked at, .htaccess
-///         files and those that were not there among them, is as it was then: so whatever changes is seen within a
-///         second. A file that was changed less than two seconds before the answer was made is asked for again, since
-///         its time could not tell one change from the next; a large one is looked at before each answer.
+///         counted. In the second in which it was made or checked at once; later when every file that was looked at,
+///         .htaccess files and those that were not there among them, is as it was then: so whatever changes is seen
+///         within a second. A file that was changed less than two seconds before the answer was made is asked for
+///         again, since its time could not tell one change from the next; a large one is looked at each time.
 /// Limits  OpenFileCache answers, 16 MiB of bodies and 256 open files, the longest unused go first; unused for 10 s
-/// goes
+///         goes.
 class AnswerCache {
  public:
   /// @param most  answers; 0 = keep none
@@ -78,6 +76,9 @@ class AnswerCache {
   /// The answer stands: keeps it if it can be given again.
   /// @param on  what Watch() returned, with what was noted
   void Keep(RequestState& state, Dependencies& on);
+
+  /// As Keep(), later: for the state that was watched last.
+  void KeepWatched(RequestState& state) { Keep(state, on_); }
 
   /// Forgets what nobody wants any more. Cheap; every turn.
   void EndTurn();

@@ -67,7 +67,18 @@ void Handler::Handle(const Request& request, Response& response) {
   pipeline_.Run(state, on);
   if (response.deferred) return;
   LeaveOutBodyForHead(request, response);
-  if (on) answers_.Keep(state, *on);
+  if (!on) return;
+  if (response.source && !response.without_body) {
+    response.keeps_body = state.is_from_file;
+  } else {
+    answers_.Keep(state, *on);
+  }
+}
+
+void Handler::Keep(const Request& request, Response& response) {
+  auto& state = *static_cast<RequestState*>(response.note.get());
+  state.Rebind(request, response);
+  answers_.KeepWatched(state);
 }
 
 void Handler::Resume(const Request& request, Response& response, bool is_late) {

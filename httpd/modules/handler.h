@@ -25,6 +25,7 @@ class Handler final : public net::RequestHandler {
   void Handle(const net::Request& request, net::Response& response) override;
   void Resume(const net::Request& request, net::Response& response, bool is_late) override;
   void HandleBad(const net::Request& request, int status, const char* reason, net::Response& response) override;
+  void Keep(const net::Request& request, net::Response& response) override;
   void Finish(const net::Request& request, const net::Response& response, const net::Outcome& outcome) override;
   bool EndTurn() override {
     answers_.EndTurn();

@@ -56,6 +56,7 @@ void Response::Clear() {
   without_length = false;
   content_length = 0;
   close = false;
+  keeps_body = false;
   rate_limit = 0;
   rate_burst = 0;
   keep_alive_timeout_ms = 5000;
@@ -163,6 +164,7 @@ bool EventLoop::Answer(Connection* c, const http::RequestHead& head, std::string
     if (&head != &head_) head_ = head;
     return AnswerBad(c, 500, "the body of the answer could not be made");
   }
+  if (response_.keeps_body && !response_.source) handler_.Keep(MakeRequest(c, head), response_);
   return Send(c, response_, head, head_text, bytes_in, KeepsAfter(c, head, response_));
 }
 

@@ -99,6 +99,7 @@ struct Response {
   std::string_view lent_body;  ///< as `body`, somebody else's; stays until the handler is called again. null = none
   std::vector<Part> parts;
   std::unique_ptr<BodySource> source;  ///< body as it is produced; used instead of `body` and `file`
+  bool keeps_body = false;             ///< RequestHandler::Keep() wants `source` as a body, if that is soon done
   uint64_t rate_limit = 0;             ///< body bytes a second, not more; 0 = as fast as the client takes them
   uint64_t rate_burst = 0;             ///< ... after so many at once
   bool use_sendfile = true;            ///< false: the file is read and sent (EnableSendfile Off)
@@ -165,6 +166,9 @@ class RequestHandler {
 
   /// Fills the answer to a request that could not be parsed or accepted. `head` may be partly filled.
   virtual void HandleBad(const Request& request, int status, const char* reason, Response& response) = 0;
+
+  /// What `source` gave is complete, and in response.body now; before it is sent. Only where `keeps_body` asked for it.
+  virtual void Keep(const Request& request, Response& response) = 0;
 
   /// The exchange that Handle() or HandleBad() answered with this response is over: log it.
   virtual void Finish(const Request& request, const Response& response, const Outcome& outcome) = 0;

@@ -17,9 +17,10 @@ namespace {
 // Per turn and connection: a fast client must not own the loop, nor a filter that works hard.
 constexpr uint64_t kSourceBytes = 256U << 10;
 constexpr uint64_t kSourceNs = 2'000'000;
-constexpr size_t kPieceBytes = 16U << 10;  // asked of a source at once
-constexpr size_t kFillBytes = 64U << 10;   // read from it before the client is to take them
-constexpr uint64_t kRateIntervalMs = 200;  // as mod_ratelimit
+constexpr uint64_t kKeptSourceNs = 10'000'000;  // once, for a body that others get without this work
+constexpr size_t kPieceBytes = 16U << 10;       // asked of a source at once
+constexpr size_t kFillBytes = 64U << 10;        // read from it before the client is to take them
+constexpr uint64_t kRateIntervalMs = 200;       // as mod_ratelimit
 constexpr size_t kMostSpareTransfers = 64;
 
 uint64_t RateInterval(uint64_t rate) {
@@ -227,9 +228,10 @@ bool EventLoop::ReadAhead(Response& response) {
   if (response.rate_limit != 0 && !response.file.valid()) response.source = response.TakeBody();
   if (!response.source) return true;
   const std::optional<uint64_t> left = response.source->Left();
-  const uint64_t until_ns = SteadyNs() + kSourceNs;
+  const uint64_t until_ns = SteadyNs() + (response.keeps_body ? kKeptSourceNs : kSourceNs);
+  const size_t most = response.keeps_body ? kFillBytes : kPieceBytes;
   first_state_ = BodySource::State::kMore;
-  while (first_state_ == BodySource::State::kMore && first_.size() < kPieceBytes && SteadyNs() < until_ns) {
+  while (first_state_ == BodySource::State::kMore && first_.size() < most && SteadyNs() < until_ns) {
     first_state_ = response.source->Read(first_, kPieceBytes);
   }
   if (first_state_ == BodySource::State::kFailed || (left && first_.size() > *left)) return false;

@@ -146,6 +146,20 @@ TEST_F(AnswerCacheTest, SeesANewPrecompressedFileInTheNextSecond) {
   EXPECT_EQ(Get("/p.txt").body, "plain") << "for those who cannot decode it";
 }
 
+TEST_F(AnswerCacheTest, GivesACompressedBodyAgainToThoseWhoCanDecodeIt) {
+  Configure("AddOutputFilterByType DEFLATE text/plain");
+  WriteOld("www/long.txt", std::string(200000, 'a'));
+  const Answer first = Get("/long.txt", "Accept-Encoding: gzip\r\n");
+  EXPECT_TRUE(first.is_produced);
+  EXPECT_LT(first.body.size(), 1000U);
+  const Answer second = Get("/long.txt", "Accept-Encoding: gzip\r\n");
+  EXPECT_TRUE(WasGiven());
+  EXPECT_FALSE(second.is_produced);
+  EXPECT_EQ(second.body, first.body);
+  EXPECT_EQ(second.fields, first.fields);
+  EXPECT_EQ(Get("/long.txt").body.size(), 200000U);
+}
+
 TEST_F(AnswerCacheTest, TellsApartWhatTheModulesHaveToldApart) {
   Configure(
       "SetEnvIf User-Agent Bot is_bot\nHeader set X-Bot yes env=is_bot\n<Location /in>\nRequire ip 192.0.2.1\n"
