@@ -32,16 +32,10 @@ void SetBuffer(const os::Fd& fd, int option, int lock_bit, int bytes) {
   ::setsockopt(fd.get(), SOL_SOCKET, SO_BUF_LOCK, &locks, sizeof locks);
 }
 
-// Of a connection, not yet sent: enough to keep a fast client busy from one turn of the loop to the next.
-constexpr int kMostUnsentBytes = 256 << 10;
-
 // An option that the kernel refuses is no reason not to serve.
 void Apply(const SocketOptions& options, const os::Fd& fd) {
   SetBuffer(fd, SO_SNDBUF, SOCK_SNDBUF_LOCK, options.send_buffer);
   SetBuffer(fd, SO_RCVBUF, SOCK_RCVBUF_LOCK, options.receive_buffer);
-  // Inherited by the connections: a client that reads slowly must not fill the kernel's buffers with a large file.
-  const int unsent = kMostUnsentBytes;
-  ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
   ::setsockopt(fd.get(), IPPROTO_TCP, TCP_DEFER_ACCEPT, &options.defer_accept_s, sizeof options.defer_accept_s);
 }
 
