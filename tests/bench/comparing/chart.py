@@ -2,7 +2,7 @@
 
 from xml.sax.saxutils import escape
 
-from . import report, servers
+from . import report
 
 WIDTH, COLUMNS, GAP, NAME, NUMBER = 880, 2, 32, 120, 64
 BAR, STEP, HEAD, TOP, BOTTOM = 14, 20, 30, 58, 28
@@ -38,7 +38,8 @@ def panel(row, x, y, width):
         wide = max(1.0, length / longest * room)
         out.append(f'<text x="{x + NAME - 8}" y="{at + 11}" text-anchor="end">{escape(report.title(name))}</text>'
                    f'<rect class="{kind}" x="{x + NAME}" y="{at}" width="{wide:.1f}" height="{BAR}" rx="2"/>'
-                   f'<text class="soft" x="{x + NAME + wide + 6:.1f}" y="{at + 11}">{format(length, form)}{unit}</text>')
+                   f'<text class="soft" x="{x + NAME + wide + 6:.1f}" y="{at + 11}">{format(length, form)}{unit}'
+                   '</text>')
     return out, HEAD + len(bars) * STEP + 8
 
 
@@ -53,10 +54,10 @@ def svg(results, footer):
         heights[column] += height + 14
     total = max(heights) + BOTTOM
     floor = any("floor" in row["servers"] for row in rows)
-    below = "Shorter is better." + (f" Dashed: {servers.Floor.note.split(';')[0].split(': ')[1]}." if floor else "")
+    below = "Shorter is better." + (" Dashed: the floor, which does epoll_wait, recv and send only." if floor else "")
     return "\n".join([
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {total}" width="{WIDTH}" height="{total}" role="img" '
-        'aria-labelledby="title">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {total}" width="{WIDTH}" height="{total}" '
+        'role="img" aria-labelledby="title">',
         '<title id="title">CPU time per request of web servers, and memory per idle connection</title>',
         f"<style>{STYLE}</style>",
         f'<text class="title" x="{GAP}" y="26">Server CPU time per request, log program included</text>',

@@ -162,7 +162,7 @@ class Measurer:
         out = {label: summarise(of_it) for label, of_it in runs.items()}
         for label in list(out):
             server = running[label]
-            if row.small and row.load == "wrk" and self.options.strace and server.name != "floor" and (
+            if row.calls and row.load == "wrk" and self.options.strace and server.name != "floor" and (
                     server.name == "ours" or self.options.peers_strace):
                 self.say(f"{row.key}: system calls of {label}")
                 out[label]["calls"] = attempt(label, self.count_calls, row, server)

@@ -1,4 +1,4 @@
-"""What the kernel says of processes: who descends from whom, their CPU time and memory, and the limit of descriptors."""
+"""What the kernel says of processes: who descends from whom, their CPU time, memory and limit of descriptors."""
 
 import ctypes
 import os

@@ -1,4 +1,4 @@
-"""Tables and goals from measured rows. Ratios are medians over the ratios of the rounds: a noisy moment hits both sides."""
+"""Tables and goals from measured rows. Ratios are medians over those of the rounds: a noisy moment hits both sides."""
 
 import statistics
 
@@ -59,6 +59,10 @@ def number(value, form, missing="-"):
     return missing if value is None else format(value, form)
 
 
+def milliseconds(us):
+    return number(us and us / 1000, ".2f")
+
+
 def table(row):
     """Lines of one row of the comparison: a line a server, the best first."""
     measured, lines = row["servers"], ["", row["title"]]
@@ -83,7 +87,7 @@ def table(row):
         lines.append(
             f"  {label:28}{f['cpu_us']:>9.2f}{f['log_us']:>11.2f}{number(to_other, '.2f'):>13}"
             f"{number(ratio(row, name, value, 'floor')[0], '.2f'):>9}{f['rps']:>12,.0f}"
-            f"{number(f['p50_us'] and f['p50_us'] / 1000, '.2f'):>9}{number(f['p99_us'] and f['p99_us'] / 1000, '.2f'):>9}"
+            f"{milliseconds(f['p50_us']):>9}{milliseconds(f['p99_us']):>9}"
             f"{f['errors']:>8}{number(calls, '.2f'):>8}")
         if "resumed" in f and f["resumed"] < f["requests"] * 0.99:
             lines.append(f"  {'':28}only {f['resumed']} of {f['requests']} handshakes were resumed")
@@ -107,7 +111,7 @@ def goal_lines(judged):
         return []
     lines = ["", "Goals"]
     for goal in judged:
-        value = number(goal["value"], ",.0f" if goal["goal"].startswith("bytes per connection at most 1,024") else ".2f")
+        value = number(goal["value"], ",.0f" if goal["against"] is None else ".2f")
         against = f" ({title(goal['against'])})" if goal["against"] in servers.PEERS else ""
         lines.append(f"  {goal['verdict']:13}{goal['row']:15}{goal['goal']:48} {value}{against}")
     return lines

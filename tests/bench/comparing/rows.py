@@ -25,7 +25,7 @@ class Row:
     floor: tuple = None          # arguments of bench_floor; None: there is no floor
     stretch: int = 1             # runs last so many times --duration
     quick: bool = False          # part of --quick
-    small: bool = True           # system calls are counted
+    calls: bool = True           # system calls are counted
 
 
 def floor(*arguments):
@@ -38,13 +38,14 @@ ROWS = [
     Row("1k-1000", "1 KiB, keep-alive, 1,000 connections", connections=1000, floor=PLAIN),
     # Opening 8,000 connections is part of a run: a longer one keeps it small beside the requests.
     Row("1k-8000", "1 KiB, keep-alive, 8,000 connections", connections=8000, floor=PLAIN, stretch=3),
-    Row("1k-close", "1 KiB, a connection per request", headers=("Connection: close",), floor=floor("--close"), quick=True),
+    Row("1k-close", "1 KiB, a connection per request", headers=("Connection: close",), floor=floor("--close"),
+        quick=True),
     Row("1k-pipelined", "1 KiB, keep-alive, 16 requests in a write", depth=16, floor=floor("--repeat", 16)),
     Row("10k", "10 KiB, keep-alive", path="/10k.bin", body=10 * site.KIB, floor=floor("--body", 10 * site.KIB)),
     Row("100k", "100 KiB, keep-alive", path="/100k.bin", body=100 * site.KIB, floor=floor("--body", 100 * site.KIB),
         quick=True),
     Row("20m", "20 MiB, keep-alive, 8 connections", path="/20m.bin", body=20 * site.MIB, connections=8,
-        floor=floor("--body", 20 * site.MIB), small=False),
+        floor=floor("--body", 20 * site.MIB)),
     Row("304", "conditional request, not modified", conditional=True, floor=floor("--status", 304), quick=True),
     Row("many", "10,000 files of 1 KiB at random", path=site.many(1), many=site.MANY, floor=PLAIN),
     Row("htaccess", "1 KiB, three directories deep, .htaccess allowed (ours, Apache)", path="/tree/a/b/1k.bin",
@@ -53,13 +54,15 @@ ROWS = [
         body=50 * site.KIB, encoded=True),
     Row("precompressed", "50 KiB of text, gzip from a file", path=site.PRECOMPRESSED, variant="precompressed",
         headers=("Accept-Encoding: gzip",), body=50 * site.KIB, encoded=True),
-    Row("logging", "1 KiB, keep-alive, access log on against off", against="nolog", small=False),
+    Row("logging", "1 KiB, keep-alive, access log on against off", against="nolog", calls=False),
     Row("memory", "memory of an idle connection, 8,000 of them", load="memory", connections=8000),
-    Row("tls-handshake", "TLS, a full handshake per request, 4 clients", variant="tls", load="handshakes", connections=4),
+    Row("tls-handshake", "TLS, a full handshake per request, 4 clients", variant="tls", load="handshakes",
+        connections=4),
     Row("tls-resumed", "TLS, a resumed handshake per request, 4 clients", variant="tls", load="resumed", connections=4),
     Row("tls-bulk", "TLS, 20 MiB, keep-alive, 8 connections", variant="tls", path="/20m.bin", body=20 * site.MIB,
-        connections=8, small=False),
-    Row("tls-memory", "memory of an idle TLS connection, 2,000 of them", variant="tls", load="memory", connections=2000),
+        connections=8),
+    Row("tls-memory", "memory of an idle TLS connection, 2,000 of them", variant="tls", load="memory",
+        connections=2000),
     Row("http2", "HTTP/2 over TLS, 1 KiB, 8 connections of 100 streams", variant="tls", load="h2load", connections=8,
         depth=100),
     Row("proxied", "proxied to a server that answers 1 KiB", variant="proxy", path="/"),

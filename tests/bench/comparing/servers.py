@@ -1,8 +1,8 @@
 """The servers that tests/bench/compare holds against each other: packages, configurations, start and end.
 
 All get the same site, number of workers (processes or threads with an event loop each), time-outs of 300 s, keep-alive
-without a limit where there is such a setting, a listen queue of 4096, sendfile and a cache of open files where they have
-one, and an access log in the common format where they can. A variant of the configuration is one of VARIANTS.
+without a limit where there is such a setting, a listen queue of 4096, sendfile and a cache of open files where they
+have one, and an access log in the common format where they can. A variant of the configuration is one of VARIANTS.
 """
 
 import glob
@@ -268,7 +268,7 @@ Header append Vary Accept-Encoding
 class Nginx(Server):
     name, title, packages, program = "nginx", "nginx", ("nginx",), "/usr/sbin/nginx"
     note = "log to a file (it has no pipes), a write per line; open_file_cache, valid for 1 s"
-    buffer = ""
+    buffer, nopush = "", "off"
 
     def configuration(self):
         s = self.setting
@@ -280,7 +280,8 @@ class Nginx(Server):
             "precompressed": "gzip_static on;",
             "tls": f"ssl_certificate {s.directory}/cert.pem; ssl_certificate_key {s.directory}/key.pem;\n"
                    "ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:sessions:10m;",
-            "proxy": f"upstream behind {{ server 127.0.0.1:{s.backend}; keepalive 128; keepalive_requests 1000000000; }}",
+            "proxy": f"upstream behind {{ server 127.0.0.1:{s.backend}; keepalive 128; "
+                     "keepalive_requests 1000000000; }",
         }.get(self.variant, "")
         paths = "".join(f"{kind}_temp_path {self.dir}/{kind};\n"
                         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
@@ -297,7 +298,7 @@ types {{ text/plain txt; }}
 default_type application/octet-stream;
 {paths}
 sendfile on;
-tcp_nopush on;
+tcp_nopush {self.nopush};
 keepalive_timeout 300;
 keepalive_requests 1000000000;
 open_file_cache max=20000 inactive=60s;
@@ -319,10 +320,10 @@ server_name localhost;
         return [self.program, "-p", self.dir, "-e", f"{self.dir}/error.log", "-c", path]
 
 
-class BufferedNginx(Nginx):
-    name, title = "nginx-buffered", "nginx, log buffered"
-    note = "as nginx, but access_log with buffer=64k flush=1s: lines come up to a second late and die with it"
-    buffer = " buffer=64k flush=1s"
+class TunedNginx(Nginx):
+    name, title = "nginx-tuned", "nginx, tuned"
+    note = "tcp_nopush on, access_log buffer=64k flush=1s: lines come up to a second late and die with it"
+    buffer, nopush = " buffer=64k flush=1s", "on"
 
 
 class H2o(Server):
@@ -373,7 +374,7 @@ hosts:
 class Lighttpd(Server):
     name, title, program = "lighttpd", "lighttpd", "/usr/sbin/lighttpd"
     packages = ("lighttpd", "lighttpd-mod-deflate", "lighttpd-mod-openssl", "apache2-utils")
-    note = "log through Apache's rotatelogs; keep-alive ends after 65,535 requests; precompressed: its deflate.cache-dir"
+    note = "log through Apache's rotatelogs; at most 65,535 requests a connection; precompressed: its deflate.cache-dir"
     has_log_program = True
 
     def configuration(self):
@@ -390,7 +391,8 @@ class Lighttpd(Server):
                 more += f'deflate.cache-dir = "{self.dir}/deflated"'
         elif self.tls:
             modules.append("mod_openssl")
-            more = f'ssl.engine = "enable"\nssl.pemfile = "{s.directory}/cert.pem"\nssl.privkey = "{s.directory}/key.pem"'
+            more = f'ssl.engine = "enable"\nssl.pemfile = "{s.directory}/cert.pem"\n' \
+                   f'ssl.privkey = "{s.directory}/key.pem"'
         elif self.variant == "proxy":
             modules.append("mod_proxy")
             more = f'proxy.server = ("" => (("host" => "127.0.0.1", "port" => {s.backend})))'
@@ -501,5 +503,5 @@ backend behind
         os.truncate(os.path.join(self.dir, "words"), 0)
 
 
-ALL = {cls.name: cls for cls in (Ours, Nginx, BufferedNginx, H2o, Lighttpd, Apache, Caddy, Haproxy, Floor)}
+ALL = {cls.name: cls for cls in (Ours, Nginx, TunedNginx, H2o, Lighttpd, Apache, Caddy, Haproxy, Floor)}
 PEERS = [name for name in ALL if name not in ("ours", "floor")]

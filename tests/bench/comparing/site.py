@@ -48,14 +48,11 @@ def make(root, files):
 
 def make_certificate(directory):
     """cert.pem and key.pem (ECDSA P-256) for localhost and 127.0.0.1. @return None, or why there are none"""
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-               "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+               "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
                "-keyout", f"{directory}/key.pem", "-out", f"{directory}/cert.pem"]
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     except OSError as error:
         return str(error)
-    if done.returncode == 0:
-        os.chmod(f"{directory}/key.pem", 0o644)  # caddy starts as the user it runs as
-        return None
-    return done.stderr.strip()[-300:]
+    return None if done.returncode == 0 else done.stderr.strip()[-300:]
