@@ -52,7 +52,7 @@ class Measurer:
         if row.variant == "tls" and "certificate" in self.without:
             return self.without["certificate"]
         if row.connections + 200 > self.descriptors:
-            return f"RLIMIT_NOFILE is {self.descriptors} and cannot be raised"
+            return f"not available: RLIMIT_NOFILE is {self.descriptors} and cannot be raised"
         if name == "floor":
             return "there is none" if row.floor is None else None
         cls = servers.ALL[name]

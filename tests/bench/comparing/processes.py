@@ -85,26 +85,42 @@ def anonymous_bytes(pids):
 
 def stop(process):
     """Ends a process that start() made, and all it started: SIGTERM to the first, SIGKILL to what is left after 5 s."""
-    everybody = family(process.pid)
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    if process.poll() is not None:
+        return
+    others = family(process.pid)[1:]
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    end(others)
+
+
+def end(pids):
+    """Waits up to 5 s for processes that have lost their parent, then kills them. Only those that descend from us."""
     deadline = time.monotonic() + 5
-    for pid in everybody[1:]:
-        while os.path.exists(f"/proc/{pid}"):
+    while True:
+        ours = set(family(os.getpid()))
+        pids = [pid for pid in pids if pid in ours]
+        if not pids:
+            return
+        for pid in pids:
             try:
-                if os.waitpid(pid, os.WNOHANG)[0] == pid:
-                    break
-            except ChildProcessError:
-                if not os.path.exists(f"/proc/{pid}"):
-                    break
-            if time.monotonic() > deadline:
-                try:
+                if time.monotonic() > deadline:
                     os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    break
-            time.sleep(0.01)
+                os.waitpid(pid, os.WNOHANG)
+            except (ChildProcessError, ProcessLookupError):
+                pass  # still somebody else's child, or gone
+        time.sleep(0.01)
+
+
+def end_all():
+    """For the end of the program: whoever is still there, such as the workers of a server that crashed."""
+    rest = family(os.getpid())[1:]
+    for pid in rest:
+        try:
+            os.kill(pid, signal.SIGTERM)
+        except ProcessLookupError:
+            pass
+    end(rest)
