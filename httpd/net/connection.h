@@ -18,6 +18,7 @@ namespace httpd::net {
 
 inline constexpr size_t kScratchBytes = 64U << 10;
 inline constexpr size_t kOutFlushBytes = 128U << 10;
+inline constexpr uint64_t kSendfileBytes = 1U << 20;  // per turn and connection: a fast client must not own the loop
 inline constexpr uint64_t kSweepMs = 100;
 inline constexpr uint64_t kLingerMs = 2000;  // after the client's last byte
 
