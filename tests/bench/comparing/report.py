@@ -1,19 +1,11 @@
-"""Tables and goals from measured rows. Ratios are medians over those of the rounds: a noisy moment hits both sides."""
-
-import statistics
+"""Tables and goals from measured rows. Ratios are those of the medians: of a round's own they would compare moments that
+are seconds apart, which on a busy machine says more of the neighbours than of the servers."""
 
 from . import servers
 from .measuring import OFF
 from .rows import GOALS
 
 UNITS = {"cpu_us": "CPU per request", "rps": "requests/s", "p99_us": "p99", "bytes": "bytes per connection"}
-
-
-def median_of_ratios(ours, other, value):
-    """`value` of one server over that of another, round by round; None: one of them has none."""
-    pairs = [(a.get(value), b.get(value)) for a, b in zip(ours["runs"], other["runs"])]
-    ratios = [a / b for a, b in pairs if a is not None and b]
-    return statistics.median(ratios) if ratios else None
 
 
 def best_peer(row, value):
@@ -31,7 +23,8 @@ def ratio(row, name, value, over):
     other = best_peer(row, value) if over == "best peer" else name + OFF if over == "log off" else over
     if name not in measured or other not in measured:
         return None, None
-    return median_of_ratios(measured[name], measured[other], value), other
+    ours, others = measured[name].get(value), measured[other].get(value)
+    return (ours / others if ours is not None and others else None), other
 
 
 def judge(results, name="ours"):

@@ -196,7 +196,7 @@ LogFormat "%h %l %u %t \\"%r\\" %>s %b" common
 
 class Ours(HttpdLike):
     name, title = "ours", "Baton"
-    note = "log through our rotatelogs"
+    note = "log through our rotatelogs; keeps small answers and compressed ones while their files do not change"
     precompressed = "PrecompressedFiles gzip"
     lists = {}
 
