@@ -129,7 +129,7 @@ struct PrefixIndex::Node {
   }
 };
 
-PrefixIndex::PrefixIndex() : root_(std::make_unique<Node>()) {}
+PrefixIndex::PrefixIndex() = default;
 PrefixIndex::~PrefixIndex() = default;
 PrefixIndex::PrefixIndex(PrefixIndex&&) noexcept = default;
 PrefixIndex& PrefixIndex::operator=(PrefixIndex&&) noexcept = default;
@@ -137,6 +137,7 @@ PrefixIndex& PrefixIndex::operator=(PrefixIndex&&) noexcept = default;
 void PrefixIndex::Add(size_t number, std::string_view prefix, Case letters) {
   const auto kept = static_cast<uint32_t>(number);
   if (prefix.empty() || letters == Case::kCounts) {
+    if (!root_) root_ = std::make_unique<Node>();
     root_->Add(prefix, kept);
     return;
   }
@@ -150,7 +151,7 @@ void PrefixIndex::Find(std::string_view text, Candidates& out) const {
   out.used_ = 0;
   out.more_.clear();
   const auto take = [&out](const std::vector<uint32_t>& numbers) { out.Take(numbers); };
-  root_->Find<Case::kCounts>(text, take);
+  if (root_) root_->Find<Case::kCounts>(text, take);
   if (any_case_) any_case_->Find<Case::kIgnored>(text, take);
 }
 

@@ -17,7 +17,8 @@ namespace httpd::modules {
 
 namespace {
 
-constexpr size_t kMostMerged = 4096;    // combinations of sections that are remembered
+constexpr size_t kMostMerged = 4096;  // combinations of sections that are remembered, and a few for each host
+constexpr size_t kMostMergedOfHost = 4;
 constexpr size_t kMostHtaccess = 4096;  // files
 constexpr size_t kMostHtaccessBytes = 256U << 10;
 
@@ -127,7 +128,8 @@ std::shared_ptr<const Effective> SectionWalk::Merged() {
 
 std::shared_ptr<const Effective> SectionWalk::Remember(const std::string& key, std::shared_ptr<Effective> made) {
   made->hooks = ModulesWith(made->modules);
-  if (merged_.size() >= kMostMerged) merged_.clear();  // .htaccess files that change without end must not fill memory
+  const size_t most = kMostMerged + kMostMergedOfHost * site_.hosts().size();
+  if (merged_.size() >= most) merged_.clear();  // .htaccess files that change without end must not fill memory
   merged_.emplace(key, made);
   return made;
 }

@@ -190,7 +190,10 @@ bool Site::AnyCaseEqual::operator()(std::string_view a, std::string_view b) cons
 }
 
 void Site::Names::Add(const config::Host& host, int index) {
-  if (!host.server_path.empty()) paths.emplace_back(host.server_path, index);
+  if (!host.server_path.empty()) {
+    by_path.Add(paths.size(), host.server_path);
+    paths.emplace_back(host.server_path, index);
+  }
   if (!host.server_name.empty()) exact.try_emplace(Lower(NameOf(host.server_name)), index);
   for (const std::string& alias : host.server_aliases) {
     if (alias.find_first_of("*?") != std::string::npos) {
@@ -252,8 +255,10 @@ const Site::Names* Site::NamesAt(std::string_view address, uint16_t port) const 
 
 int Site::SelectByName(const Names& names, std::string_view authority, std::string_view path) const {
   if (authority.empty()) {
-    for (const auto& [prefix, index] : names.paths) {
-      if (Covers(prefix, path)) return index;
+    PrefixIndex::Candidates candidates;
+    names.by_path.Find(path, candidates);
+    for (size_t i = candidates.Next(0); i != PrefixIndex::kNone; i = candidates.Next(i + 1)) {
+      if (Covers(names.paths[i].first, path)) return names.paths[i].second;
     }
     return names.first;
   }

@@ -126,6 +126,7 @@ class Site {
     PrefixIndex by_prefix;                           ///< of wildcards, those that end in one
     PrefixIndex by_suffix;                           ///< ... the others, backwards
     std::vector<std::pair<std::string, int>> paths;  ///< ServerPath
+    PrefixIndex by_path;                             ///< of paths
     int first = 0;
 
     void Add(const config::Host& host, int index);
