@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 #include <string>
+#include <unordered_map>
 
 #include "httpd/config/builder.h"
 #include "httpd/config/directive_tables.h"
@@ -11,15 +12,24 @@
 namespace httpd::config {
 namespace {
 
-std::vector<Directive>& Table() {
-  static std::vector<Directive> table = [] {
-    std::vector<Directive> all;
+/// Every directive, in the order in which they became known, and where each name is; the first of a name counts.
+struct Table {
+  std::vector<Directive> all;
+  std::unordered_map<std::string, size_t> by_name;  ///< lower case
+  void Add(const Directive& directive) {
+    by_name.try_emplace(LowerCase(directive.name), all.size());
+    all.push_back(directive);
+  }
+};
+
+Table& TheTable() {
+  static Table table = [] {
+    Table made;
     for (const auto part : {SectionDirectives, HostDirectives, ProtocolDirectives, ProcessDirectives, IgnoredDirectives,
                             LogDirectives, DirectoryDirectives}) {
-      const std::vector<Directive> some = part();
-      all.insert(all.end(), some.begin(), some.end());
+      for (const Directive& directive : part()) made.Add(directive);
     }
-    return all;
+    return made;
   }();
   return table;
 }
@@ -37,7 +47,7 @@ std::vector<ModuleName>& ModuleList() {
 }  // namespace
 
 const std::vector<Directive>& Directives() {
-  return Table();
+  return TheTable().all;
 }
 
 const std::vector<ModuleName>& BuiltInModules() {
@@ -54,15 +64,14 @@ void RegisterModule(const ModuleName& name, const std::vector<Directive>& direct
   if (!is_listed) ModuleList().push_back(name);
   for (Directive directive : directives) {
     directive.module = name.file;
-    Table().push_back(directive);
+    TheTable().Add(directive);
   }
 }
 
 const Directive* FindDirective(std::string_view name) {
-  for (const Directive& directive : Table()) {
-    if (SameIgnoringCase(directive.name, name)) return &directive;
-  }
-  return nullptr;
+  const Table& table = TheTable();
+  const auto found = table.by_name.find(LowerCase(name));
+  return found == table.by_name.end() ? nullptr : &table.all[found->second];
 }
 
 std::string UnknownDirective(std::string_view name) {
@@ -71,7 +80,7 @@ std::string UnknownDirective(std::string_view name) {
   constexpr size_t kLongestWorthAGuess = 40;
   const char* nearest = nullptr;
   size_t best = 3;
-  for (const Directive& directive : Table()) {
+  for (const Directive& directive : TheTable().all) {
     if (name.size() > kLongestWorthAGuess || name.starts_with('<') != (directive.name[0] == '<')) continue;
     const size_t distance = EditDistance(name, directive.name);
     if (distance >= best || distance * 3 > name.size()) continue;

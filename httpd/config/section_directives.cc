@@ -34,7 +34,11 @@ Complaint OpenSection(Builder& builder, Scope& scope, const Node& node, Section:
   }
   Scope inner = scope.InSection(section, node);
   if (builder.Failed(node.children, inner)) return kStop;
-  (scope.section ? scope.section->nested : scope.draft.host.sections).push_back(std::move(section));
+  if (scope.section) {
+    scope.section->nested.push_back(std::move(section));
+  } else {
+    scope.draft.host.sections.push_back(std::make_shared<const Section>(std::move(section)));
+  }
   return kFine;
 }
 

@@ -164,7 +164,8 @@ struct Host {
   bool trace_enable = true;
   bool registered_methods_only = false;  ///< HttpProtocolOptions RegisteredMethods
   PerDirectory settings;                 ///< said outside any section
-  std::vector<Section> sections;         ///< main server's first, in the order of the configuration
+  /// The main server's first, which all hosts share, in the order of the configuration.
+  std::vector<std::shared_ptr<const Section>> sections;
   SourceLine where;
 };
 

@@ -1,9 +1,11 @@
 #include "httpd/log/log_set.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <cstring>
+#include <unordered_set>
 
 #include "httpd/config/directive_values.h"
 #include "os/file.h"
@@ -11,6 +13,30 @@
 namespace httpd::log {
 
 using config::LogTarget;
+
+namespace {
+
+std::string KeyOf(const LogTarget& target) {
+  return static_cast<char>('0' + static_cast<int>(target.kind)) + target.text;
+}
+
+/// What an operator has to know where there are no more descriptors: how many logs want one.
+std::string LimitText(const config::ServerConfig& config) {
+  std::unordered_set<std::string> targets;
+  const auto count = [&targets](const config::Host& host) {
+    targets.insert(KeyOf(host.error_log));
+    for (const config::AccessLog& access : host.access_logs) targets.insert(KeyOf(access.target));
+  };
+  count(config.main);
+  for (const config::Host& host : config.virtual_hosts) count(host);
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  return " The configuration names " + std::to_string(targets.size()) +
+         " different logs, and this process may have no more than " + std::to_string(limit.rlim_cur) +
+         " files open (ulimit -n, LimitNOFILE= of systemd): let hosts share a log, with %v in its format.";
+}
+
+}  // namespace
 
 std::vector<std::string> SplitCommand(std::string_view command) {
   std::vector<std::string> words;
@@ -82,24 +108,27 @@ os::Status LogSet::AddSyslog(const LogTarget& target) {
   return os::kDone;
 }
 
-os::Status LogSet::Add(const LogTarget& target, bool is_error_log) {
-  if (target.kind == LogTarget::Kind::kNone || Find(target)) return os::kDone;
-  if (target.kind == LogTarget::Kind::kSyslog) return AddSyslog(target);
-  if (target.kind == LogTarget::Kind::kFile) {
-    auto fd = os::Open(target.text, O_WRONLY | O_APPEND | O_CREAT, 0644);
-    if (!fd) {
-      const int sys = fd.error().sys;
-      return os::Error{fd.error().kind, 0,
-                       "(" + std::to_string(sys) + ")" + std::strerror(sys) + ": " +
-                           (is_error_log ? "AH00091: httpd: could not open error log file "
-                                         : "AH00649: could not open transfer log file ") +
-                           target.text + "."};
-    }
-    files_.push_back(File{target, LogSink{std::move(fd).value(), false, nullptr, nullptr}});
-    return os::kDone;
+os::Status LogSet::AddFile(const LogTarget& target, bool is_error_log, const config::ServerConfig& config) {
+  auto fd = os::Open(target.text, O_WRONLY | O_APPEND | O_CREAT, 0644);
+  if (!fd) {
+    const int sys = fd.error().sys;
+    return os::Error{fd.error().kind, 0,
+                     "(" + std::to_string(sys) + ")" + std::strerror(sys) + ": " +
+                         (is_error_log ? "AH00091: httpd: could not open error log file "
+                                       : "AH00649: could not open transfer log file ") +
+                         target.text + "." + (sys == EMFILE ? LimitText(config) : "")};
   }
+  files_.push_back(File{target, LogSink{std::move(fd).value(), false, nullptr, nullptr}});
+  return os::kDone;
+}
+
+os::Status LogSet::AddProgram(const LogTarget& target, const config::ServerConfig& config) {
   int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) return os::SysError(errno, "make a pipe for " + target.text);
+  if (::pipe2(ends, O_CLOEXEC) != 0) {
+    os::Error failed = os::SysError(errno, "make a pipe for " + target.text);
+    if (failed.sys == EMFILE) return os::Error{failed.kind, 0, failed.Text() + "." + LimitText(config)};
+    return failed;
+  }
   LogProgram program;
   program.target = target;
   program.read_end = os::Fd(ends[0]);
@@ -117,6 +146,16 @@ os::Status LogSet::Add(const LogTarget& target, bool is_error_log) {
   return os::kDone;
 }
 
+os::Status LogSet::Add(const LogTarget& target, bool is_error_log, const config::ServerConfig& config) {
+  if (target.kind == LogTarget::Kind::kNone || Find(target)) return os::kDone;
+  const bool is_file = target.kind == LogTarget::Kind::kFile || target.kind == LogTarget::Kind::kSyslog;
+  auto added = target.kind == LogTarget::Kind::kSyslog ? AddSyslog(target)
+               : is_file                               ? AddFile(target, is_error_log, config)
+                                                       : AddProgram(target, config);
+  if (added) by_target_.emplace(KeyOf(target), is_file ? &files_.back().sink : &programs_.back().sink);
+  return added;
+}
+
 os::Result<std::unique_ptr<LogSet>> LogSet::Open(const config::ServerConfig& config, const std::string& directory,
                                                  int program_stderr, const std::string& syslog_path) {
   auto set = std::make_unique<LogSet>();
@@ -125,33 +164,24 @@ os::Result<std::unique_ptr<LogSet>> LogSet::Open(const config::ServerConfig& con
   set->syslog_path_ = syslog_path;
   set->main_error_log_ = config.main.error_log;
   auto add_host = [&](const config::Host& host) -> os::Status {
-    if (auto added = set->Add(host.error_log, true); !added) return added;
+    if (auto added = set->Add(host.error_log, true, config); !added) return added;
     for (const config::AccessLog& access : host.access_logs) {
-      if (auto added = set->Add(access.target, false); !added) return added;
+      if (auto added = set->Add(access.target, false, config); !added) return added;
     }
     return os::kDone;
   };
-  if (auto added = add_host(config.main); !added) {
+  auto added = add_host(config.main);
+  for (size_t i = 0; added && i < config.virtual_hosts.size(); ++i) added = add_host(config.virtual_hosts[i]);
+  if (!added) {
     set->CloseWriteEnds();
     return added.error();
-  }
-  for (const config::Host& host : config.virtual_hosts) {
-    if (auto added = add_host(host); !added) {
-      set->CloseWriteEnds();
-      return added.error();
-    }
   }
   return set;
 }
 
 const LogSink* LogSet::Find(const LogTarget& target) const {
-  for (const File& file : files_) {
-    if (file.target == target) return &file.sink;
-  }
-  for (const LogProgram& program : programs_) {
-    if (program.target == target) return &program.sink;
-  }
-  return nullptr;
+  const auto found = by_target_.find(KeyOf(target));
+  return found == by_target_.end() ? nullptr : found->second;
 }
 
 std::vector<int> LogSet::Descriptors() const {

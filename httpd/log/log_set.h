@@ -4,6 +4,7 @@
 #include <list>
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "httpd/config/server_config.h"
@@ -37,7 +38,8 @@ class LogSet {
   /// Opens files (O_APPEND, 0644 less the umask) and starts programs in `directory`; their output goes to
   /// the main error log when that is a file, otherwise to `program_stderr` (a loan; -1 = /dev/null).
   /// @return Apache's sentences: "(2)No such file or directory: AH00091: httpd: could not open error log file /x.",
-  ///         "AH00104: unable to start piped log program 'x'"
+  ///         "AH00104: unable to start piped log program 'x'". At the limit of open files it says what that is and how
+  ///         many logs there are.
   static os::Result<std::unique_ptr<LogSet>> Open(const config::ServerConfig& config, const std::string& directory,
                                                   int program_stderr, const std::string& syslog_path = "/dev/log");
 
@@ -59,7 +61,10 @@ class LogSet {
     config::LogTarget target;
     LogSink sink;
   };
-  os::Status Add(const config::LogTarget& target, bool is_error_log);
+  /// Opens what is not open yet.
+  os::Status Add(const config::LogTarget& target, bool is_error_log, const config::ServerConfig& config);
+  os::Status AddFile(const config::LogTarget& target, bool is_error_log, const config::ServerConfig& config);
+  os::Status AddProgram(const config::LogTarget& target, const config::ServerConfig& config);
   os::Status AddSyslog(const config::LogTarget& target);
 
   std::string directory_;
@@ -68,6 +73,7 @@ class LogSet {
   config::LogTarget main_error_log_;
   std::list<File> files_;
   std::list<LogProgram> programs_;
+  std::unordered_map<std::string, const LogSink*> by_target_;  ///< of both lists
 };
 
 }  // namespace httpd::log

@@ -37,14 +37,20 @@ uint64_t AccessLogs::lost_lines() const {
 
 bool AccessLogs::Flush() {
   bool all = true;
-  for (const auto& stream : streams_) all = stream->Flush() && all;
+  std::erase_if(filled_, [&all](log::LogStream* stream) {
+    all = stream->Flush() && all;
+    return stream->empty();
+  });
   return all;
 }
 
 bool AccessLogs::EndTurn() {
   if (!is_buffered_) return Flush();
   bool all = true;
-  for (const auto& stream : streams_) all = stream->FlushBlock() && all;
+  std::erase_if(filled_, [&all](log::LogStream* stream) {
+    all = stream->FlushBlock() && all;
+    return stream->empty();
+  });
   return all;
 }
 
@@ -103,7 +109,9 @@ void AccessLogs::Write(RequestState& state, const net::Outcome& outcome) {
     if (!log.env.empty() && (asked.Find(log.env) != nullptr) == log.env_negated) continue;
     if (log.condition && !log.condition->Evaluate(state).holds) continue;
     if (log.format.uses_local_address() && record.local_address.empty()) record.local_address = state.LocalAddress();
-    log.format.Render(record, by_sink_.find(log.sink)->second->buffer());
+    log::LogStream* stream = by_sink_.find(log.sink)->second;
+    if (stream->empty()) filled_.push_back(stream);
+    log.format.Render(record, stream->buffer());
   }
 }
 

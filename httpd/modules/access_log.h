@@ -39,6 +39,7 @@ class AccessLogs {
   const int pid_;  ///< asking for it is a system call
   std::vector<std::unique_ptr<log::LogStream>> streams_;
   std::unordered_map<const log::LogSink*, log::LogStream*> by_sink_;
+  std::vector<log::LogStream*> filled_;  ///< those of streams_ that are not empty: a turn asks no others
 };
 
 /// LogIOTrackTTFB of the file that was answered with: mod_logio's.

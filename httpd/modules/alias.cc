@@ -116,7 +116,7 @@ Complaint AddAlias(config::Builder& builder, Scope& scope, const Node& node, con
                        (before->handler.empty() ? "" : "Script") + "Alias" + (before->regex ? "Match" : "") + ".");
     }
   }
-  table.Add(std::move(rule));
+  table.Add(std::move(rule), words[0]);
   return std::nullopt;
 }
 
@@ -168,7 +168,7 @@ Complaint AddRedirect(config::Builder&, Scope& scope, const Node& node, const Wo
   }
   Own(scope.section ? config::SettingsOf<PlaceSettings>(scope).redirects
                     : config::SettingsOf<AliasSettings>(scope).redirects)
-      .Add(std::move(rule));
+      .Add(std::move(rule), rest[0]);
   return std::nullopt;
 }
 

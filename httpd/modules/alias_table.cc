@@ -27,10 +27,11 @@ size_t OriginalLength(const std::string& path, size_t single) {
 
 }  // namespace
 
-void AliasTable::Add(AliasRule rule) {
+void AliasTable::Add(AliasRule rule, std::string_view pattern) {
   const size_t order = rules_.size();
   if (rule.regex) {
-    patterns_.push_back(order);
+    patterns_.Add(order, LiteralPrefix(pattern));
+    has_patterns_ = true;
   } else {
     std::string key = WithSingleSlashes(rule.from);
     longest_ = std::max(longest_, key.size());
@@ -62,12 +63,15 @@ AliasTable::Match AliasTable::Find(const std::string& path, bool* gave_up) const
     if (text.size() <= longest_) look(text.size());
   }
   bool reached_limits = false;
-  for (const size_t order : patterns_) {
-    if (order > match.order) break;
-    ++match.looked_at;
-    if (!Finds(reached_limits, *rules_[order]->regex, path, &match.groups)) continue;
-    match.order = order;
-    break;
+  if (has_patterns_) {
+    PrefixIndex::Candidates candidates;
+    patterns_.Find(path, candidates);
+    for (size_t order = candidates.Next(0); order < match.order; order = candidates.Next(order + 1)) {
+      ++match.looked_at;
+      if (!Finds(reached_limits, *rules_[order]->regex, path, &match.groups)) continue;
+      match.order = order;
+      break;
+    }
   }
   if (gave_up && reached_limits) *gave_up = true;
   if (match.order == rules_.size()) return match;

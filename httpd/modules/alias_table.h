@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "httpd/modules/prefix_index.h"
 #include "httpd/modules/request_state.h"
 
 namespace httpd::modules {
@@ -24,7 +25,8 @@ struct AliasRule {
 };
 
 /// Rules of which the first in the order of the configuration that matches wins. Prefixes are found by their text, not
-/// one after the other: the cost depends on the depth of the path, not on the number of rules.
+/// one after the other: the cost depends on the depth of the path, not on the number of rules. Regular expressions are
+/// tried one after the other, but for those that must begin with something else than the path does.
 /// Source  httpd 2.4 manual, mod_alias "Order of Processing"; modules/mappers/mod_alias.c alias_matches
 class AliasTable {
  public:
@@ -36,7 +38,8 @@ class AliasTable {
     size_t looked_at = 0;  ///< prefixes that were looked up and patterns that were tried
   };
 
-  void Add(AliasRule rule);
+  /// @param pattern  text of rule.regex, as it was given to CompileRegex()
+  void Add(AliasRule rule, std::string_view pattern = {});
   bool empty() const { return rules_.empty(); }
 
   /// A prefix covers the path at a segment's end; one that ends with a slash needs that slash. Any number of slashes
@@ -53,9 +56,10 @@ class AliasTable {
     size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
   };
   std::vector<std::shared_ptr<const AliasRule>> rules_;
-  std::vector<size_t> patterns_;                                             ///< those of rules_ with a regex
+  PrefixIndex patterns_;                                                     ///< those of rules_ with a regex
   std::unordered_map<std::string, size_t, Hash, std::equal_to<>> prefixes_;  ///< single slashes -> the first rule
   size_t longest_ = 0;
+  bool has_patterns_ = false;
 };
 
 /// For the `type` station: what ScriptAlias or VirtualScriptAlias has noted as "alias-forced-type" is the handler.

@@ -19,6 +19,7 @@
 #include "httpd/config/directives.h"
 #include "httpd/config/module_slots.h"
 #include "httpd/modules/expression.h"
+#include "httpd/modules/prefix_index.h"
 #include "httpd/modules/request_state.h"
 
 /// mod_rewrite: what it was told, and how a URL goes through its rules.
@@ -103,7 +104,34 @@ struct Rule {
   std::vector<std::string> cookies;    ///< CO=
   bool Has(Flag flag) const { return (flags & flag) != 0; }
 };
-using Rules = std::vector<std::shared_ptr<const Rule>>;
+
+/// Rules in their order, and which of them a text is worth holding against: others begin with something else, and what
+/// is chained to them is not reached. Copies share what they have in common.
+class Rules {
+ public:
+  void Append(std::shared_ptr<const Rule> rule);
+  void Append(const Rules& rules);
+  void Prepend(const Rules& rules);
+
+  size_t size() const { return list_.size(); }
+  bool empty() const { return list_.empty(); }
+  const Rule& operator[](size_t i) const { return *list_[i]; }
+
+  /// Whether the rule is reached whatever became of the one before it: not by C alone.
+  bool IsReached(size_t i) const { return i == 0 || !list_[i - 1]->Has(Rule::kChain); }
+
+  /// Those for which IsReached() holds. Made when it is asked for first, by any thread; it lives as long as this list
+  /// is not changed.
+  const PrefixIndex& ByPrefix() const;
+
+ private:
+  struct Lazy {
+    std::once_flag once;
+    PrefixIndex by_prefix;
+  };
+  std::vector<std::shared_ptr<const Rule>> list_;
+  std::shared_ptr<Lazy> lazy_ = std::make_shared<Lazy>();  ///< of exactly this list
+};
 
 /// A text file of keys and values, read again when its stat changes. Shared by all loops.
 class MapFile {
@@ -219,6 +247,8 @@ class Pass {
     }
   };
   enum class Step { kNoMatch, kMatch, kMatchOnly, kStop };
+  /// What the next pattern is held against, from `file`: `uri_`.
+  void TakeText();
   Step Apply(const Rule& rule);
   bool Holds(const Condition& condition);
   bool Test(const Condition& condition, const std::string& input);

@@ -303,7 +303,7 @@ Complaint AddRule(config::Builder&, Scope& scope, const Node& node, const Words&
   auto rule = std::make_shared<Rule>();
   if (auto complaint = ParseRule(node.arguments, std::move(told.pending), *rule)) return complaint;
   told.pending.clear();
-  told.rules.push_back(std::move(rule));
+  told.rules.Append(std::move(rule));
   return std::nullopt;
 }
 

@@ -52,6 +52,36 @@ MapFile::Answer MapFile::Find(const std::string& key) const {
   return {found->second, ""};
 }
 
+void Rules::Append(std::shared_ptr<const Rule> rule) {
+  list_.push_back(std::move(rule));
+  lazy_ = std::make_shared<Lazy>();
+}
+
+void Rules::Append(const Rules& rules) {
+  list_.insert(list_.end(), rules.list_.begin(), rules.list_.end());
+  lazy_ = std::make_shared<Lazy>();
+}
+
+void Rules::Prepend(const Rules& rules) {
+  list_.insert(list_.begin(), rules.list_.begin(), rules.list_.end());
+  lazy_ = std::make_shared<Lazy>();
+}
+
+const PrefixIndex& Rules::ByPrefix() const {
+  std::call_once(lazy_->once, [this] {
+    for (size_t i = 0; i < list_.size(); ++i) {
+      if (!IsReached(i)) continue;
+      const Rule& rule = *list_[i];
+      // For a look-up that must not use the first rule of a chain, the second one is not chained to anything.
+      const bool may_be_left_out = rule.Has(Rule::kNoSubrequest) || rule.Has(Rule::kRedirect);
+      const bool is_sure = !rule.negated && !(rule.Has(Rule::kChain) && may_be_left_out);
+      lazy_->by_prefix.Add(i, is_sure ? LiteralPrefix(rule.pattern) : "",
+                           rule.Has(Rule::kNoCase) ? PrefixIndex::Case::kIgnored : PrefixIndex::Case::kCounts);
+    }
+  });
+  return lazy_->by_prefix;
+}
+
 void Told::Inherit(const Told& outer) {
   const unsigned inner_options = options.value_or(0);
   const unsigned outer_options = outer.options.value_or(0);
@@ -59,9 +89,9 @@ void Told::Inherit(const Told& outer) {
   if (!engine) engine = outer.engine;
   if (!options) options = outer.options;
   if ((inner_options & kInherit) != 0 || ((outer_options & kInheritDown) != 0 && is_open)) {
-    rules.insert(rules.end(), outer.rules.begin(), outer.rules.end());
+    rules.Append(outer.rules);
   } else if ((inner_options & kInheritBefore) != 0 || ((outer_options & kInheritDownBefore) != 0 && is_open)) {
-    rules.insert(rules.begin(), outer.rules.begin(), outer.rules.end());
+    rules.Prepend(outer.rules);
   }
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <ctime>
+#include <utility>
 
 #include "httpd/http/ascii.h"
 #include "httpd/http/values.h"
@@ -49,13 +50,24 @@ bool HasControl(std::string_view text) {
   return std::any_of(text.begin(), text.end(), [](char c) { return (c >= 0 && c < ' ') || c == 127; });
 }
 
+/// Whether a line at a trace level would be written: LogLevel of the host or of the sections, also for rewrite alone.
+bool IsTraced(const RequestState& state) {
+  const log::ErrorLog* error_log = state.host->error_log.get();
+  if (!error_log) return false;
+  const config::LogLevels* here = state.settings ? &state.settings->log_levels : nullptr;
+  if (!here || (!here->level && here->modules.empty())) return error_log->Wants(LogLevel::kTrace1, "rewrite");
+  config::LogLevels levels = error_log->levels();
+  levels.Merge(*here);
+  return log::ErrorLog::Wants(LogLevel::kTrace1, "rewrite", levels);
+}
+
 }  // namespace
 
 Pass::Pass(RequestState& state, const ServerSettings* server, const DirectorySettings* directory)
     : state_(state),
       server_(server),
       directory_(directory),
-      traces_(state.host->error_log && state.host->error_log->Wants(LogLevel::kTrace1)),
+      traces_(IsTraced(state)),
       begin_(std::chrono::steady_clock::now()) {}
 
 bool Pass::IsLate() {
@@ -281,19 +293,22 @@ void Pass::Reduce() {
   is_reduced = true;
 }
 
-Pass::Step Pass::Apply(const Rule& rule) {
+void Pass::TakeText() {
   uri_ = file;
-  if (directory_) {
-    if (!state_.path_info.empty()) {
-      if (traces_) Log(LogLevel::kTrace3, "add path info postfix: " + uri_ + " -> " + uri_ + state_.path_info);
-      uri_ += state_.path_info;
-    }
-    if (uri_.starts_with(directory_->directory)) {
-      const std::string stripped = uri_.substr(directory_->directory.size());
-      if (traces_) Log(LogLevel::kTrace3, "strip per-dir prefix: " + uri_ + " -> " + stripped);
-      uri_ = stripped;
-    }
+  if (!directory_) return;
+  if (!state_.path_info.empty()) {
+    if (traces_) Log(LogLevel::kTrace3, "add path info postfix: " + uri_ + " -> " + uri_ + state_.path_info);
+    uri_ += state_.path_info;
   }
+  if (uri_.starts_with(directory_->directory)) {
+    const std::string stripped = uri_.substr(directory_->directory.size());
+    if (traces_) Log(LogLevel::kTrace3, "strip per-dir prefix: " + uri_ + " -> " + stripped);
+    uri_ = stripped;
+  }
+}
+
+Pass::Step Pass::Apply(const Rule& rule) {
+  TakeText();
   if (traces_) Log(LogLevel::kTrace3, "applying pattern '" + rule.pattern + "' to uri '" + uri_ + "'");
   Poco::RegularExpression::MatchVec groups;
   if (Finds(state_, *rule.regex, uri_, &groups) == rule.negated) return Step::kNoMatch;
@@ -373,8 +388,18 @@ Pass::Result Pass::Run(const Rules& rules) {
   constexpr size_t kMostBytes = 32U << 20;  // given to patterns in one pass: rules in a circle end, however they grow
   size_t bytes = 0;
   int rounds = 0;
+  PrefixIndex::Candidates candidates;
+  bool is_current = false;  // `candidates` are those of the text as it is now
   for (size_t i = 0; i < rules.size(); ++i) {
-    const Rule& rule = *rules[i];
+    if (!traces_ && rules.IsReached(i)) {  // at trace levels every rule is told of
+      if (!std::exchange(is_current, true)) {
+        TakeText();
+        rules.ByPrefix().Find(uri_, candidates);
+      }
+      i = candidates.Next(i);
+      if (i == PrefixIndex::kNone) break;
+    }
+    const Rule& rule = rules[i];
     // A redirect is of no use to who only wants to know where a URL leads.
     if (state_.is_subrequest() && (rule.Has(Rule::kNoSubrequest) || rule.Has(Rule::kRedirect))) continue;
     if (IsLate()) {
@@ -385,9 +410,10 @@ Pass::Result Pass::Run(const Rules& rules) {
     const Step step = Apply(rule);
     bytes += uri_.size() + 100;
     if (step == Step::kNoMatch) {
-      while (i < rules.size() && rules[i]->Has(Rule::kChain)) ++i;
+      while (i < rules.size() && rules[i].Has(Rule::kChain)) ++i;
       continue;
     }
+    is_current = false;
     if (!rule.Has(Rule::kNoSubstitution)) {
       last = &rule;
       if (traces_) Log(LogLevel::kTrace2, "setting lastsub to rule with output " + rule.output);

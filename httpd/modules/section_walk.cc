@@ -18,7 +18,8 @@ namespace httpd::modules {
 
 namespace {
 
-constexpr size_t kMostMerged = 4096;    // combinations of sections that are remembered
+constexpr size_t kMostMerged = 4096;  // combinations of sections that are remembered, and a few for each host
+constexpr size_t kMostMergedOfHost = 4;
 constexpr size_t kMostHtaccess = 4096;  // files
 constexpr size_t kMostHtaccessBytes = 256U << 10;
 
@@ -94,9 +95,10 @@ SectionWalk::SectionWalk(const Site& site) : site_(site) {}
 SectionWalk::~SectionWalk() = default;
 
 void SectionWalk::Add(Kind kind, size_t index, const config::PerDirectory& settings) {
-  key_ += kind;
   const auto number = static_cast<uint32_t>(index);
-  key_.append(reinterpret_cast<const char*>(&number), sizeof number);
+  char word[1 + sizeof number] = {kind};
+  std::memcpy(word + 1, &number, sizeof number);
+  key_.append(word, sizeof word);
   parts_.push_back(&settings);
 }
 
@@ -108,9 +110,13 @@ void SectionWalk::Begin(const RequestState& state) {
 }
 
 void SectionWalk::AddLocations(RequestState& state) {
-  const auto& locations = state.host->locations;
-  for (size_t i = 0; i < locations.size(); ++i) {
-    if (Matches(state, locations[i], state.path, false)) Add(kLocation, i, locations[i].section->settings);
+  const CompiledHost::SectionList& locations = state.host->sections->locations;
+  if (locations.all.empty()) return;
+  PrefixIndex::Candidates candidates;
+  locations.by_prefix.Find(state.path, candidates);
+  for (size_t i = candidates.Next(0); i != PrefixIndex::kNone; i = candidates.Next(i + 1)) {
+    const CompiledHost::Section& section = locations.all[i];
+    if (Matches(state, section, state.path, false)) Add(kLocation, i, section.section->settings);
   }
 }
 
@@ -123,7 +129,8 @@ std::shared_ptr<const Effective> SectionWalk::Merged() {
 
 std::shared_ptr<const Effective> SectionWalk::Remember(const std::string& key, std::shared_ptr<Effective> made) {
   made->hooks = ModulesWith(made->modules);
-  if (merged_.size() >= kMostMerged) merged_.clear();  // .htaccess files that change without end must not fill memory
+  const size_t most = kMostMerged + kMostMergedOfHost * site_.hosts().size();
+  if (merged_.size() >= most) merged_.clear();  // .htaccess files that change without end must not fill memory
   merged_.emplace(key, made);
   return made;
 }
@@ -243,17 +250,24 @@ bool SectionWalk::AddHtaccess(Engine& engine, const std::string& directory, cons
 }
 
 void SectionWalk::AddDirectories(RequestState& state, Found& found) {
-  const CompiledHost& host = *state.host;
+  const CompiledHost::Sections& sections = *state.host->sections;
+  const std::vector<CompiledHost::Section>& directories = sections.directories.all;
   const std::string& file = state.file;
   config::Overrides overrides;
-  TakeOverrides(host.host->settings, overrides);
-  in_directory_.assign(host.directories.size(), false);
+  TakeOverrides(state.host->host->settings, overrides);
+  in_directory_.assign(directories.size(), false);
+  // Every level begins as the file does: who can be about none of them is left out of all.
+  PrefixIndex::Candidates candidates;
+  sections.directories.by_prefix.Find(file, candidates);
+  candidates_.clear();
+  size_t next = candidates.Next(0);
+  for (; next < sections.first_regex; next = candidates.Next(next + 1)) candidates_.push_back(next);
   auto visit = [&](const std::string& level) {
-    for (size_t i = 0; i < host.directories.size() && !host.directories[i].regex; ++i) {
-      if (in_directory_[i] || !NamesDirectory(host.directories[i], level)) continue;
+    for (const size_t i : candidates_) {
+      if (in_directory_[i] || !NamesDirectory(directories[i], level)) continue;
       in_directory_[i] = true;
-      Add(kDirectory, i, host.directories[i].section->settings);
-      TakeOverrides(host.directories[i].section->settings, overrides);
+      Add(kDirectory, i, directories[i].section->settings);
+      TakeOverrides(directories[i].section->settings, overrides);
     }
     return !overrides.any() || AddHtaccess(*state.engine, level, overrides, found);
   };
@@ -263,22 +277,24 @@ void SectionWalk::AddDirectories(RequestState& state, Found& found) {
     if (!visit(level_)) return;
   }
   if (S_ISDIR(state.info.st_mode) && file.back() != '/' && !visit(file)) return;
-  for (size_t i = 0; i < host.directories.size(); ++i) {
-    if (!host.directories[i].regex || !Matches(state, host.directories[i], file, false)) continue;
+  for (size_t i = next; i != PrefixIndex::kNone; i = candidates.Next(i + 1)) {
+    if (!Matches(state, directories[i], file, false)) continue;
     in_directory_[i] = true;
-    Add(kDirectory, i, host.directories[i].section->settings);
+    Add(kDirectory, i, directories[i].section->settings);
   }
 }
 
 void SectionWalk::AddFiles(RequestState& state) {
-  const std::vector<CompiledHost::Section>& files = state.host->files;
-  if (files.empty() && in_force_.empty()) return;
+  const CompiledHost::SectionList& files = state.host->sections->files;
+  if (files.all.empty() && in_force_.empty()) return;
   const std::string name = state.file.substr(state.file.rfind('/') + 1);
   if (name.empty()) return;
-  for (size_t i = 0; i < files.size(); ++i) {
-    const int enclosing = files[i].enclosing;
+  PrefixIndex::Candidates candidates;
+  files.by_prefix.Find(name, candidates);
+  for (size_t i = candidates.Next(0); i != PrefixIndex::kNone; i = candidates.Next(i + 1)) {
+    const int enclosing = files.all[i].enclosing;
     if (enclosing >= 0 && !in_directory_[static_cast<size_t>(enclosing)]) continue;
-    if (Matches(state, files[i], name, true)) Add(kFiles, i, files[i].section->settings);
+    if (Matches(state, files.all[i], name, true)) Add(kFiles, i, files.all[i].section->settings);
   }
   for (const auto& htaccess : in_force_) {
     for (size_t i = 0; i < htaccess->files.size(); ++i) {

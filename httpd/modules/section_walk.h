@@ -63,6 +63,7 @@ class SectionWalk {
   std::unordered_map<std::string, std::shared_ptr<const Htaccess>> htaccess_;  ///< by path
   std::string key_;  ///< list of the sections: two requests with the same list have the same settings
   std::string level_;
+  std::vector<size_t> candidates_;  ///< <Directory> sections without regular expression that may cover the file
   std::vector<bool> in_directory_;  ///< of the host's <Directory> sections: covers the file
   std::vector<const config::PerDirectory*> parts_;
   std::vector<std::shared_ptr<const Htaccess>> in_force_;  ///< of the request that is being looked at

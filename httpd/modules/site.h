@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -14,6 +13,7 @@
 #include "httpd/http/values.h"
 #include "httpd/log/error_log.h"
 #include "httpd/log/log_set.h"
+#include "httpd/modules/prefix_index.h"
 #include "os/error.h"
 
 namespace Poco {
@@ -52,13 +52,23 @@ struct CompiledHost {
     std::shared_ptr<Poco::RegularExpression> regex;  ///< for is_regex
     int enclosing = -1;                              ///< <Files> in <Directory>: index of the directory, or -1
   };
+  /// Those of one kind and which of them a text is worth holding against: Matches() has the last word.
+  struct SectionList {
+    std::vector<Section> all;
+    PrefixIndex by_prefix;  ///< numbers are indices of `all`
+    void IndexAll();
+  };
+  struct Sections {
+    SectionList directories;  ///< in the order of merging: shortest path first, regular expressions last
+    size_t first_regex = 0;   ///< of directories
+    SectionList files;
+    SectionList locations;
+  };
   const config::Host* host = nullptr;
   std::vector<Log> logs;
   std::unique_ptr<log::ErrorLog> error_log;
-  std::vector<Section> directories;  ///< in the order of merging: shortest path first, regular expressions last
-  std::vector<Section> files;
-  std::vector<Section> locations;
-  std::vector<const Module*> hooks;  ///< modules that have settings for the whole host
+  std::shared_ptr<const Sections> sections;  ///< never null; shared with the main server by hosts that add none
+  std::vector<const Module*> hooks;          ///< modules that have settings for the whole host
 };
 
 /// A section ready to match. It keeps a pointer to `section`.
@@ -87,25 +97,55 @@ class Site {
   void set_secret(std::string secret) { secret_ = std::move(secret); }
 
   /// Index of the host that answers. Source  httpd manual, vhosts/details: best address first, then the name, then the
-  /// first host of that address.
-  /// @param local_address  asked only when some <VirtualHost> names an address
+  /// first host of that address. The cost does not depend on the number of hosts; nothing is allocated.
+  /// @param local_address  returns the address that the client has reached, a std::string; asked only when some
+  ///                       <VirtualHost> names an address
   /// @param path           of a request that names no host: the first host whose ServerPath it begins with answers
-  int Select(uint16_t local_port, std::string_view authority, const std::function<std::string()>& local_address,
-             std::string_view path = {}) const;
+  template <class Address>
+  int Select(uint16_t local_port, std::string_view authority, const Address& local_address,
+             std::string_view path = {}) const {
+    if (names_.empty()) return 0;
+    const Names* names = has_addresses_ ? NamesAt(local_address(), local_port) : NamesAt(local_port);
+    return names ? SelectByName(*names, authority, path) : 0;
+  }
 
  private:
-  struct Names {
-    std::unordered_map<std::string, int> exact;
-    std::vector<std::pair<std::string, int>> wildcards;
-    std::vector<std::pair<std::string, int>> paths;  ///< ServerPath
-    int first = 0;
+  /// Of names in lower case; what is looked up may be in any.
+  struct AnyCaseHash {
+    using is_transparent = void;
+    size_t operator()(std::string_view name) const;
   };
+  struct AnyCaseEqual {
+    using is_transparent = void;
+    bool operator()(std::string_view a, std::string_view b) const;
+  };
+  /// What the hosts of one address are called.
+  struct Names {
+    std::unordered_map<std::string, int, AnyCaseHash, AnyCaseEqual> exact;
+    std::vector<std::pair<std::string, int>> wildcards;
+    PrefixIndex by_prefix;                           ///< of wildcards, those that end in one
+    PrefixIndex by_suffix;                           ///< ... the others, backwards
+    std::vector<std::pair<std::string, int>> paths;  ///< ServerPath
+    PrefixIndex by_path;                             ///< of paths
+    int first = 0;
+
+    void Add(const config::Host& host, int index);
+    void AddWildcard(const std::string& pattern, int index);
+    /// The first of `wildcards` that `name` matches and whose host comes before `before`; otherwise `before`.
+    int FindWildcard(std::string_view name, int before) const;
+  };
+  const Names* NamesAt(uint16_t port) const;
+  const Names* NamesAt(std::string_view address, uint16_t port) const;
+  int SelectByName(const Names& names, std::string_view authority, std::string_view path) const;
+
   const config::ServerConfig* config_ = nullptr;
   std::vector<CompiledHost> hosts_;
   http::MimeTypes types_;
   std::string server_name_;
   std::string secret_;
-  std::map<std::pair<std::string, uint16_t>, Names> by_address_;
+  std::vector<Names> names_;
+  std::unordered_map<uint16_t, size_t> by_port_;                                         ///< "*": index of names_
+  std::map<std::string, std::unordered_map<uint16_t, size_t>, std::less<>> by_address_;  ///< others
   bool has_addresses_ = false;
 };
 

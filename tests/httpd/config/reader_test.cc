@@ -348,8 +348,8 @@ TEST(ReadConfiguration, AVirtualHostInheritsWhatItDoesNotSay) {
   EXPECT_EQ(v.settings.options, std::optional<unsigned>(kOptExecCgi));
   EXPECT_EQ(v.settings.error_documents.at(404), "/v");
   ASSERT_EQ(v.sections.size(), 2u);
-  EXPECT_EQ(v.sections[0].pattern, "/a");
-  EXPECT_EQ(v.sections[1].kind, Section::Kind::kLocation);
+  EXPECT_EQ(v.sections[0]->pattern, "/a");
+  EXPECT_EQ(v.sections[1]->kind, Section::Kind::kLocation);
   EXPECT_EQ(c.virtual_hosts[1].access_logs.size(), 1u);
   EXPECT_EQ(c.virtual_hosts[1].access_logs[0].format, "%h");
   EXPECT_EQ(c.main.access_logs.size(), 1u);
@@ -360,8 +360,8 @@ TEST(ReadConfiguration, SectionsKeepPatternKindAndNesting) {
       "<Directory ~ \"^/x\">\n</Directory>\n<Directory htdocs/*/a>\n<FilesMatch \"\\.ht\">\n"
       "</FilesMatch>\n</Directory>\n<Files *.bak>\n</Files>\n");
   ASSERT_EQ(c.main.sections.size(), 3u);
-  EXPECT_TRUE(c.main.sections[0].is_regex);
-  const Section& d = c.main.sections[1];
+  EXPECT_TRUE(c.main.sections[0]->is_regex);
+  const Section& d = *c.main.sections[1];
   EXPECT_EQ(d.pattern, "/srv/htdocs/*/a");
   EXPECT_TRUE(d.is_wildcard);
   ASSERT_EQ(d.nested.size(), 1u);

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,6 +21,7 @@ using config::LogTarget;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 
 TEST(SplitCommand, BlanksSeparate) {
   EXPECT_THAT(SplitCommand("  bin/rotatelogs  -l\t/var/log/a 86400 "),
@@ -77,6 +79,35 @@ TEST_F(LogSetTest, ATargetThatIsNamedTwiceIsOpenedOnce) {
   EXPECT_NE(set.value()->Find(config_.main.error_log), nullptr);
   EXPECT_EQ(set.value()->Find(Target(LogTarget::Kind::kFile, "/other")), nullptr);
   EXPECT_EQ(set.value()->Find(Target(LogTarget::Kind::kNone, "")), nullptr);
+}
+
+TEST_F(LogSetTest, HostsShareALogHoweverManyThereAre) {
+  AddAccessLog(Target(LogTarget::Kind::kFile, directory_ + "/access_log"));
+  config_.virtual_hosts.assign(10000, config_.main);
+  config_.virtual_hosts.back().error_log = Target(LogTarget::Kind::kFile, directory_ + "/own");
+  auto set = LogSet::Open(config_, directory_, -1);
+  ASSERT_TRUE(set);
+  EXPECT_EQ(set.value()->Descriptors().size(), 3u);
+}
+
+TEST_F(LogSetTest, MoreLogsThanFilesMayBeOpenIsSaidInOneLineWithBothNumbers) {
+  for (int i = 0; i < 50; ++i) {
+    AddAccessLog(Target(LogTarget::Kind::kFile, directory_ + "/access_log." + std::to_string(i)));
+  }
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const int free = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  ::close(free);
+  rlimit low = before;
+  low.rlim_cur = static_cast<rlim_t>(free) + 10;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &low), 0);
+  auto set = LogSet::Open(config_, directory_, -1);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  ASSERT_FALSE(set);
+  EXPECT_THAT(set.error().Text(), HasSubstr("(24)Too many open files: AH00649: could not open transfer log file "));
+  EXPECT_THAT(set.error().Text(), HasSubstr("names 51 different logs, and this process may have no more than " +
+                                            std::to_string(low.rlim_cur) + " files open"));
+  EXPECT_THAT(set.error().Text(), Not(HasSubstr("\n")));
 }
 
 TEST_F(LogSetTest, AFileIsAppendedToAndNeverInheritedByPrograms) {
