@@ -299,7 +299,7 @@ void EventLoop::BecomeIdle(Connection* c, uint64_t wait_ms) {
   }
   if (c->state != kIdle) SetState(c, kIdle);
   c->deadline_ms = now_ms_ + wait_ms;
-  c->idle_since_ms = now_ms_;
+  GiveBack(c);
   if (c->requests == 0 && c->is_read_timed) c->deadline_ms = std::min(c->deadline_ms, ReadDeadline(c, 0));
   Want(c, EPOLLIN);
 }

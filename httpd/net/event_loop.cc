@@ -1,5 +1,8 @@
 #include "httpd/net/event_loop.h"
 
+#include <malloc.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -17,6 +20,8 @@ namespace httpd::net {
 namespace {
 
 constexpr uint64_t kIdleSweepMs = 250;
+constexpr size_t kTrimBytes = 4U << 20;  // of buffers that were freed: it costs more than a request does
+constexpr uint64_t kTrimMs = 1000;
 
 }  // namespace
 
@@ -53,7 +58,13 @@ os::Status EventLoop::Open() {
     }
     intake_watched_ = true;
   }
+  for (const ListenSource& source : setup_.listeners) {
+    // Connections inherit it: a call less for each.
+    const int on = 1;
+    if (!source.is_private) ::setsockopt(source.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  }
   UpdateClock();
+  deadlines_.PassTo(now_ms_);
   UpdateAccepting();
   return os::kDone;
 }
@@ -127,7 +138,8 @@ void EventLoop::Turn() {
       case kTagListener:
         // It may have been removed earlier in this turn.
         if (setup_.listeners[data >> 3].is_private ? watching_private_ : watching_public_) {
-          Accept(setup_.listeners[data >> 3]);
+          const int taken = Accept(setup_.listeners[data >> 3], accept_at_once_);
+          accept_at_once_ = taken < accept_at_once_ ? std::max(taken, 1) : std::min(2 * taken, kMostAccepts);
         }
         break;
       case kTagWake: {
@@ -195,11 +207,8 @@ void EventLoop::Destroy(Connection* c) {
     c->worker = -1;
     c->state = kIdle;
     c->close_after = c->linger = c->working = c->was_shared = c->is_read_timed = c->client_bound = false;
-    if (c->pending.capacity() > 4096) c->pending.shrink_to_fit();
-    c->pending.clear();
-    c->out.clear();
-    c->out_sent = 0;
-    c->out_line.clear();
+    c->Unfile();
+    GiveBack(c);
     c->asked.reset();
     c->transfer.reset();
     free_.push_back(c);
@@ -208,7 +217,25 @@ void EventLoop::Destroy(Connection* c) {
   }
 }
 
+void EventLoop::GiveBack(Connection* c) {
+  if (c->unsent) freed_bytes_ += c->unsent->text.capacity();
+  c->unsent.reset();
+  if (c->pending.capacity() > std::string().capacity()) {
+    freed_bytes_ += c->pending.capacity();
+    std::string().swap(c->pending);
+  }
+  c->pending.clear();
+}
+
+void EventLoop::TrimMemory() {
+  if (freed_bytes_ < kTrimBytes || now_ms_ < trim_again_ms_) return;
+  freed_bytes_ = 0;
+  trim_again_ms_ = now_ms_ + kTrimMs;
+  ::malloc_trim(0);
+}
+
 void EventLoop::Want(Connection* c, uint32_t events) {
+  if (c->deadline_ms < c->look_ms) deadlines_.File(*c, c->deadline_ms);
   if (c->events == events) return;
   epoll_event event{};
   event.events = events;
@@ -218,10 +245,14 @@ void EventLoop::Want(Connection* c, uint32_t events) {
 }
 void EventLoop::Sweep() {
   next_sweep_ms_ = now_ms_ + (connections_.empty() ? kIdleSweepMs : kSweepMs);
-  for (size_t i = connections_.size(); i > 0; --i) {  // from the back: Destroy() moves the last one into the gap
-    if (i > connections_.size()) continue;
-    Connection* c = connections_[i - 1];
-    if (c->deadline_ms > now_ms_) continue;
+  deadlines_.PassTo(now_ms_);
+  while (Deadline* due = deadlines_.TakeDue()) {
+    auto* c = static_cast<Connection*>(due);
+    if (c->deadline_ms > now_ms_) {
+      deadlines_.File(*c, c->deadline_ms);
+      continue;
+    }
+    deadlines_.File(*c, now_ms_ + kSweepMs);  // whatever becomes of it here: as long as it is there, it is looked at
     if (c->state == kWaiting && c->asked && c->asked->response.deferred) {
       ResumeAnswer(c, true);
       continue;
@@ -243,6 +274,7 @@ void EventLoop::Sweep() {
     GiveUp(c);
     Destroy(c);
   }
+  TrimMemory();
   if (intake_watched_ && !draining_) {
     while (ReceiveAdopted()) {
     }
@@ -250,7 +282,7 @@ void EventLoop::Sweep() {
   if (watching_public_) {
     // A loop that was killed may have taken a wake-up with it (see UpdateAccepting): look for forgotten connections.
     for (const ListenSource& source : setup_.listeners) {
-      if (!source.is_private) Accept(source);
+      if (!source.is_private) Accept(source, kMostAccepts);
     }
   }
   Bump(setup_.slot->counters.lost_log_lines,

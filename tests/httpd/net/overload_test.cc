@@ -95,6 +95,28 @@ TEST(Overload, TheLongestIdleConnectionGoesWhenThereIsNoRoom) {
   EXPECT_TRUE(idle[0]->AtEnd());
 }
 
+TEST(Overload, WhoAskedAgainMeanwhileStays) {
+  FakeHandler handler;
+  RunningLoop loop(handler, [](EventLoop::Setup& setup) { setup.max_held = 20; });
+  std::vector<std::unique_ptr<Client>> idle;
+  auto ask = [](Client& client) { return client.Send(kGet) && client.Answer().ends_with("ok"); };
+  for (int i = 0; i < 19; ++i) {
+    idle.push_back(std::make_unique<Client>(loop.port()));
+    ASSERT_TRUE(ask(*idle.back()));
+  }
+  loop.Until([&, before = uint64_t{0}]() mutable {  // not in the same tick of the deadlines
+    uint64_t now = 0;
+    loop.Do([&](EventLoop& l) { now = l.NowMs(); });
+    if (before == 0) before = now;
+    return now > before + 2 * DeadlineWheel::kTickMs;
+  });
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(ask(*idle[i]));
+  Client last(loop.port());  // sixteen go at a time
+  ASSERT_TRUE(ask(last));
+  for (size_t i = 3; i < idle.size(); ++i) EXPECT_TRUE(idle[i]->AtEnd()) << i;
+  for (size_t i = 0; i < 3; ++i) EXPECT_TRUE(ask(*idle[i])) << i;
+}
+
 TEST(Overload, WithoutIdleConnectionsNewOnesWaitInTheBacklog) {
   FakeHandler handler;
   RunningLoop loop(handler, [](EventLoop::Setup& setup) { setup.max_held = 2; });
