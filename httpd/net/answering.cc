@@ -283,6 +283,8 @@ void EventLoop::AfterAnswer(Connection* c) {
   }
   SetState(c, kReading);
   if (!c->pending.empty() || c->asked) {
+    // The time that the client took for the answer is not that of its next head.
+    if (!c->asked) BeginReading(c, nullptr);
     const std::string rest = std::move(c->pending);
     c->pending.clear();
     Process(c, rest.data(), rest.size());

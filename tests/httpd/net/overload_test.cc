@@ -52,6 +52,25 @@ TEST(SlowClient, BytesAtTheMinimumRateExtendTheTimeUpToTheLimit) {
   EXPECT_THAT(fast.Answer(), EndsWith("ok"));
 }
 
+// Half of the next head had come while the answer was stuck. Its time ran from the connection's first head, so that who
+// took longer than that for the answer got a 408 for what it had not had the time to send.
+TEST(SlowClient, TheTimeForAHeadDoesNotRunWhileTheAnswerBeforeItIsTaken) {
+  FakeHandler handler;
+  handler.head_timeout = {300, 0, 0};
+  RunningLoop loop(handler);
+  Client client(loop.port(), 4096);
+  ASSERT_TRUE(client.Send("GET /9000000 HTTP/1.1\r\nHost: h\r\n\r\nGET / HTTP/1.1\r\n"));
+  loop.Until([&, begin = uint64_t{0}]() mutable {
+    uint64_t now = 0;
+    loop.Do([&](EventLoop& l) { now = l.NowMs(); });
+    if (begin == 0) begin = now;
+    return now > begin + 500;
+  });
+  EXPECT_THAT(client.Answer(), StartsWith("HTTP/1.1 200 "));
+  ASSERT_TRUE(client.Send("Host: h\r\n\r\n"));
+  EXPECT_THAT(client.Answer(), EndsWith("ok"));
+}
+
 TEST(SlowClient, ANewConnectionThatSaysNothingIsClosedInTheTimeForAHead) {
   FakeHandler handler;
   handler.head_timeout = {50, 0, 0};
