@@ -15,6 +15,7 @@ namespace httpd::net {
 namespace {
 
 constexpr size_t kGivenUpAtOnce = 16;
+constexpr size_t kConnectionsInABlock = 64;
 constexpr size_t kLookedAtMost = 256;  // for them: of those whose time is up within the same tick
 
 }  // namespace
@@ -150,13 +151,12 @@ int EventLoop::Accept(const ListenSource& source, int most) {
 }
 
 Connection* EventLoop::NewConnection(os::Fd fd, uint16_t local_port, bool is_private) {
-  Connection* c;
   if (free_.empty()) {
-    c = new Connection;
-  } else {
-    c = free_.back();
-    free_.pop_back();
+    blocks_.push_back(std::make_unique<Connection[]>(kConnectionsInABlock));
+    for (size_t i = kConnectionsInABlock; i > 0; --i) free_.push_back(&blocks_.back()[i - 1]);
   }
+  Connection* c = free_.back();
+  free_.pop_back();
   c->fd = std::move(fd);
   c->local_port = local_port;
   c->client_port = 0;

@@ -20,8 +20,8 @@ namespace httpd::net {
 namespace {
 
 constexpr uint64_t kIdleSweepMs = 250;
-constexpr size_t kTrimBytes = 4U << 20;  // of buffers that were freed: it costs more than a request does
-constexpr uint64_t kTrimMs = 1000;
+constexpr size_t kTrimBytes = 256U << 10;  // of buffers that were freed
+constexpr uint64_t kTrimMs = 1000;         // at least between two: it costs more than a request does
 
 }  // namespace
 
@@ -34,11 +34,10 @@ EventLoop::EventLoop(Setup setup, RequestHandler& handler)
 EventLoop::~EventLoop() {
   for (Connection* c : connections_) {
     if (c->wake) c->wake->connection = nullptr;
-    delete c;
   }
+  blocks_.clear();
   soon_.clear();
   kept_.clear();
-  for (Connection* c : free_) delete c;
 }
 
 os::Status EventLoop::Open() {
@@ -201,20 +200,16 @@ void EventLoop::Destroy(Connection* c) {
   connections_[c->index] = connections_.back();
   connections_[c->index]->index = c->index;
   connections_.pop_back();
-  if (free_.size() < 256) {
-    c->events = 0;
-    c->requests = 0;
-    c->worker = -1;
-    c->state = kIdle;
-    c->close_after = c->linger = c->working = c->was_shared = c->is_read_timed = c->client_bound = false;
-    c->Unfile();
-    GiveBack(c);
-    c->asked.reset();
-    c->transfer.reset();
-    free_.push_back(c);
-  } else {
-    delete c;
-  }
+  c->events = 0;
+  c->requests = 0;
+  c->worker = -1;
+  c->state = kIdle;
+  c->close_after = c->linger = c->working = c->was_shared = c->is_read_timed = c->client_bound = false;
+  c->Unfile();
+  GiveBack(c);
+  c->asked.reset();
+  c->transfer.reset();
+  free_.push_back(c);
 }
 
 void EventLoop::GiveBack(Connection* c) {

@@ -210,7 +210,8 @@ class EventLoop final : public Reactor {
   http::RequestHead head_;
   std::vector<Connection*> connections_;  // all; each knows its index
   std::vector<Connection*> free_;
-  DeadlineWheel deadlines_;  // of all that wait for something
+  std::vector<std::unique_ptr<Connection[]>> blocks_;  // of both; kept, next to each other: none pins a page of buffers
+  DeadlineWheel deadlines_;                            // of all that wait for something
   std::vector<std::pair<int, std::function<void()>>> foreign_;
   std::vector<handover::PassedConnection> passing_;
   std::vector<std::unique_ptr<WatchEntry>> dead_watches_;
