@@ -77,6 +77,17 @@ Complaint SetAnyInt(Builder& builder, Scope&, const Node& node, const Words& wor
   return TakeInt(node, words[0], INT_MIN, builder.config().*kMember);
 }
 
+Complaint SetOpenFileCache(Builder& builder, Scope&, const Node& node, const Words& words) {
+  if (SameIgnoringCase(words[0], "off")) {
+    builder.config().open_file_cache = 0;
+    return kFine;
+  }
+  const auto number = Number(words[0]);
+  if (!number || *number < 0 || *number > 1000000) return node.name + " must be Off or a number up to 1000000";
+  builder.config().open_file_cache = static_cast<size_t>(*number);
+  return kFine;
+}
+
 template <int ServerConfig::*kMember>
 Complaint SetNonNegative(Builder& builder, Scope&, const Node& node, const Words& words) {
   return TakeInt(node, words[0], 0, builder.config().*kMember);
@@ -151,6 +162,7 @@ std::vector<Directive> ProcessDirectives() {
     {"MaxRequestWorkers", "event.c", kInServer, kOne, "Maximum number of requests in progress at the same time", kNo, SetAnyInt<&ServerConfig::max_request_workers>, "number", "4096"},
     {"MaxClients", "event.c", kInServer, kOne, "Deprecated name of MaxRequestWorkers", kNo, SetMaxClients, "number"},
     {"MaxConnectionsPerChild", "core.c", kInServer, kOne, "Maximum number of connections a particular child serves before dying.", kNo, SetNonNegative<&ServerConfig::max_connections_per_child>, "number", "0"},
+    {"OpenFileCache", "core.c", kInServer, kOne, "Off, or how many answers from files each thread keeps", kNo, SetOpenFileCache, "Off|number", "4096", "Answers from files that were asked for a moment ago are given again without looking at the file system: for the rest of the second in which they were made, and after that as long as the file, the .htaccess files on the way to it and whatever else was looked at have not changed. So a file that is replaced, changed or removed, and a new .htaccess file, count within a second. Small files are kept in memory, at most 16 MiB for each thread, of larger ones 256 stay open. Not kept: what an authenticated user gets, what rewrite rules, expressions or programs have a part in, and answers to Range. Off also helps where files change without their times (some network file systems). Ours."},
     {"WorkerConnections", "event.c", kInServer, kOne, "Most client connections that one child holds at a time", kNo, SetNonNegative<&ServerConfig::worker_connections>, "number", "0", "When a child holds so many connections it closes those that are between two requests, the longest idle first; when there is none, new connections wait in the backlog. 0 means half of the descriptors that a process may have: an answer from a file needs a second one. MaxRequestWorkers bounds the requests that are worked on; those that only wait for a slow client to send or to take bytes are not among them, they are bounded by this."},
     {"MaxRequestsPerChild", "core.c", kInServer, kOne, "Maximum number of connections a particular child serves before dying. (DEPRECATED, use MaxConnectionsPerChild)", kNo, SetMaxRequestsPerChild, "number"},
     {"GracefulShutdownTimeout", "event.c", kInServer, kOne, "Maximum time in seconds to wait for child processes to complete transactions during shutdown", kNo, SetNonNegative<&ServerConfig::graceful_shutdown_timeout_s>, "seconds", "0"},

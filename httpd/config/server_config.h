@@ -213,6 +213,7 @@ struct ServerConfig {
   bool wants_secret = false;           ///< something is signed that every instance of this server must be able to check
   bool extended_status = true;
   bool see_request_tail = false;                               ///< server-status shows the ends of long request lines
+  size_t open_file_cache = 4096;                               ///< answers that one loop keeps; 0 = none
   bool buffered_logs = false;                                  ///< access logs are written in blocks
   std::string types_config;                                    ///< absolute path of mime.types; "" = built-in table
   std::vector<std::string> access_file_names = {".htaccess"};  ///< AccessFileName

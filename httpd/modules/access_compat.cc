@@ -7,6 +7,7 @@
 #include "httpd/config/directive_values.h"
 #include "httpd/config/lexer.h"
 #include "httpd/http/values.h"
+#include "httpd/modules/answer_cache.h"
 #include "httpd/modules/authz.h"
 #include "httpd/modules/module_list.h"
 #include "httpd/modules/name_rules.h"
@@ -194,6 +195,16 @@ const std::vector<config::Directive>& Directives() {
   return table;
 }
 
+void Repeats(const RequestState& state, Dependencies& on) {
+  const auto* settings = SettingsFor<CompatSettings>(state);
+  for (const auto* list : {&settings->allows, &settings->denies}) {
+    for (const Match& match : *list) {
+      if (match.kind == Match::Kind::kNetwork) on.OnClientAddress();
+      if (match.kind == Match::Kind::kHost) on.OnMore();
+    }
+  }
+}
+
 }  // namespace
 
 bool SatisfiesAny(const RequestState& state) {
@@ -204,6 +215,7 @@ bool SatisfiesAny(const RequestState& state) {
 const Module kAccessCompat = {.name = {"mod_access_compat.c", "access_compat_module"},
                               .directives = Directives,
                               .applies = HasSettings<CompatSettings>,
-                              .access = Access};
+                              .access = Access,
+                              .repeats = Repeats};
 
 }  // namespace httpd::modules

@@ -12,7 +12,7 @@
 
 namespace httpd::modules {
 
-AccessLogs::AccessLogs(const Site& site) : is_buffered_(site.config().buffered_logs) {
+AccessLogs::AccessLogs(const Site& site) : is_buffered_(site.config().buffered_logs), pid_(::getpid()) {
   for (const CompiledHost& host : site.hosts()) {
     for (const CompiledHost::Log& log : host.logs) {
       if (!log.sink || by_sink_.contains(log.sink)) continue;
@@ -82,7 +82,7 @@ void AccessLogs::Write(RequestState& state, const net::Outcome& outcome) {
   record.connection_state = outcome.aborted ? 'X' : outcome.kept_alive ? '+' : '-';
   record.start = request.start;
   record.duration = outcome.duration;
-  record.pid = ::getpid();
+  record.pid = pid_;
   record.thread = kThread;
   record.request_id = state.request_id;
   record.connection_id = state.connection_id;

@@ -36,6 +36,7 @@ class AccessLogs {
   bool Flush();
 
   const bool is_buffered_;
+  const int pid_;  ///< asking for it is a system call
   std::vector<std::unique_ptr<log::LogStream>> streams_;
   std::unordered_map<const log::LogSink*, log::LogStream*> by_sink_;
 };

@@ -101,6 +101,7 @@ Verdict Handle(RequestState& state) {
 const Module kActions = {.name = {"mod_actions.c", "actions_module"},
                          .directives = Directives,
                          .applies = HasSettings<ActionsSettings>,
-                         .handle = Handle};
+                         .handle = Handle,
+                         .repeats = DependsOnNothing};
 
 }  // namespace httpd::modules

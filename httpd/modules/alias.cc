@@ -7,6 +7,7 @@
 #include "httpd/config/lexer.h"
 #include "httpd/http/values.h"
 #include "httpd/modules/alias_table.h"
+#include "httpd/modules/answer_cache.h"
 #include "httpd/modules/expression.h"
 #include "httpd/modules/module_list.h"
 
@@ -343,6 +344,11 @@ bool Applies(const config::ModuleSlots& slots) {
   return slots.Find<AliasSettings>() || slots.Find<PlaceSettings>();
 }
 
+void Repeats(const RequestState& state, Dependencies& on) {
+  const auto* place = SettingsFor<PlaceSettings>(state);
+  if (place && (place->alias || place->target)) on.OnMore();  // expressions
+}
+
 }  // namespace
 
 Verdict UseForcedHandler(RequestState& state) {
@@ -357,6 +363,7 @@ const Module kAlias = {.name = {"mod_alias.c", "alias_module"},
                        .applies = Applies,
                        .translate = Translate,
                        .type = UseForcedHandler,
-                       .fixup = Fixup};
+                       .fixup = Fixup,
+                       .repeats = Repeats};
 
 }  // namespace httpd::modules

@@ -69,6 +69,7 @@ const std::vector<config::Directive>& Directives() {
 const Module kAllowMethods = {.name = {"mod_allowmethods.c", "allowmethods_module"},
                               .directives = Directives,
                               .applies = HasSettings<AllowMethodsSettings>,
-                              .access = Access};
+                              .access = Access,
+                              .repeats = DependsOnNothing};
 
 }  // namespace httpd::modules

@@ -158,6 +158,7 @@ Verdict Handle(RequestState& state) {
 
 }  // namespace
 
-const Module kAsIs = {.name = {"mod_asis.c", "asis_module"}, .always = true, .handle = Handle};
+const Module kAsIs = {
+    .name = {"mod_asis.c", "asis_module"}, .always = true, .handle = Handle, .repeats = DependsOnNothing};
 
 }  // namespace httpd::modules

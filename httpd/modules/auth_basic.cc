@@ -225,6 +225,7 @@ const Module kAuthBasic = {
     .applies =
         [](const config::ModuleSlots& slots) { return HasSettings<BasicSettings>(slots) || kAuthnCore.applies(slots); },
     .authenticate = Authenticate,
-    .fixup = Fake};
+    .fixup = Fake,
+    .repeats = DependsOnUser};
 
 }  // namespace httpd::modules

@@ -472,6 +472,7 @@ const Module kAuthDigest = {.name = {"mod_auth_digest.c", "auth_digest_module"},
                             .directives = Directives,
                             .applies = [](const config::ModuleSlots& slots) { return kAuthnCore.applies(slots); },
                             .authenticate = Authenticate,
-                            .output = Output};
+                            .output = Output,
+                            .repeats = DependsOnUser};
 
 }  // namespace httpd::modules

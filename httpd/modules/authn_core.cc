@@ -170,6 +170,7 @@ const Module kAuthnCore = {
     .directives = Directives,
     .applies =
         [](const config::ModuleSlots& slots) { return HasSettings<AuthnSettings>(slots) || kAuthzCore.applies(slots); },
-    .authenticate = Authenticate};
+    .authenticate = Authenticate,
+    .repeats = DependsOnUser};
 
 }  // namespace httpd::modules

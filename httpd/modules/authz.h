@@ -26,6 +26,9 @@ class AuthzRule {
   /// @param alias  settings of the <AuthzProviderAlias> that the rule comes from, looked at before the request's;
   ///               nullptr: none
   virtual AuthzStatus Check(RequestState& state, const config::ModuleSlots* alias) const = 0;
+
+  /// As Module::repeats.
+  virtual void Repeats(Dependencies& on) const;
 };
 
 /// What `Require NAME ...` may name.

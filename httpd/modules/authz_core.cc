@@ -7,6 +7,7 @@
 
 #include "httpd/config/directive_values.h"
 #include "httpd/config/lexer.h"
+#include "httpd/modules/answer_cache.h"
 #include "httpd/modules/authn.h"
 #include "httpd/modules/authz.h"
 #include "httpd/modules/expression.h"
@@ -150,6 +151,7 @@ struct AllRule final : AuthzRule {
   AuthzStatus Check(RequestState&, const config::ModuleSlots*) const override {
     return is_granted ? AuthzStatus::kGranted : AuthzStatus::kDenied;
   }
+  void Repeats(Dependencies&) const override {}
   bool is_granted;
 };
 
@@ -170,6 +172,7 @@ struct EnvRule final : AuthzRule {
                                  [&](const std::string& name) { return state.environment.Find(name) != nullptr; });
     return any ? AuthzStatus::kGranted : AuthzStatus::kDenied;
   }
+  void Repeats(Dependencies&) const override {}
   Words names;
 };
 
@@ -183,6 +186,7 @@ struct MethodRule final : AuthzRule {
   AuthzStatus Check(RequestState& state, const config::ModuleSlots*) const override {
     return methods.Contains(state.head().method_text) ? AuthzStatus::kGranted : AuthzStatus::kDenied;
   }
+  void Repeats(Dependencies&) const override {}
   MethodSet methods;
 };
 
@@ -463,7 +467,20 @@ const std::vector<config::Directive>& Directives() {
   return table;
 }
 
+void NoteRules(const AuthzNode& node, Dependencies& on) {
+  if (node.rule) node.rule->Repeats(on);
+  for (const AuthzNode& child : node.children) NoteRules(child, on);
+}
+
+void Repeats(const RequestState& state, Dependencies& on) {
+  if (const auto& root = SettingsFor<AuthzSettings>(state)->root) NoteRules(*root, on);
+}
+
 }  // namespace
+
+void AuthzRule::Repeats(Dependencies& on) const {
+  on.OnMore();
+}
 
 std::string RefusedName(const RequestState& state) {
   return state.file.empty() ? "uri " + state.path : state.file;
@@ -473,6 +490,7 @@ const Module kAuthzCore = {.name = {"mod_authz_core.c", "authz_core_module"},
                            .directives = Directives,
                            .applies = HasSettings<AuthzSettings>,
                            .access = Access,
-                           .authorize = Authorize};
+                           .authorize = Authorize,
+                           .repeats = Repeats};
 
 }  // namespace httpd::modules

@@ -5,6 +5,7 @@
 #include "httpd/config/lexer.h"
 #include "httpd/http/ascii.h"
 #include "httpd/http/values.h"
+#include "httpd/modules/answer_cache.h"
 #include "httpd/modules/authz.h"
 #include "httpd/modules/module_list.h"
 #include "httpd/modules/name_rules.h"
@@ -28,6 +29,7 @@ struct IpRule final : AuthzRule {
     return GrantedIf(std::any_of(networks.begin(), networks.end(),
                                  [client](const http::Network& network) { return network.Holds(client); }));
   }
+  void Repeats(Dependencies& on) const override { on.OnClientAddress(); }
   std::vector<http::Network> networks;
 };
 

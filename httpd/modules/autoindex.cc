@@ -397,6 +397,7 @@ Verdict Handle(RequestState& state) {
 const Module kAutoindex = {.name = {"mod_autoindex.c", "autoindex_module"},
                            .directives = AutoindexDirectives,
                            .always = true,
-                           .handle = Handle};
+                           .handle = Handle,
+                           .repeats = DependsOnNothing};
 
 }  // namespace httpd::modules

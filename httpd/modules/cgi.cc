@@ -384,6 +384,10 @@ bool Never(const config::ModuleSlots&) {
 
 const Module kCgid = {.name = {"mod_cgid.c", "cgid_module"}, .directives = DaemonDirectives, .applies = Never};
 
-const Module kCgi = {.name = {"mod_cgi.c", "cgi_module"}, .directives = Directives, .always = true, .handle = Handle};
+const Module kCgi = {.name = {"mod_cgi.c", "cgi_module"},
+                     .directives = Directives,
+                     .always = true,
+                     .handle = Handle,
+                     .repeats = DependsOnNothing};
 
 }  // namespace httpd::modules

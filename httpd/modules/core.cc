@@ -139,7 +139,7 @@ Verdict Handle(RequestState& state) {
     return Verdict::Status(response.status);
   }
   if (response.status != 304) AppendContentFields(state, response.fields);
-  state.is_success = true;
+  state.is_success = state.is_from_file = true;
   return Verdict::Done();
 }
 
@@ -176,6 +176,7 @@ const Module kCore = {.name = {"core.c", "core_module"},
                       .access = Access,
                       .type = Type,
                       .handle = Handle,
-                      .output = Output};
+                      .output = Output,
+                      .repeats = DependsOnNothing};
 
 }  // namespace httpd::modules

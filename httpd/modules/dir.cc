@@ -202,6 +202,10 @@ Verdict Fixup(RequestState& state) {
 
 }  // namespace
 
-const Module kDir = {.name = {"mod_dir.c", "dir_module"}, .directives = Directives, .always = true, .fixup = Fixup};
+const Module kDir = {.name = {"mod_dir.c", "dir_module"},
+                     .directives = Directives,
+                     .always = true,
+                     .fixup = Fixup,
+                     .repeats = DependsOnNothing};
 
 }  // namespace httpd::modules

@@ -90,7 +90,10 @@ Verdict Fixup(RequestState& state) {
 
 }  // namespace
 
-const Module kEnv = {
-    .name = {"mod_env.c", "env_module"}, .directives = Directives, .applies = HasSettings<EnvSettings>, .fixup = Fixup};
+const Module kEnv = {.name = {"mod_env.c", "env_module"},
+                     .directives = Directives,
+                     .applies = HasSettings<EnvSettings>,
+                     .fixup = Fixup,
+                     .repeats = DependsOnNothing};
 
 }  // namespace httpd::modules

@@ -13,6 +13,7 @@
 #include "httpd/config/builder.h"
 #include "httpd/config/lexer.h"
 #include "httpd/http/values.h"
+#include "httpd/modules/answer_cache.h"
 #include "httpd/modules/module_list.h"
 
 namespace httpd::modules {
@@ -165,11 +166,16 @@ void Output(RequestState& state) {
   AppendField(fields, "Expires", http::FormatDate(static_cast<std::time_t>(expires)));
 }
 
+void Repeats(const RequestState& state, Dependencies& on) {
+  if (SettingsFor<ExpiresSettings>(state)->active.value_or(false)) on.OnTime();
+}
+
 }  // namespace
 
 const Module kExpires = {.name = {"mod_expires.c", "expires_module"},
                          .directives = Directives,
                          .applies = HasSettings<ExpiresSettings>,
-                         .output = Output};
+                         .output = Output,
+                         .repeats = Repeats};
 
 }  // namespace httpd::modules

@@ -1,5 +1,6 @@
 // mod_filter, SetOutputFilter and AddOutputFilter: which filters an answer goes through, and its fields then.
 #include "httpd/modules/filters.h"
+#include "httpd/modules/answer_cache.h"
 
 #include <algorithm>
 #include <iterator>
@@ -282,6 +283,19 @@ void Filter(RequestState& state) {
   }
 }
 
+/// The variables that filters look at depend on what set them.
+void Repeats(const RequestState& state, Dependencies& on) {
+  if (!IsConcerned(state)) return;
+  on.OnField("Accept-Encoding");
+  const auto* settings = SettingsFor<FilterSettings>(state);
+  if (!settings) return;
+  for (const auto& [name, smart] : settings->declared) {
+    for (const FilterProvider& provider : smart.providers) {
+      if (provider.expression) on.OnMore();
+    }
+  }
+}
+
 }  // namespace
 
 bool FilterView::is_coded() const {
@@ -368,6 +382,7 @@ const Module kFilter = {.name = {"mod_filter.c", "filter_module"},
                         .applies = HasSettings<FilterSettings>,
                         .always = true,
                         .content = Content,
-                        .filter = Filter};
+                        .filter = Filter,
+                        .repeats = Repeats};
 
 }  // namespace httpd::modules

@@ -22,7 +22,11 @@ void LeaveOutBodyForHead(const Request& request, Response& response) {
 }  // namespace
 
 Handler::Handler(const Site& site, const net::Scoreboard& board)
-    : site_(site), pipeline_(site, board), states_(std::make_shared<StatePool>()), logs_(site) {
+    : site_(site),
+      pipeline_(site, board),
+      states_(std::make_shared<StatePool>()),
+      answers_(site.config().open_file_cache),
+      logs_(site) {
   limits_.line = static_cast<size_t>(site.config().limit_request_line);
   limits_.fields = static_cast<size_t>(site.config().limit_request_fields);
   limits_.field_size = static_cast<size_t>(site.config().limit_request_field_size);
@@ -57,8 +61,24 @@ RequestState& Handler::Begin(const Request& request, Response& response) {
 }
 
 void Handler::Handle(const Request& request, Response& response) {
-  pipeline_.Run(Begin(request, response));
-  if (!response.deferred) LeaveOutBodyForHead(request, response);
+  RequestState& state = Begin(request, response);
+  if (answers_.Give(state)) return;
+  Dependencies* on = answers_.Watch(state);
+  pipeline_.Run(state, on);
+  if (response.deferred) return;
+  LeaveOutBodyForHead(request, response);
+  if (!on) return;
+  if (response.source && !response.without_body) {
+    response.keeps_body = state.is_from_file;
+  } else {
+    answers_.Keep(state, *on);
+  }
+}
+
+void Handler::Keep(const Request& request, Response& response) {
+  auto& state = *static_cast<RequestState*>(response.note.get());
+  state.Rebind(request, response);
+  answers_.KeepWatched(state);
 }
 
 void Handler::Resume(const Request& request, Response& response, bool is_late) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "httpd/modules/access_log.h"
+#include "httpd/modules/answer_cache.h"
 #include "httpd/modules/core_settings.h"
 #include "httpd/modules/pipeline.h"
 #include "httpd/modules/site.h"
@@ -24,8 +25,12 @@ class Handler final : public net::RequestHandler {
   void Handle(const net::Request& request, net::Response& response) override;
   void Resume(const net::Request& request, net::Response& response, bool is_late) override;
   void HandleBad(const net::Request& request, int status, const char* reason, net::Response& response) override;
+  void Keep(const net::Request& request, net::Response& response) override;
   void Finish(const net::Request& request, const net::Response& response, const net::Outcome& outcome) override;
-  bool EndTurn() override { return logs_.EndTurn(); }
+  bool EndTurn() override {
+    answers_.EndTurn();
+    return logs_.EndTurn();
+  }
   std::string_view ServerName() const override { return site_.server_name(); }
   int FirstTimeoutMs() const override { return site_.config().main.timeout_ms; }
   int IdleTimeoutMs() const override { return idle_timeout_ms_; }
@@ -33,6 +38,7 @@ class Handler final : public net::RequestHandler {
   uint64_t LostLogLines() const override { return logs_.lost_lines(); }
   uint64_t BodyLimit() const override { return kDefaultBodyLimit; }
   const http::HeadLimits& Limits() const override { return limits_; }
+  const AnswerCache& answers() const { return answers_; }
 
  private:
   /// A state for a request, with its host. It goes with the response, which gives it back.
@@ -43,6 +49,7 @@ class Handler final : public net::RequestHandler {
   std::shared_ptr<StatePool> states_;
   http::HeadLimits limits_;
   int idle_timeout_ms_ = 0;  ///< the longest KeepAliveTimeout of all hosts
+  AnswerCache answers_;
   AccessLogs logs_;
 };
 

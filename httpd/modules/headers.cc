@@ -12,6 +12,7 @@
 
 #include "httpd/config/builder.h"
 #include "httpd/config/lexer.h"
+#include "httpd/modules/answer_cache.h"
 #include "httpd/modules/expression.h"
 #include "httpd/modules/module_list.h"
 
@@ -453,6 +454,28 @@ void Output(RequestState& state) {
   fields.insert(0, always);
 }
 
+/// Whether the value is made of what the configuration says, and of variables.
+bool IsFixed(const Edit& edit) {
+  return !edit.expression && !edit.condition && edit.action != Action::kEcho &&
+         std::all_of(edit.value.begin(), edit.value.end(), [](const Piece& piece) {
+           return piece.kind == Piece::Kind::kText || piece.kind == Piece::Kind::kVariable;
+         });
+}
+
+void Repeats(const RequestState& state, Dependencies& on) {
+  for (const HeaderSettings* settings : {HostSettingsFor<HeaderSettings>(state), SettingsFor<HeaderSettings>(state)}) {
+    if (!settings) continue;
+    for (const auto& edit : settings->response) {
+      if (!IsFixed(*edit)) on.OnMore();
+    }
+    for (const auto& edit : settings->request) {
+      // What is not there is not taken away; any other change is another request.
+      if (edit->action != Action::kUnset || !IsFixed(*edit)) on.OnMore();
+      on.OnField(edit->name);
+    }
+  }
+}
+
 }  // namespace
 
 const Module kHeaders = {.name = {"mod_headers.c", "headers_module"},
@@ -460,6 +483,7 @@ const Module kHeaders = {.name = {"mod_headers.c", "headers_module"},
                          .applies = HasSettings<HeaderSettings>,
                          .early = Early,
                          .fixup = Fixup,
-                         .output = Output};
+                         .output = Output,
+                         .repeats = Repeats};
 
 }  // namespace httpd::modules

@@ -323,6 +323,7 @@ const Module kInfo = {.name = {"mod_info.c", "info_module"},
                       .directives = Directives,
                       .applies = nullptr,
                       .always = true,
-                      .handle = Handle};
+                      .handle = Handle,
+                      .repeats = DependsOnNothing};
 
 }  // namespace httpd::modules

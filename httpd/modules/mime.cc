@@ -314,6 +314,10 @@ Verdict Type(RequestState& state) {
 
 }  // namespace
 
-const Module kMime = {.name = {"mod_mime.c", "mime_module"}, .directives = Directives, .always = true, .type = Type};
+const Module kMime = {.name = {"mod_mime.c", "mime_module"},
+                      .directives = Directives,
+                      .always = true,
+                      .type = Type,
+                      .repeats = DependsOnNothing};
 
 }  // namespace httpd::modules

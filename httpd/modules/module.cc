@@ -1,4 +1,5 @@
 #include "httpd/modules/module.h"
+#include "httpd/modules/answer_cache.h"
 
 #include <Poco/Exception.h>
 #include <Poco/RegularExpression.h>
@@ -12,6 +13,24 @@
 #include "os/socket.h"
 
 namespace httpd::modules {
+
+void DependsOnNothing(const RequestState&, Dependencies&) {}
+
+void DependsOnUser(const RequestState& state, Dependencies& on) {
+  if (state.needs_user) on.OnMore();
+}
+
+void NoteParts(const std::vector<const Module*>& hooks, const RequestState& state, Dependencies& on) {
+  for (const Module* module : hooks) {
+    if (module->repeats) {
+      module->repeats(state, on);
+    } else if (module->early || module->translate || module->headers || module->access || module->authenticate ||
+               module->authorize || module->type || module->fixup || module->content || module->handle ||
+               module->filter || module->output) {
+      on.OnMore();
+    }
+  }
+}
 
 namespace {
 

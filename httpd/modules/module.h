@@ -57,7 +57,21 @@ struct Module {
   void (*filter)(RequestState& state) = nullptr;
   void (*output)(RequestState& state) = nullptr;
   void (*log)(const RequestState& state, const net::Outcome& outcome) = nullptr;
+
+  /// Asked when an answer from a file stands: what the module's part in it depended on besides the target and the files
+  /// that were looked at (answer_cache.h). Whatever it leaves out, others will get wrong answers by.
+  /// Null: on more than can be said; no answer is given again where this module is called.
+  void (*repeats)(const RequestState& state, Dependencies& on) = nullptr;
 };
+
+/// For `repeats` of a module whose part depends on nothing else.
+void DependsOnNothing(const RequestState& state, Dependencies& on);
+
+/// For who finds the user: nothing, where nobody had to say who they are.
+void DependsOnUser(const RequestState& state, Dependencies& on);
+
+/// What the modules of `hooks` say their parts depended on.
+void NoteParts(const std::vector<const Module*>& hooks, const RequestState& state, Dependencies& on);
 
 /// Every module, in the order in which each hook is called.
 std::span<const Module* const> Modules();

@@ -17,6 +17,7 @@
 #include "httpd/config/lexer.h"
 #include "httpd/http/ascii.h"
 #include "httpd/http/values.h"
+#include "httpd/modules/answer_cache.h"
 #include "httpd/modules/module_list.h"
 #include "httpd/modules/negotiation_select.h"
 #include "httpd/modules/static_file.h"
@@ -464,6 +465,11 @@ Verdict Handle(RequestState& state) {
   return Verdict::Restart();
 }
 
+void Repeats(const RequestState& state, Dependencies& on) {
+  if (!state.list_validator.empty()) on.OnMore();
+  if (!state.encodings.empty()) on.OnField("Accept-Encoding");
+}
+
 }  // namespace
 
 const Module kNegotiation = {.name = {"mod_negotiation.c", "negotiation_module"},
@@ -471,6 +477,7 @@ const Module kNegotiation = {.name = {"mod_negotiation.c", "negotiation_module"}
                              .always = true,
                              .type = Type,
                              .fixup = Fixup,
-                             .handle = Handle};
+                             .handle = Handle,
+                             .repeats = Repeats};
 
 }  // namespace httpd::modules

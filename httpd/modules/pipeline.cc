@@ -103,10 +103,12 @@ std::string Pipeline::Signature(const RequestState& state) {
 
 // ---------------------------------------------------------------------------------------------------- a request
 
-void Pipeline::Run(RequestState& state) {
+void Pipeline::Run(RequestState& state, Dependencies* on) {
+  dependencies_ = on;
   RunEarly(state);
   Conclude(state, Begin(state));
   if (!state.response->deferred) RunOutput(state);
+  dependencies_ = nullptr;
 }
 
 void Pipeline::Resume(RequestState& state, bool is_late) {
@@ -233,9 +235,21 @@ Verdict Pipeline::Map(RequestState& state) {
     state.file = state.root;
     state.file += state.path;
   }
+  if (dependencies_) NoteTranslation(state);
   MakeSlashesSingle(state.file);
   if (Verdict split = SplitFile(state); !split.is(Kind::kDeclined)) return split;
   return FindSettings(state);
+}
+
+void Pipeline::NoteTranslation(const RequestState& state) {
+  for (const Module* module : state.settings->hooks) {
+    if (!module->translate) continue;
+    if (module->repeats) {
+      module->repeats(state, *dependencies_);
+    } else {
+      dependencies_->OnMore();
+    }
+  }
 }
 
 Verdict Pipeline::SplitFile(RequestState& state) {
@@ -245,7 +259,10 @@ Verdict Pipeline::SplitFile(RequestState& state) {
   std::string part = file;
   size_t end = file.size();  // of what is looked at
   while (true) {
-    if (::stat(part.c_str(), &state.info) == 0) {
+    const bool is_there = ::stat(part.c_str(), &state.info) == 0;
+    const int sys = errno;
+    if (dependencies_) dependencies_->OnFile(part, is_there ? &state.info : nullptr);
+    if (is_there) {
       if (S_ISDIR(state.info.st_mode) && end < file.size()) {
         // The first name that does not exist stays; what is behind it is path_info.
         state.info = {};
@@ -261,14 +278,13 @@ Verdict Pipeline::SplitFile(RequestState& state) {
       return Verdict::Declined();
     }
     state.info = {};
-    if (errno == EACCES) {
+    if (sys == EACCES) {
       LogError(state, LogLevel::kError, "core",
                "(13)Permission denied: AH00035: access to " + state.path + " denied (filesystem path '" + part +
                    "') because search permissions are missing on a component of the path");
       return Verdict::Status(403);
     }
-    if (errno != ENOENT && errno != ENOTDIR) {
-      const int sys = errno;
+    if (sys != ENOENT && sys != ENOTDIR) {
       LogError(state, LogLevel::kError, "core",
                "(" + std::to_string(sys) + ")" + std::strerror(sys) + ": AH00036: access to " + state.path +
                    " failed (filesystem path '" + part.substr(0, 512) + "')");
@@ -542,6 +558,15 @@ std::unique_ptr<RequestState> Pipeline::NewLookUp(RequestState& from) {
   return out;
 }
 
+void Pipeline::NoteLookUp(const RequestState& found, const Verdict& verdict) {
+  if (!dependencies_) return;
+  if (verdict.is(Kind::kDeclined) && found.settings->conditional.empty()) {
+    NoteParts(found.settings->hooks, found, *dependencies_);
+  } else {
+    dependencies_->OnMore();
+  }
+}
+
 std::unique_ptr<RequestState> Pipeline::LookUp(RequestState& from, std::string_view uri) {
   auto out = NewLookUp(from);
   if (out->status != 200) return out;
@@ -560,6 +585,7 @@ std::unique_ptr<RequestState> Pipeline::LookUp(RequestState& from, std::string_v
     out->is_admitted = from.is_admitted && out->settings == from.settings;
     verdict = Admit(*out);
   }
+  NoteLookUp(*out, verdict);
   if (verdict.is(Kind::kStatus)) out->status = verdict.status();
   return out;
 }
@@ -586,6 +612,7 @@ std::unique_ptr<RequestState> Pipeline::LookUpFile(RequestState& from, std::stri
     out->is_admitted = from.is_admitted && out->settings == from.settings;
     verdict = Admit(*out);
   }
+  NoteLookUp(*out, verdict);
   if (!out->settings) out->settings = from.settings;
   if (verdict.is(Kind::kStatus)) out->status = verdict.status();
   return out;

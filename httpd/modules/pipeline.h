@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "httpd/modules/answer_cache.h"
 #include "httpd/modules/error_lines.h"
 #include "httpd/modules/module.h"
 #include "httpd/modules/request_state.h"
@@ -20,7 +21,8 @@ class Pipeline final : public Engine {
   Pipeline(const Site& site, const net::Scoreboard& board) : site_(site), board_(board), walk_(site) {}
 
   /// Answers the request that `state` was started with: its response is complete when this returns, or deferred.
-  void Run(RequestState& state);
+  /// @param on  gets what the look-ups of the request saw; null: nobody asks
+  void Run(RequestState& state, Dependencies* on = nullptr);
 
   /// Goes on with a deferred answer; `state` was bound to the request again.
   void Resume(RequestState& state, bool is_late);
@@ -33,6 +35,7 @@ class Pipeline final : public Engine {
   void Become(RequestState& state, std::unique_ptr<RequestState> found) override;
   void LogError(const RequestState& state, config::LogLevel level, std::string_view module, std::string text) override;
   std::string Signature(const RequestState& state) override;
+  Dependencies* dependencies() override { return dependencies_; }
   const Site& site() const override { return site_; }
   const net::Scoreboard& board() const override { return board_; }
 
@@ -51,6 +54,8 @@ class Pipeline final : public Engine {
   /// Cuts path_info off the file and looks at what is left. @return Declined, or the status
   Verdict SplitFile(RequestState& state);
   Verdict FindSettings(RequestState& state);
+  void NoteTranslation(const RequestState& state);
+  void NoteLookUp(const RequestState& found, const Verdict& verdict);
   /// Follows restarts and error documents until there is an answer.
   void Conclude(RequestState& state, Verdict verdict);
   /// @return Restart for an ErrorDocument of this server, otherwise Done with the page in the response
@@ -67,6 +72,7 @@ class Pipeline final : public Engine {
   const net::Scoreboard& board_;
   SectionWalk walk_;
   ErrorLines error_lines_;
+  Dependencies* dependencies_ = nullptr;  ///< of the request that is being answered
 };
 
 }  // namespace httpd::modules

@@ -11,6 +11,7 @@
 #include "httpd/config/builder.h"
 #include "httpd/http/ascii.h"
 #include "httpd/http/content_coding.h"
+#include "httpd/modules/answer_cache.h"
 #include "httpd/modules/filters.h"
 #include "httpd/modules/module_list.h"
 #include "httpd/modules/static_file.h"
@@ -90,7 +91,9 @@ void Content(RequestState& state) {
   for (const Kind* kind : settings->kinds) {
     name = state.file + kind->extension;
     struct stat info {};
-    if (::stat(name.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) continue;
+    const bool is_there = ::stat(name.c_str(), &info) == 0;
+    if (Dependencies* on = state.engine->dependencies()) on->OnFile(name, is_there ? &info : nullptr);
+    if (!is_there || !S_ISREG(info.st_mode)) continue;
     if (IsOlder(info.st_mtim, state.info.st_mtim)) continue;
     any = true;
     const int weight = http::CodingWeight(accept, kind->coding);
@@ -111,11 +114,16 @@ void Content(RequestState& state) {
   state.etag_suffix += std::string("-") + best->coding;
 }
 
+void Repeats(const RequestState& state, Dependencies& on) {
+  if (!SettingsFor<PrecompressedSettings>(state)->kinds.empty()) on.OnField("Accept-Encoding");
+}
+
 }  // namespace
 
 const Module kPrecompressed = {.name = {"mod_precompressed.c", "precompressed_module"},
                                .directives = Directives,
                                .applies = HasSettings<PrecompressedSettings>,
-                               .content = Content};
+                               .content = Content,
+                               .repeats = Repeats};
 
 }  // namespace httpd::modules

@@ -51,6 +51,7 @@ void RequestState::Start(Engine* new_engine, const net::Request& new_request, co
   error_status = 0;
   original_path.clear();
   is_success = false;
+  is_from_file = false;
   etag_suffix.clear();
   list_validator.clear();
   ignore_ranges = false;

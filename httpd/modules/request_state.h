@@ -21,6 +21,7 @@
 
 namespace httpd::modules {
 
+class Dependencies;
 class RequestState;
 
 /// What a module's hook says about a request.
@@ -71,6 +72,9 @@ class Engine {
 
   /// <address>...</address> as ServerSignature wants it; "" = none
   virtual std::string Signature(const RequestState& state) = 0;
+
+  /// Where to note the files that the answer will depend on; null: it will not be given again.
+  virtual Dependencies* dependencies() = 0;
 
   virtual const Site& site() const = 0;
   virtual const net::Scoreboard& board() const = 0;
@@ -172,6 +176,7 @@ class RequestState final : public net::HandlerNote {
   std::string original_path;                    ///< before the first internal redirect; "" = there was none
   /// The answer is what was asked for (304 and 206 too), not an error page or a redirect that the server wrote.
   bool is_success = false;
+  bool is_from_file = false;  ///< the core has answered with the file itself
   /// Appended to the entity tag, before the closing quote, by who will change the content ("-gzip"); set in `content`.
   std::string etag_suffix;
   /// What the variants that were chosen among were at that time: part of the entity tag; "" = nothing was negotiated.

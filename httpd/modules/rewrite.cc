@@ -1,5 +1,6 @@
 // mod_rewrite: where its rules meet a request. Source  httpd 2.4 manual, mod_rewrite
 #include "httpd/modules/rewrite.h"
+#include "httpd/modules/answer_cache.h"
 
 #include <pwd.h>
 #include <sys/stat.h>
@@ -275,6 +276,12 @@ bool Applies(const config::ModuleSlots& slots) {
   return slots.Find<ServerSettings>() || slots.Find<DirectorySettings>();
 }
 
+void Repeats(const RequestState& state, Dependencies& on) {
+  const auto* server = HostSettingsFor<ServerSettings>(state);
+  const auto* directory = SettingsFor<DirectorySettings>(state);
+  if ((server && server->told.is_on()) || (directory && directory->told.is_on())) on.OnMore();
+}
+
 }  // namespace
 
 }  // namespace rewrite
@@ -284,6 +291,7 @@ const Module kRewrite = {.name = {"mod_rewrite.c", "rewrite_module"},
                          .applies = rewrite::Applies,
                          .translate = rewrite::Translate,
                          .fixup = rewrite::Fixup,
-                         .handle = rewrite::Handle};
+                         .handle = rewrite::Handle,
+                         .repeats = rewrite::Repeats};
 
 }  // namespace httpd::modules

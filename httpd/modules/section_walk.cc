@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "httpd/http/values.h"
+#include "httpd/modules/answer_cache.h"
 #include "httpd/modules/expression.h"
 #include "httpd/modules/module.h"
 #include "os/file.h"
@@ -197,15 +198,19 @@ std::shared_ptr<const SectionWalk::Htaccess> SectionWalk::Read(const std::string
   return out;
 }
 
-bool SectionWalk::AddHtaccess(const std::string& directory, const config::Overrides& overrides, Found& found) {
+bool SectionWalk::AddHtaccess(Engine& engine, const std::string& directory, const config::Overrides& overrides,
+                              Found& found) {
   for (const std::string& name : site_.config().access_file_names) {
     std::string path = directory == "/" ? "/" : directory + "/";
     path += name;
     struct stat status {};
-    if (::stat(path.c_str(), &status) != 0) {
-      if (CanBeWithoutFile(errno)) continue;
+    const bool is_there = ::stat(path.c_str(), &status) == 0;
+    const int sys = errno;
+    if (Dependencies* on = engine.dependencies()) on->OnFile(path, is_there ? &status : nullptr);
+    if (!is_there) {
+      if (CanBeWithoutFile(sys)) continue;
       found.status = 403;
-      found.trouble = "(" + std::to_string(errno) + ")" + std::strerror(errno) + ": AH00529: " + path +
+      found.trouble = "(" + std::to_string(sys) + ")" + std::strerror(sys) + ": AH00529: " + path +
                       " pcfg_openfile: unable to check htaccess file, ensure it is readable and that '" + directory +
                       "/' is executable";
       return false;
@@ -250,7 +255,7 @@ void SectionWalk::AddDirectories(RequestState& state, Found& found) {
       Add(kDirectory, i, host.directories[i].section->settings);
       TakeOverrides(host.directories[i].section->settings, overrides);
     }
-    return !overrides.any() || AddHtaccess(level, overrides, found);
+    return !overrides.any() || AddHtaccess(*state.engine, level, overrides, found);
   };
   // "/", "/srv", "/srv/www"; a directory is its own last level, with or without a slash at its end.
   for (size_t slash = file.find('/'); slash != std::string::npos; slash = file.find('/', slash + 1)) {

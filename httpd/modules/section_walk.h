@@ -54,7 +54,7 @@ class SectionWalk {
   /// Overrides that hold after `settings`.
   static void TakeOverrides(const config::PerDirectory& settings, config::Overrides& overrides);
   /// The .htaccess file of a directory. @return false: `found` says why
-  bool AddHtaccess(const std::string& directory, const config::Overrides& overrides, Found& found);
+  bool AddHtaccess(Engine& engine, const std::string& directory, const config::Overrides& overrides, Found& found);
   std::shared_ptr<const Htaccess> Read(const std::string& path, const struct stat& status,
                                        const config::Overrides& overrides, Found& found);
 

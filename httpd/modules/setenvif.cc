@@ -10,6 +10,7 @@
 
 #include "httpd/config/builder.h"
 #include "httpd/config/lexer.h"
+#include "httpd/modules/answer_cache.h"
 #include "httpd/modules/expression.h"
 #include "httpd/modules/module_list.h"
 
@@ -225,12 +226,38 @@ void Headers(RequestState& state) {
   if (settings) Run(*settings, host ? host->rules.size() : 0, state);
 }
 
+void Repeats(const RequestState& state, Dependencies& on) {
+  for (const SetEnvIfSettings* settings : {OfHost(state), SettingsFor<SetEnvIfSettings>(state)}) {
+    if (!settings) continue;
+    for (const auto& rule : settings->rules) {
+      switch (rule->subject) {
+        case Rule::Subject::kHeader:
+          on.OnField(rule->name);
+          break;
+        case Rule::Subject::kRemoteAddress:
+          on.OnClientAddress();
+          break;
+        case Rule::Subject::kMethod:
+        case Rule::Subject::kProtocol:
+        case Rule::Subject::kUri:
+          break;
+        case Rule::Subject::kServerAddress:
+        case Rule::Subject::kHeaderPattern:
+        case Rule::Subject::kExpression:
+          on.OnMore();
+          break;
+      }
+    }
+  }
+}
+
 }  // namespace
 
 const Module kSetEnvIf = {.name = {"mod_setenvif.c", "setenvif_module"},
                           .directives = Directives,
                           .applies = HasSettings<SetEnvIfSettings>,
                           .early = Early,
-                          .headers = Headers};
+                          .headers = Headers,
+                          .repeats = Repeats};
 
 }  // namespace httpd::modules

@@ -192,6 +192,7 @@ const Module kSpeling = {.name = {"mod_speling.c", "speling_module"},
                          .directives = Directives,
                          .applies = HasSettings<SpelingSettings>,
                          .fixup = Fixup,
-                         .handle = Handle};
+                         .handle = Handle,
+                         .repeats = DependsOnNothing};
 
 }  // namespace httpd::modules

@@ -62,6 +62,7 @@ Verdict Handle(RequestState& state) {
 
 }  // namespace
 
-const Module kStatus = {.name = {"mod_status.c", "status_module"}, .always = true, .handle = Handle};
+const Module kStatus = {
+    .name = {"mod_status.c", "status_module"}, .always = true, .handle = Handle, .repeats = DependsOnNothing};
 
 }  // namespace httpd::modules

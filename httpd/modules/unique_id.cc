@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "httpd/modules/answer_cache.h"
 #include "httpd/modules/module_list.h"
 
 namespace httpd::modules {
@@ -52,8 +53,13 @@ void Early(RequestState& state) {
   state.environment.Set("UNIQUE_ID", state.request_id);
 }
 
+void Repeats(const RequestState& state, Dependencies& on) {
+  if (state.engine->site().config().makes_unique_ids) on.OnMore();
+}
+
 }  // namespace
 
-const Module kUniqueId = {.name = {"mod_unique_id.c", "unique_id_module"}, .always = true, .early = Early};
+const Module kUniqueId = {
+    .name = {"mod_unique_id.c", "unique_id_module"}, .always = true, .early = Early, .repeats = Repeats};
 
 }  // namespace httpd::modules

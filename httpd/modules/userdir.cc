@@ -15,6 +15,7 @@
 #include "httpd/config/builder.h"
 #include "httpd/config/lexer.h"
 #include "httpd/http/values.h"
+#include "httpd/modules/answer_cache.h"
 #include "httpd/modules/module_list.h"
 
 namespace httpd::modules {
@@ -143,11 +144,17 @@ Verdict Translate(RequestState& state) {
   return Verdict::Declined();
 }
 
+/// Who is a user, and where at home, is asked once a second.
+void Repeats(const RequestState&, Dependencies& on) {
+  on.OnTime();
+}
+
 }  // namespace
 
 const Module kUserDir = {.name = {"mod_userdir.c", "userdir_module"},
                          .directives = Directives,
                          .applies = HasSettings<UserDirSettings>,
-                         .translate = Translate};
+                         .translate = Translate,
+                         .repeats = Repeats};
 
 }  // namespace httpd::modules

@@ -9,6 +9,7 @@
 #include "httpd/config/lexer.h"
 #include "httpd/http/ascii.h"
 #include "httpd/modules/alias_table.h"
+#include "httpd/modules/answer_cache.h"
 #include "httpd/modules/module_list.h"
 
 namespace httpd::modules {
@@ -220,12 +221,18 @@ Verdict Translate(RequestState& state) {
   return Verdict::Done();
 }
 
+void Repeats(const RequestState& state, Dependencies& on) {
+  const auto* settings = HostSettingsFor<VhostAliasSettings>(state);
+  if (settings && (settings->documents.is_address || settings->scripts.is_address)) on.OnMore();
+}
+
 }  // namespace
 
 const Module kVhostAlias = {.name = {"mod_vhost_alias.c", "vhost_alias_module"},
                             .directives = Directives,
                             .applies = HasSettings<VhostAliasSettings>,
                             .translate = Translate,
-                            .type = UseForcedHandler};
+                            .type = UseForcedHandler,
+                            .repeats = Repeats};
 
 }  // namespace httpd::modules

@@ -46,7 +46,9 @@ void Response::Clear() {
   status = 200;
   fields.clear();
   body.clear();
+  lent_body = {};
   file.Reset();
+  shared_file.reset();
   parts.clear();
   source.reset();
   use_sendfile = true;
@@ -54,6 +56,7 @@ void Response::Clear() {
   without_length = false;
   content_length = 0;
   close = false;
+  keeps_body = false;
   rate_limit = 0;
   rate_burst = 0;
   keep_alive_timeout_ms = 5000;
@@ -161,6 +164,7 @@ bool EventLoop::Answer(Connection* c, const http::RequestHead& head, std::string
     if (&head != &head_) head_ = head;
     return AnswerBad(c, 500, "the body of the answer could not be made");
   }
+  if (response_.keeps_body && !response_.source) handler_.Keep(MakeRequest(c, head), response_);
   return Send(c, response_, head, head_text, bytes_in, KeepsAfter(c, head, response_));
 }
 
@@ -181,8 +185,8 @@ bool EventLoop::Send(Connection* c, Response& response, const http::RequestHead&
   out_ += date_line_;
   out_ += response.fields;
   const bool streams = response.source && !response.without_body;
-  std::optional<uint64_t> length = response.body.size();
-  if (response.file.valid()) {
+  std::optional<uint64_t> length = response.BodyText().size();
+  if (response.has_file()) {
     length = 0;
     for (const Response::Part& part : response.parts) *length += part.text.size() + part.length;
   }
@@ -222,9 +226,12 @@ bool EventLoop::Send(Connection* c, Response& response, const http::RequestHead&
   Outcome outcome;
   outcome.bytes_in = bytes_in;
   outcome.kept_alive = keep;
-  if (response.without_body || (!response.file.valid() && !streams)) {
-    if (!response.without_body) out_ += response.body;
-    outcome.body_bytes = response.without_body ? 0 : response.body.size();
+  if (response.without_body || (!response.has_file() && !streams)) {
+    if (!response.without_body) {
+      const std::string_view body = response.BodyText();
+      out_ += body;
+      outcome.body_bytes = body.size();
+    }
     outcome.bytes_out = head_bytes + outcome.body_bytes;
     outcome.duration = std::chrono::nanoseconds(SteadyNs() - c->work_started_ns);
     outcome.first_byte = outcome.duration;
@@ -236,8 +243,34 @@ bool EventLoop::Send(Connection* c, Response& response, const http::RequestHead&
     return true;
   }
 
-  auto transfer = std::make_unique<Transfer>();
-  transfer->response_head = out_.substr(head_start, head_bytes);
+  const bool is_plain_file =
+      !streams && response.rate_limit == 0 && response.parts.size() == 1 && response.parts[0].text.empty();
+  uint64_t done = 0;
+  Io io = Io::kDone;
+  if (is_plain_file) {  // mostly the socket takes all of it: then nothing has to be kept
+    sent_head_.assign(out_, head_start, head_bytes);
+    const uint64_t head_ns = SteadyNs();
+    io = FlushOut(c, true);
+    if (io == Io::kDone) io = SendPart(c, response, 0, kSendfileBytes, done);
+    if (io == Io::kDone) {
+      outcome.body_bytes = done;
+      outcome.bytes_out = head_bytes + done;
+      outcome.duration = std::chrono::nanoseconds(SteadyNs() - c->work_started_ns);
+      outcome.first_byte = std::chrono::nanoseconds(head_ns - c->work_started_ns);
+      outcome.response_head = sent_head_;
+      handler_.Finish(MakeRequest(c, head), response, outcome);
+      EndWork(c, outcome.bytes_out, response.status);
+      ++c->requests;
+      return true;
+    }
+  }
+  std::unique_ptr<Transfer> transfer = NewTransfer();
+  if (is_plain_file) {
+    transfer->response_head = sent_head_;
+    transfer->cursor.file_done = transfer->body_sent = transfer->wire_sent = done;
+  } else {
+    transfer->response_head.assign(out_, head_start, head_bytes);
+  }
   transfer->head_text = head_text;
   http::ParseRequestHead(transfer->head_text, handler_.Limits(), transfer->head);
   if (transfer->head.line.empty()) transfer->head.line = transfer->head_text;  // a bad one: all there is for the log
@@ -254,10 +287,13 @@ bool EventLoop::Send(Connection* c, Response& response, const http::RequestHead&
     AppendPiece(stream, first_, stream.ended);  // ReadAhead() has looked at its length
   }
   c->transfer = std::move(transfer);
-  const bool more = !streams || !c->transfer->stream.buffer.empty();
-  const Io flushed = FlushOut(c, more);
-  const Io pumped = flushed == Io::kDone ? PumpTransfer(c) : flushed;
-  switch (pumped) {
+  if (is_plain_file) {
+    if (io == Io::kBlocked && !c->unsent) WaitForClient(c);
+  } else {
+    io = FlushOut(c, !streams || !c->transfer->stream.buffer.empty());
+    if (io == Io::kDone) io = PumpTransfer(c);
+  }
+  switch (io) {
     case Io::kDone:
       FinishTransfer(c, false);
       return true;

@@ -170,6 +170,10 @@ class EventLoop final : public Reactor {
   /// Reads the beginning of `response.source` into first_: a body that is complete already is one of memory then.
   /// false: it failed, and nothing was sent yet.
   bool ReadAhead(Response& response);
+  std::unique_ptr<Transfer> NewTransfer();
+  void Recycle(std::unique_ptr<Transfer> transfer);
+  /// Sends a part of the file from `done` on, which it moves: as far as the socket takes it, `most` bytes of it.
+  Io SendPart(const Connection* c, const Response& response, size_t part, uint64_t most, uint64_t& done);
   Io PumpTransfer(Connection* c);
   Io PumpFile(Connection* c);
   Io PumpSource(Connection* c);
@@ -205,7 +209,9 @@ class EventLoop final : public Reactor {
   std::string out_;
   std::string first_;  // of the source that is about to be sent
   BodySource::State first_state_ = BodySource::State::kMore;
-  std::string piece_;  // of a source, before it is framed
+  std::string piece_;      // of a source, before it is framed
+  std::string sent_head_;  // of the answer that is being sent
+  std::vector<std::unique_ptr<Transfer>> spare_transfers_;
   Response response_;
   http::RequestHead head_;
   std::vector<Connection*> connections_;  // all; each knows its index

@@ -95,8 +95,11 @@ struct Response {
   std::string fields;  ///< "Name: value\r\n"..., without Date, Server, Connection, Content-Length
   std::string body;    ///< body from memory; used when `file` is not valid
   os::Fd file;         ///< body from a file: `parts` in order
+  std::shared_ptr<const os::Fd> shared_file;  ///< as `file`, of which other answers send too; read-only for all
+  std::string_view lent_body;  ///< as `body`, somebody else's; stays until the handler is called again. null = none
   std::vector<Part> parts;
   std::unique_ptr<BodySource> source;  ///< body as it is produced; used instead of `body` and `file`
+  bool keeps_body = false;             ///< RequestHandler::Keep() wants `source` as a body, if that is soon done
   uint64_t rate_limit = 0;             ///< body bytes a second, not more; 0 = as fast as the client takes them
   uint64_t rate_burst = 0;             ///< ... after so many at once
   bool use_sendfile = true;            ///< false: the file is read and sent (EnableSendfile Off)
@@ -116,6 +119,11 @@ struct Response {
   /// connection is woken the handler is asked again, with Resume(). What it set before stays: fields, note, time-outs.
   std::unique_ptr<Deferred> deferred;
   void Clear();
+
+  /// `file` or `shared_file`; -1 = neither
+  int FileDescriptor() const { return shared_file ? shared_file->get() : file.get(); }
+  bool has_file() const { return shared_file || file.valid(); }
+  std::string_view BodyText() const { return lent_body.data() != nullptr ? lent_body : std::string_view(body); }
 
   /// The body, whatever form it has, as a source; the response is left without one. For filters.
   std::unique_ptr<BodySource> TakeBody();
@@ -158,6 +166,9 @@ class RequestHandler {
 
   /// Fills the answer to a request that could not be parsed or accepted. `head` may be partly filled.
   virtual void HandleBad(const Request& request, int status, const char* reason, Response& response) = 0;
+
+  /// What `source` gave is complete, and in response.body now; before it is sent. Only where `keeps_body` asked for it.
+  virtual void Keep(const Request& request, Response& response) = 0;
 
   /// The exchange that Handle() or HandleBad() answered with this response is over: log it.
   virtual void Finish(const Request& request, const Response& response, const Outcome& outcome) = 0;

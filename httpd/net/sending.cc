@@ -15,12 +15,13 @@ namespace httpd::net {
 namespace {
 
 // Per turn and connection: a fast client must not own the loop, nor a filter that works hard.
-constexpr uint64_t kSendfileBytes = 1U << 20;
 constexpr uint64_t kSourceBytes = 256U << 10;
 constexpr uint64_t kSourceNs = 2'000'000;
-constexpr size_t kPieceBytes = 16U << 10;  // asked of a source at once
-constexpr size_t kFillBytes = 64U << 10;   // read from it before the client is to take them
-constexpr uint64_t kRateIntervalMs = 200;  // as mod_ratelimit
+constexpr uint64_t kKeptSourceNs = 10'000'000;  // once, for a body that others get without this work
+constexpr size_t kPieceBytes = 16U << 10;       // asked of a source at once
+constexpr size_t kFillBytes = 64U << 10;        // read from it before the client is to take them
+constexpr uint64_t kRateIntervalMs = 200;       // as mod_ratelimit
+constexpr size_t kMostSpareTransfers = 64;
 
 uint64_t RateInterval(uint64_t rate) {
   return std::max<uint64_t>(rate * kRateIntervalMs / 1000, 1);
@@ -93,6 +94,44 @@ EventLoop::Io EventLoop::FlushOut(Connection* c, bool more) {
   return Io::kDone;
 }
 
+std::unique_ptr<Transfer> EventLoop::NewTransfer() {
+  if (spare_transfers_.empty()) return std::make_unique<Transfer>();
+  std::unique_ptr<Transfer> out = std::move(spare_transfers_.back());
+  spare_transfers_.pop_back();
+  return out;
+}
+
+void EventLoop::Recycle(std::unique_ptr<Transfer> transfer) {
+  if (spare_transfers_.size() >= kMostSpareTransfers) return;
+  transfer->response.Clear();
+  transfer->head.Clear();
+  transfer->cursor = {};
+  transfer->stream = {};
+  transfer->body_sent = transfer->wire_sent = transfer->allowance = transfer->refilled_ms = 0;
+  transfer->pause.reset();
+  spare_transfers_.push_back(std::move(transfer));
+}
+
+EventLoop::Io EventLoop::SendPart(const Connection* c, const Response& response, size_t part, uint64_t most,
+                                  uint64_t& done) {
+  const uint64_t length = response.parts[part].length;
+  while (done < length) {
+    if (most == 0) return Io::kBlocked;
+    off_t offset = static_cast<off_t>(response.parts[part].offset + done);
+    const size_t want = static_cast<size_t>(std::min(length - done, most));
+    const ssize_t n = response.use_sendfile ? ::sendfile(c->fd.get(), response.FileDescriptor(), &offset, want)
+                                            : SendByReading(c->fd.get(), response.FileDescriptor(), offset, want);
+    if (n < 0) {
+      if (errno == EINTR) continue;
+      return errno == EAGAIN ? Io::kBlocked : Io::kGone;
+    }
+    if (n == 0) return Io::kGone;  // the file became shorter than the length we promised: only a close can say so
+    most -= static_cast<uint64_t>(n);
+    done += static_cast<uint64_t>(n);
+  }
+  return Io::kDone;
+}
+
 EventLoop::Io EventLoop::PumpTransfer(Connection* c) {
   return c->transfer->response.source ? PumpSource(c) : PumpFile(c);
 }
@@ -147,10 +186,10 @@ uint64_t EventLoop::Allowance(Transfer& t) const {
 EventLoop::Io EventLoop::PumpFile(Connection* c) {
   Transfer& t = *c->transfer;
   uint64_t budget = kSendfileBytes;
-  auto sent = [&](size_t n) {
+  auto sent = [&](uint64_t n) {
     t.body_sent += n;
     t.wire_sent += n;
-    t.allowance -= std::min<uint64_t>(t.allowance, n);
+    t.allowance -= std::min(t.allowance, n);
     c->deadline_ms = now_ms_ + static_cast<uint64_t>(c->timeout_ms);
   };
   while (t.cursor.part < t.response.parts.size()) {
@@ -168,23 +207,19 @@ EventLoop::Io EventLoop::PumpFile(Connection* c) {
         return errno == EAGAIN ? WaitForClient(c) : Io::kGone;
       }
       t.cursor.text_done += static_cast<size_t>(n);
-      sent(static_cast<size_t>(n));
+      sent(static_cast<uint64_t>(n));
     } else if (t.cursor.file_done < part.length) {
       if (budget == 0) return WaitForClient(c);
       const uint64_t allowed = Allowance(t);
       if (allowed == 0) return WaitForRate(c);
-      off_t offset = static_cast<off_t>(part.offset + t.cursor.file_done);
-      const size_t want = static_cast<size_t>(std::min({part.length - t.cursor.file_done, budget, allowed}));
-      const ssize_t n = t.response.use_sendfile ? ::sendfile(c->fd.get(), t.response.file.get(), &offset, want)
-                                                : SendByReading(c->fd.get(), t.response.file.get(), offset, want);
-      if (n < 0) {
-        if (errno == EINTR) continue;
-        return errno == EAGAIN ? WaitForClient(c) : Io::kGone;
-      }
-      if (n == 0) return Io::kGone;  // the file became shorter than the length we promised: only a close can say so
-      budget -= static_cast<uint64_t>(n);
-      t.cursor.file_done += static_cast<uint64_t>(n);
-      sent(static_cast<size_t>(n));
+      const uint64_t before = t.cursor.file_done;
+      const uint64_t most = std::min(budget, allowed);
+      const Io io = SendPart(c, t.response, t.cursor.part, most, t.cursor.file_done);
+      const uint64_t n = t.cursor.file_done - before;
+      budget -= n;
+      sent(n);
+      if (io == Io::kGone) return io;
+      if (io == Io::kBlocked && n < most) return WaitForClient(c);
     } else {
       ++t.cursor.part;
       t.cursor.text_done = 0;
@@ -200,9 +235,10 @@ bool EventLoop::ReadAhead(Response& response) {
   if (response.rate_limit != 0 && !response.file.valid()) response.source = response.TakeBody();
   if (!response.source) return true;
   const std::optional<uint64_t> left = response.source->Left();
-  const uint64_t until_ns = SteadyNs() + kSourceNs;
+  const uint64_t until_ns = SteadyNs() + (response.keeps_body ? kKeptSourceNs : kSourceNs);
+  const size_t most = response.keeps_body ? kFillBytes : kPieceBytes;
   first_state_ = BodySource::State::kMore;
-  while (first_state_ == BodySource::State::kMore && first_.size() < kPieceBytes && SteadyNs() < until_ns) {
+  while (first_state_ == BodySource::State::kMore && first_.size() < most && SteadyNs() < until_ns) {
     first_state_ = response.source->Read(first_, kPieceBytes);
   }
   if (first_state_ == BodySource::State::kFailed || (left && first_.size() > *left)) return false;
@@ -269,7 +305,7 @@ EventLoop::Io EventLoop::PumpSource(Connection* c) {
 }
 
 void EventLoop::FinishTransfer(Connection* c, bool aborted) {
-  const std::unique_ptr<Transfer> t = std::move(c->transfer);
+  std::unique_ptr<Transfer> t = std::move(c->transfer);
   Outcome outcome;
   // Of a piece that the client took half of, the framing counts as not sent.
   const size_t untaken = t->stream.buffer.size() - t->stream.buffer_done;
@@ -284,6 +320,7 @@ void EventLoop::FinishTransfer(Connection* c, bool aborted) {
   handler_.Finish(MakeRequest(c, t->head), t->response, outcome);
   EndWork(c, outcome.bytes_out, t->response.status);
   ++c->requests;
+  Recycle(std::move(t));
 }
 
 void EventLoop::OnWritable(Connection* c) {

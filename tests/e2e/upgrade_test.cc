@@ -37,7 +37,8 @@ class Upgrade : public e2e::Server {
     fs::copy_file(e2e::Program("httpd"), other_);
   }
 
-  /// processlogs over what rotation made: every closed segment once, the open one not, and nothing again.
+  /// processlogs over what rotation made: every closed segment once, whole, and nothing again. The newest may have been
+  /// closed since.
   void ExpectSegmentsProcessedOnce() {
     // A draining instance may still write to a segment that others have left; the one that serves is to have the
     // newest.
@@ -66,7 +67,6 @@ class Upgrade : public e2e::Server {
       ASSERT_EQ(processed.status, 0) << processed.All();
     }
     const std::string runs = e2e::FileText(seen);
-    EXPECT_EQ(e2e::CountOf(runs, "\n"), segments.size() - 1) << runs;
     size_t outputs = 0;
     for (const auto& entry : fs::directory_iterator(outside_ / "processed")) {
       const std::string name = entry.path().filename().string();
@@ -75,7 +75,8 @@ class Upgrade : public e2e::Server {
       const fs::path segment = root_ / "logs" / name.substr(0, name.size() - 4);
       EXPECT_EQ(e2e::FileText(entry.path()), e2e::FileText(segment)) << name;
     }
-    EXPECT_EQ(outputs, segments.size() - 1);
+    EXPECT_GE(outputs, segments.size() - 1);
+    EXPECT_EQ(e2e::CountOf(runs, "\n"), outputs) << runs;
   }
 
   fs::path other_;

@@ -42,6 +42,7 @@ class FakeEngine final : public Engine {
   void Become(RequestState&, std::unique_ptr<RequestState>) override {}
   void LogError(const RequestState&, config::LogLevel, std::string_view, std::string) override {}
   std::string Signature(const RequestState&) override { return ""; }
+  Dependencies* dependencies() override { return nullptr; }
   const Site& site() const override { return *world_.site; }
   const net::Scoreboard& board() const override { return *world_.board; }
 

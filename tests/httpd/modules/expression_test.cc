@@ -28,6 +28,7 @@ class FakeEngine final : public Engine {
     errors.push_back(std::move(text));
   }
   std::string Signature(const RequestState&) override { return ""; }
+  Dependencies* dependencies() override { return nullptr; }
   const Site& site() const override { return *site_; }
   const net::Scoreboard& board() const override { return *board_; }
 

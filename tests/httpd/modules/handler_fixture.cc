@@ -69,6 +69,7 @@ void HandlerTest::Configure(const std::string& text) {
   site_.reset();
   config_ = ConfigFrom("ServerRoot " + root_ + "\nListen 8080\nServerName site.example\nDocumentRoot " + root_ +
                        "/www\nErrorLog " + root_ + "/error_log\nLogLevel info\n" + text);
+  config_.open_file_cache = std::min(config_.open_file_cache, open_file_cache_);
   auto logs = log::LogSet::Open(config_, root_, -1);
   ASSERT_TRUE(logs) << logs.error().Text();
   logs_ = std::move(logs).value();
@@ -76,6 +77,67 @@ void HandlerTest::Configure(const std::string& text) {
   ASSERT_TRUE(site) << site.error().Text();
   site_ = std::move(site).value();
   handler_ = std::make_unique<Handler>(*site_, *board_);
+}
+
+namespace {
+
+/// What is left of a source that was read.
+class NoMore final : public net::BodySource {
+ public:
+  State Read(std::string&, size_t) override { return State::kEnd; }
+};
+
+}  // namespace
+
+HandlerTest::Answer HandlerTest::AnswerOf(Handler& handler, const net::Request& request, bool finishes) {
+  net::Response response;
+  handler.Handle(request, response);
+  bool is_cut = false;
+  if (response.source && !response.without_body) {
+    auto state = net::BodySource::State::kMore;
+    while (state == net::BodySource::State::kMore) state = response.source->Read(response.body, 16384);
+    is_cut = state != net::BodySource::State::kEnd;
+    if (!is_cut && response.keeps_body) {  // as the loop does
+      const std::unique_ptr<net::BodySource> done = std::move(response.source);
+      handler.Keep(request, response);
+      response.source = std::make_unique<NoMore>();
+    }
+  }
+  net::Outcome outcome;
+  outcome.first_byte = std::chrono::microseconds(77);
+  if (finishes) handler.Finish(request, response, outcome);
+  handler.EndTurn();
+  Answer answer{response.status,       response.fields,         std::string(response.BodyText()),
+                response.without_body, response.content_length, response.close};
+  answer.is_produced = response.source != nullptr;
+  answer.is_cut = is_cut;
+  answer.rate_limit = response.rate_limit;
+  answer.rate_burst = response.rate_burst;
+  if (response.has_file()) {
+    answer.body.clear();
+    for (const auto& part : response.parts) {
+      std::string piece(part.length, '\0');
+      EXPECT_EQ(::pread(response.FileDescriptor(), piece.data(), piece.size(), static_cast<off_t>(part.offset)),
+                static_cast<ssize_t>(piece.size()));
+      answer.body += part.text + piece;
+    }
+  }
+  return answer;
+}
+
+void HandlerTest::ExpectTheSameAgain(const net::Request& request, const Answer& answer) {
+  const size_t before = std::exchange(config_.open_file_cache, 10);
+  Handler other(*site_, *board_);
+  config_.open_file_cache = before;
+  AnswerOf(other, request, false);
+  const Answer again = AnswerOf(other, request, false);
+  if (other.answers().given() == 0) return;
+  EXPECT_EQ(again.status, answer.status);
+  EXPECT_EQ(again.fields, answer.fields);
+  EXPECT_EQ(again.body, answer.body);
+  EXPECT_EQ(again.without_body, answer.without_body);
+  EXPECT_EQ(again.content_length, answer.content_length);
+  EXPECT_EQ(again.close, answer.close);
 }
 
 HandlerTest::Answer HandlerTest::Ask(const std::string& method, const std::string& target, const std::string& fields,
@@ -90,34 +152,9 @@ HandlerTest::Answer HandlerTest::Ask(const std::string& method, const std::strin
   request.client_address = client;
   request.client_port = 4711;
   request.local_port = local_port;
-  request.start = std::chrono::system_clock::now();
-  net::Response response;
-  handler_->Handle(request, response);
-  bool is_cut = false;
-  if (response.source && !response.without_body) {
-    auto state = net::BodySource::State::kMore;
-    while (state == net::BodySource::State::kMore) state = response.source->Read(response.body, 16384);
-    is_cut = state != net::BodySource::State::kEnd;
-  }
-  net::Outcome outcome;
-  outcome.first_byte = std::chrono::microseconds(77);
-  handler_->Finish(request, response, outcome);
-  handler_->EndTurn();
-  Answer answer{response.status,       response.fields,         response.body,
-                response.without_body, response.content_length, response.close};
-  answer.is_produced = response.source != nullptr;
-  answer.is_cut = is_cut;
-  answer.rate_limit = response.rate_limit;
-  answer.rate_burst = response.rate_burst;
-  if (response.file.valid()) {
-    answer.body.clear();
-    for (const auto& part : response.parts) {
-      std::string piece(part.length, '\0');
-      EXPECT_EQ(::pread(response.file.get(), piece.data(), piece.size(), static_cast<off_t>(part.offset)),
-                static_cast<ssize_t>(piece.size()));
-      answer.body += part.text + piece;
-    }
-  }
+  request.start = now_.value_or(std::chrono::system_clock::now());
+  const Answer answer = AnswerOf(*handler_, request, true);
+  if (answer.status == 200 || answer.status == 304) ExpectTheSameAgain(request, answer);
   return answer;
 }
 

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "httpd/modules/handler.h"
@@ -38,6 +40,8 @@ class HandlerTest : public testing::Test {
   Answer AskBad(const std::string& method, int status);
   std::string ErrorLog();
 
+  size_t open_file_cache_ = 0;  ///< of the next Configure(): off, so that a file counts as soon as it was written
+  std::optional<std::chrono::system_clock::time_point> now_;  ///< when requests arrive; nullopt: now
   std::unique_ptr<net::Scoreboard> board_;
   config::ServerConfig config_;
   std::unique_ptr<log::LogSet> logs_;
@@ -45,6 +49,9 @@ class HandlerTest : public testing::Test {
   std::unique_ptr<Handler> handler_;
 
  private:
+  static Answer AnswerOf(Handler& handler, const net::Request& request, bool finishes);
+  /// An answer that would be kept is the same when it is given again: whatever a test asks for.
+  void ExpectTheSameAgain(const net::Request& request, const Answer& answer);
   std::string root_;
 };
 

@@ -39,6 +39,7 @@ class FakeHandler final : public RequestHandler {
   void Handle(const Request& request, Response& response) override;
   void Resume(const Request& request, Response& response, bool is_late) override { resume(request, response, is_late); }
   void HandleBad(const Request& request, int status, const char* reason, Response& response) override;
+  void Keep(const Request&, Response& response) override { response.fields += "X-Kept: yes\r\n"; }
   void Finish(const Request& request, const Response& response, const Outcome& outcome) override;
   bool EndTurn() override { return true; }
   std::string_view ServerName() const override { return "Fake"; }
