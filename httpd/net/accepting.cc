@@ -1,5 +1,6 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -20,11 +21,15 @@ constexpr size_t kLookedAtMost = 256;  // for them: of those whose time is up wi
 
 }  // namespace
 
-bool EventLoop::HasRoom() {
+bool EventLoop::HasRoom() const {
   // Who only waits for a slow client takes memory, not time: it does not keep others from being served.
   if (setup_.slot->counters.busy.load(std::memory_order_relaxed) - client_bound_ >= setup_.max_busy) return false;
-  if (setup_.max_held == 0 || connections_.size() < setup_.max_held) return true;
-  return GiveUpIdle(kGivenUpAtOnce) > 0;
+  // Full: somebody goes when somebody comes, not before. Where nobody could go, nobody is looked for all the time.
+  return !IsFull() || now_ms_ >= give_up_again_ms_;
+}
+
+bool EventLoop::IsFull() const {
+  return setup_.max_held != 0 && connections_.size() >= setup_.max_held;
 }
 
 size_t EventLoop::GiveUpIdle(size_t most) {
@@ -100,6 +105,14 @@ void EventLoop::UpdateAccepting() {
 int EventLoop::Accept(const ListenSource& source, int most) {
   int taken = 0;
   while (taken < most) {
+    if (!source.is_private && IsFull()) {
+      pollfd waiting{source.fd, POLLIN, 0};
+      if (::poll(&waiting, 1, 0) != 1) return taken;
+      if (GiveUpIdle(kGivenUpAtOnce) == 0) {
+        UpdateAccepting();
+        return taken;
+      }
+    }
     sockaddr_storage raw{};
     socklen_t length = sizeof raw;
     os::Fd fd(::accept4(source.fd, reinterpret_cast<sockaddr*>(&raw), &length, SOCK_NONBLOCK | SOCK_CLOEXEC));

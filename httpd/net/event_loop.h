@@ -123,7 +123,8 @@ class EventLoop final : public Reactor {
   uint64_t ReadDeadline(const Connection* c, uint64_t bytes) const;
   /// Closes connections between two requests, those first whose time is up first, to make room. @return how many
   size_t GiveUpIdle(size_t most);
-  bool HasRoom();
+  bool HasRoom() const;  ///< or can make some
+  bool IsFull() const;
   /// Keeps client_bound_ right after a change of state.
   void Recount(Connection* c);
   void UpdateAccepting();

@@ -114,9 +114,22 @@ TEST(Overload, TheLongestIdleConnectionGoesWhenThereIsNoRoom) {
   EXPECT_TRUE(idle[0]->AtEnd());
 }
 
+TEST(Overload, NobodyGoesBeforeSomebodyComes) {
+  FakeHandler handler;
+  RunningLoop loop(handler, [](EventLoop::Setup& setup) { setup.max_held = 3; });
+  std::vector<std::unique_ptr<Client>> idle;
+  for (int round = 0; round < 2; ++round) {
+    for (size_t i = 0; i < 3; ++i) {
+      if (round == 0) idle.push_back(std::make_unique<Client>(loop.port()));
+      ASSERT_TRUE(idle[i]->Send(kGet));
+      ASSERT_THAT(idle[i]->Answer(), EndsWith("ok"));
+    }
+  }
+}
+
 TEST(Overload, WhoAskedAgainMeanwhileStays) {
   FakeHandler handler;
-  RunningLoop loop(handler, [](EventLoop::Setup& setup) { setup.max_held = 20; });
+  RunningLoop loop(handler, [](EventLoop::Setup& setup) { setup.max_held = 19; });
   std::vector<std::unique_ptr<Client>> idle;
   auto ask = [](Client& client) { return client.Send(kGet) && client.Answer().ends_with("ok"); };
   for (int i = 0; i < 19; ++i) {
