@@ -1,6 +1,6 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -15,28 +15,45 @@ namespace httpd::net {
 
 namespace {
 
-constexpr int kAcceptsPerTurn = 32;
 constexpr size_t kGivenUpAtOnce = 16;
+constexpr size_t kConnectionsInABlock = 64;
+constexpr size_t kLookedAtMost = 256;  // for them: of those whose time is up within the same tick
 
 }  // namespace
 
-bool EventLoop::HasRoom() {
+bool EventLoop::HasRoom() const {
   // Who only waits for a slow client takes memory, not time: it does not keep others from being served.
   if (setup_.slot->counters.busy.load(std::memory_order_relaxed) - client_bound_ >= setup_.max_busy) return false;
-  if (setup_.max_held == 0 || connections_.size() < setup_.max_held) return true;
-  return GiveUpIdle(kGivenUpAtOnce) > 0;
+  // Full: somebody goes when somebody comes, not before. Where nobody could go, nobody is looked for all the time.
+  return !IsFull() || now_ms_ >= give_up_again_ms_;
+}
+
+bool EventLoop::IsFull() const {
+  return setup_.max_held != 0 && connections_.size() >= setup_.max_held;
 }
 
 size_t EventLoop::GiveUpIdle(size_t most) {
   if (now_ms_ < give_up_again_ms_) return 0;
   std::vector<Connection*> idle;
-  for (Connection* c : connections_) {
-    if (c->state == kIdle && c->requests > 0 && !c->is_private) idle.push_back(c);
-  }
-  auto since = [](const Connection* c) { return c->idle_since_ms; };
+  uint64_t tick = 0;  // of the last of them
+  deadlines_.VisitInOrder([&](Deadline& entry) {
+    auto* c = static_cast<Connection*>(&entry);
+    if (c->deadline_ms > c->look_ms) {  // it was busy since
+      deadlines_.File(*c, c->deadline_ms);
+      return true;
+    }
+    const uint64_t its_tick = c->deadline_ms / DeadlineWheel::kTickMs;
+    if (idle.size() >= most && (its_tick != tick || idle.size() >= kLookedAtMost)) return false;
+    if (c->state == kIdle && c->requests > 0 && !c->is_private) {
+      idle.push_back(c);
+      tick = its_tick;
+    }
+    return true;
+  });
+  // The one that was answered longest ago, as long as all are given the same time.
+  std::stable_sort(idle.begin(), idle.end(),
+                   [](const Connection* a, const Connection* b) { return a->deadline_ms < b->deadline_ms; });
   const size_t candidates = std::min(idle.size(), most);
-  std::partial_sort(idle.begin(), idle.begin() + static_cast<std::ptrdiff_t>(candidates), idle.end(),
-                    [&](const Connection* a, const Connection* b) { return since(a) < since(b); });
   size_t closed = 0;
   for (size_t i = 0; i < candidates; ++i) {
     char byte;
@@ -80,13 +97,22 @@ void EventLoop::UpdateAccepting() {
     // An exclusive wait wakes one loop for a connection. If it was this one, a moment ago, nobody else will be woken
     // for it: take what is there. What arrives from now on wakes others.
     for (const ListenSource& source : setup_.listeners) {
-      if (!source.is_private) Accept(source);
+      if (!source.is_private) Accept(source, kMostAccepts);
     }
   }
 }
 
-void EventLoop::Accept(const ListenSource& source) {
-  for (int i = 0; i < kAcceptsPerTurn; ++i) {
+int EventLoop::Accept(const ListenSource& source, int most) {
+  int taken = 0;
+  while (taken < most) {
+    if (!source.is_private && IsFull()) {
+      pollfd waiting{source.fd, POLLIN, 0};
+      if (::poll(&waiting, 1, 0) != 1) return taken;
+      if (GiveUpIdle(kGivenUpAtOnce) == 0) {
+        UpdateAccepting();
+        return taken;
+      }
+    }
     sockaddr_storage raw{};
     socklen_t length = sizeof raw;
     os::Fd fd(::accept4(source.fd, reinterpret_cast<sockaddr*>(&raw), &length, SOCK_NONBLOCK | SOCK_CLOEXEC));
@@ -102,8 +128,9 @@ void EventLoop::Accept(const ListenSource& source) {
         }
         UpdateAccepting();
       }
-      return;
+      return taken;
     }
+    ++taken;
     Connection* c = NewConnection(std::move(fd), source.port, source.is_private);
     if (raw.ss_family == AF_INET) {
       const auto* v4 = reinterpret_cast<const sockaddr_in*>(&raw);
@@ -117,8 +144,6 @@ void EventLoop::Accept(const ListenSource& source) {
       std::strcpy(c->address, "unix");
     }
     if (!source.is_private) {
-      const int on = 1;
-      ::setsockopt(c->fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
       Bump(setup_.slot->counters.accepted, 1);
       ++accepted_;
       if (setup_.max_connections != 0 && accepted_ >= setup_.max_connections && !recycle_asked_ && setup_.on_recycle) {
@@ -132,19 +157,19 @@ void EventLoop::Accept(const ListenSource& source) {
     OnReadable(c);  // the request is often here already: then epoll never hears of a short connection
     if (!HasRoom()) {
       UpdateAccepting();
-      return;
+      return taken;
     }
   }
+  return taken;
 }
 
 Connection* EventLoop::NewConnection(os::Fd fd, uint16_t local_port, bool is_private) {
-  Connection* c;
   if (free_.empty()) {
-    c = new Connection;
-  } else {
-    c = free_.back();
-    free_.pop_back();
+    blocks_.push_back(std::make_unique<Connection[]>(kConnectionsInABlock));
+    for (size_t i = kConnectionsInABlock; i > 0; --i) free_.push_back(&blocks_.back()[i - 1]);
   }
+  Connection* c = free_.back();
+  free_.pop_back();
   c->fd = std::move(fd);
   c->local_port = local_port;
   c->client_port = 0;

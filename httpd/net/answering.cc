@@ -289,7 +289,7 @@ bool EventLoop::Send(Connection* c, Response& response, const http::RequestHead&
   }
   c->transfer = std::move(transfer);
   if (is_plain_file) {
-    if (io == Io::kBlocked && c->out.empty()) WaitForClient(c);
+    if (io == Io::kBlocked && !c->unsent) WaitForClient(c);
   } else {
     io = FlushOut(c, !streams || !c->transfer->stream.buffer.empty());
     if (io == Io::kDone) io = PumpTransfer(c);
@@ -320,6 +320,8 @@ void EventLoop::AfterAnswer(Connection* c) {
   }
   SetState(c, kReading);
   if (!c->pending.empty() || c->asked) {
+    // The time that the client took for the answer is not that of its next head.
+    if (!c->asked) BeginReading(c, nullptr);
     const std::string rest = std::move(c->pending);
     c->pending.clear();
     Process(c, rest.data(), rest.size());
@@ -336,7 +338,7 @@ void EventLoop::BecomeIdle(Connection* c, uint64_t wait_ms) {
   }
   if (c->state != kIdle) SetState(c, kIdle);
   c->deadline_ms = now_ms_ + wait_ms;
-  c->idle_since_ms = now_ms_;
+  GiveBack(c);
   if (c->requests == 0 && c->is_read_timed) c->deadline_ms = std::min(c->deadline_ms, ReadDeadline(c, 0));
   Want(c, EPOLLIN);
 }

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include "httpd/net/deadlines.h"
 #include "httpd/net/event_loop.h"
 #include "os/fd.h"
 
@@ -19,7 +20,8 @@ namespace httpd::net {
 inline constexpr size_t kScratchBytes = 64U << 10;
 inline constexpr size_t kOutFlushBytes = 128U << 10;
 inline constexpr uint64_t kSendfileBytes = 1U << 20;  // per turn and connection: a fast client must not own the loop
-inline constexpr uint64_t kSweepMs = 100;
+inline constexpr uint64_t kSweepMs = DeadlineWheel::kTickMs;
+inline constexpr int kMostAccepts = 32;      // at once: those who are connected already have their turn too
 inline constexpr uint64_t kLingerMs = 2000;  // after the client's last byte
 
 // epoll user data: a Connection pointer as it is, a watch's with this tag; the others are numbers above their tag.
@@ -100,39 +102,44 @@ struct Transfer {
   bool keep = false;
 };
 
-struct Connection {
+/// Answers that the client has not taken yet; gone as soon as it has, with the memory.
+struct Unsent {
+  std::string text;   ///< goes before anything else
+  uint64_t sent = 0;  ///< bytes of it that went out
+  std::string line;   ///< request line of the last answer in it
+};
+
+/// Every client has one, mostly idle: what only a request in progress needs is behind a pointer or given back with it.
+struct Connection : Deadline {
   os::Fd fd;
   uint32_t index = 0;
-  uint32_t events = 0;  ///< registered with epoll; 0 = not at all
+  uint64_t deadline_ms = 0;  ///< takes effect with the Want() that follows, as far as it comes closer
+  uint32_t events = 0;       ///< registered with epoll; 0 = not at all
   uint32_t requests = 0;
-  int worker = -1;
-  uint64_t deadline_ms = 0;
-  uint64_t linger_end_ms = 0;
-  uint64_t read_start_ms = 0;  ///< when the head or body that is arriving was begun
-  uint64_t idle_since_ms = 0;
-  ReadTimeout read_timeout;    ///< ... and how long it may take
-  bool is_read_timed = false;  ///< they hold: a head or a body is arriving
-  bool client_bound = false;   ///< counted in client_bound_
-  uint64_t work_started_ns = 0;
-  int64_t work_wall_ns = 0;
-  int keep_alive_timeout_ms = 5000;
-  int timeout_ms = 60000;
-  uint16_t local_port = 0;
-  uint16_t client_port = 0;
   uint8_t state = kIdle;
   bool is_private = false;
   bool close_after = false;  ///< what is being sent is the last answer
   bool linger = false;       ///< ... and the client may still be sending
   bool working = false;
-  bool was_shared = false;  ///< came from another process, which may hold its descriptor a moment longer
-  std::string pending;      ///< read, not yet worked on
-  std::string out;          ///< to be sent before anything else
-  uint64_t out_sent = 0;    ///< bytes that went out before `out` got stuck
-  std::string out_line;     ///< request line of the last answer in a stuck `out`
+  bool was_shared = false;     ///< came from another process, which may hold its descriptor a moment longer
+  bool is_read_timed = false;  ///< read_timeout holds: a head or a body is arriving
+  bool client_bound = false;   ///< counted in client_bound_
+  uint16_t local_port = 0;
+  uint16_t client_port = 0;
+  int keep_alive_timeout_ms = 5000;
+  int timeout_ms = 60000;
+  int worker = -1;
+  uint64_t work_started_ns = 0;
+  int64_t work_wall_ns = 0;
+  std::unique_ptr<Unsent> unsent;
   std::unique_ptr<Asked> asked;
   std::unique_ptr<Transfer> transfer;
   std::shared_ptr<WakeTarget> wake;  ///< of this exchange; null: nobody asked for it
+  std::string pending;               ///< read, not yet worked on
+  uint64_t read_start_ms = 0;        ///< when the head or body that is arriving was begun
+  ReadTimeout read_timeout;          ///< ... and how long it may take
   char address[INET6_ADDRSTRLEN] = "";
+  uint64_t linger_end_ms = 0;
 };
 
 }  // namespace httpd::net

@@ -12,6 +12,7 @@
 
 #include "handover/cut_list.h"
 #include "handover/passing.h"
+#include "httpd/net/deadlines.h"
 #include "httpd/net/exchange.h"
 #include "httpd/net/reactor.h"
 #include "httpd/net/scoreboard.h"
@@ -120,13 +121,15 @@ class EventLoop final : public Reactor {
   void BeginReading(Connection* c, const http::RequestHead* body_of);
   /// When what is arriving must be complete, after `bytes` of it.
   uint64_t ReadDeadline(const Connection* c, uint64_t bytes) const;
-  /// Closes connections between two requests, the longest idle first, to make room. @return how many
+  /// Closes connections between two requests, those first whose time is up first, to make room. @return how many
   size_t GiveUpIdle(size_t most);
-  bool HasRoom();
+  bool HasRoom() const;  ///< or can make some
+  bool IsFull() const;
   /// Keeps client_bound_ right after a change of state.
   void Recount(Connection* c);
   void UpdateAccepting();
-  void Accept(const ListenSource& source);
+  /// @return connections taken; less than `most`: no more are there, or there is no room
+  int Accept(const ListenSource& source, int most);
   bool ReceiveAdopted();  ///< one message; false: there is none
   Connection* NewConnection(os::Fd fd, uint16_t local_port, bool is_private);
   /// Serves on a connection that another loop has answered on.
@@ -183,6 +186,10 @@ class EventLoop final : public Reactor {
   void OnHalfClosed(Connection* c);
   void FinishTransfer(Connection* c, bool aborted);
   void AfterAnswer(Connection* c);
+  /// Nothing of a request is left: neither is its memory.
+  void GiveBack(Connection* c);
+  /// What many clients needed at the same time goes back to the system, not only to the next who allocates.
+  void TrimMemory();
   void BecomeIdle(Connection* c, uint64_t wait_ms = 0);  ///< 0: as long as its configuration says
   void StartLinger(Connection* c);
   void Pass(Connection* c, uint64_t wait_ms);
@@ -210,6 +217,8 @@ class EventLoop final : public Reactor {
   http::RequestHead head_;
   std::vector<Connection*> connections_;  // all; each knows its index
   std::vector<Connection*> free_;
+  std::vector<std::unique_ptr<Connection[]>> blocks_;  // of both; kept, next to each other: none pins a page of buffers
+  DeadlineWheel deadlines_;                            // of all that wait for something
   std::vector<std::pair<int, std::function<void()>>> foreign_;
   std::vector<handover::PassedConnection> passing_;
   std::vector<std::unique_ptr<WatchEntry>> dead_watches_;
@@ -227,7 +236,10 @@ class EventLoop final : public Reactor {
   uint64_t next_sweep_ms_ = 0;
   uint64_t accept_again_ms_ = 0;
   uint64_t give_up_again_ms_ = 0;
+  uint64_t trim_again_ms_ = 0;
+  size_t freed_bytes_ = 0;  // of buffers, since the last trim
   uint64_t accepted_ = 0;
+  int accept_at_once_ = 1;     ///< what the last turns say: how many are there when a listener is ready
   uint32_t client_bound_ = 0;  ///< requests in progress that only wait for their clients: to send or to take something
   bool recycle_asked_ = false;
   bool accepting_ = false;

@@ -135,20 +135,21 @@ std::optional<handover::CutRequest> EventLoop::InProgress(const Connection* c) c
     const Transfer& t = *c->transfer;
     const uint64_t done = t.response_head.size() + t.wire_sent;
     out.phase = handover::CutRequest::Phase::kAnswering;
-    out.bytes_sent = done - std::min<uint64_t>(done, c->out.size());
+    const uint64_t unsent = c->unsent ? c->unsent->text.size() : 0;
+    out.bytes_sent = done - std::min<uint64_t>(done, unsent);
     if (!t.response.source) {
       uint64_t all = t.response_head.size();
       for (const Response::Part& part : t.response.parts) all += part.text.size() + part.length;
       out.bytes_left = all - *out.bytes_sent;
     } else if (t.stream.left) {
-      out.bytes_left = c->out.size() + t.stream.buffer.size() - t.stream.buffer_done + *t.stream.left;
+      out.bytes_left = unsent + t.stream.buffer.size() - t.stream.buffer_done + *t.stream.left;
     }
     out.request = t.head.line;
   } else if (c->state == kWriting) {
     out.phase = handover::CutRequest::Phase::kAnswering;
-    out.bytes_sent = c->out_sent;
-    out.bytes_left = c->out.size();
-    out.request = c->out_line;
+    out.bytes_sent = c->unsent ? c->unsent->sent : 0;
+    out.bytes_left = c->unsent ? c->unsent->text.size() : 0;
+    if (c->unsent) out.request = c->unsent->line;
   } else if (c->asked) {
     if (c->asked->is_answered) return std::nullopt;
     out.phase =

@@ -218,7 +218,7 @@ void EventLoop::Process(Connection* c, const char* data, size_t length) {
         return;
       }
       if (flushed == Io::kBlocked) {
-        c->out_line = last_line;
+        c->unsent->line = last_line;
         c->pending.assign(data + at, length - at);
         return;
       }
@@ -229,7 +229,7 @@ void EventLoop::Process(Connection* c, const char* data, size_t length) {
       Destroy(c);
       return;
     case Io::kBlocked:
-      c->out_line = last_line;
+      c->unsent->line = last_line;
       c->pending.assign(data + at, length - at);
       return;
     case Io::kDone:

@@ -56,11 +56,11 @@ bool AppendPiece(Stream& stream, std::string_view piece, bool is_last) {
 
 EventLoop::Io EventLoop::FlushOut(Connection* c, bool more) {
   // What is left from before goes first; then this turn's output.
-  if (!c->out.empty()) {
-    c->out += out_;
+  if (c->unsent) {
+    c->unsent->text += out_;
     out_.clear();
   }
-  std::string& data = c->out.empty() ? out_ : c->out;
+  const std::string_view data = c->unsent ? c->unsent->text : out_;
   size_t done = 0;
   while (done < data.size()) {
     const ssize_t n = ::send(c->fd.get(), data.data() + done, data.size() - done, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
@@ -68,12 +68,16 @@ EventLoop::Io EventLoop::FlushOut(Connection* c, bool more) {
       if (errno == EINTR) continue;
       if (errno != EAGAIN) {
         out_.clear();
-        c->out.clear();
+        c->unsent.reset();
         return Io::kGone;
       }
-      data.erase(0, done);
-      c->out_sent += done;
-      if (&data == &out_) c->out.swap(out_);
+      if (c->unsent) {
+        c->unsent->text.erase(0, done);
+      } else {
+        c->unsent = std::make_unique<Unsent>();
+        c->unsent->text = data.substr(done);
+      }
+      c->unsent->sent += done;
       out_.clear();
       SetState(c, kWriting);
       c->deadline_ms = now_ms_ + static_cast<uint64_t>(c->timeout_ms);
@@ -82,8 +86,11 @@ EventLoop::Io EventLoop::FlushOut(Connection* c, bool more) {
     }
     done += static_cast<size_t>(n);
   }
-  data.clear();
-  c->out_sent = 0;
+  out_.clear();
+  if (c->unsent) {
+    freed_bytes_ += c->unsent->text.capacity();
+    c->unsent.reset();
+  }
   return Io::kDone;
 }
 

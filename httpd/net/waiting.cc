@@ -33,7 +33,6 @@ bool EventLoop::Park(Connection* c, std::string_view head_text, uint64_t bytes_i
   asked.sink = std::move(asked.response.sink);
   switch (FlushOut(c, false)) {  // the answers before this one do not wait for it
     case Io::kBlocked:
-      c->out_line = "";
       break;
     case Io::kDone:
       WaitForRest(c);
@@ -85,7 +84,7 @@ void EventLoop::OnWoken(const WakeTarget& target) {
   if (c->transfer) {
     if (!std::exchange(c->transfer->stream.waiting, false)) return;
     // What was read is not all sent yet, or more than the rate allows: the source is asked when it is.
-    if (c->transfer->stream.buffer.empty() && c->out.empty()) OnWritable(c);
+    if (c->transfer->stream.buffer.empty() && !c->unsent) OnWritable(c);
   } else if (c->asked && c->asked->response.deferred) {
     ResumeAnswer(c, false);
   }
@@ -116,7 +115,7 @@ void EventLoop::ResumeAnswer(Connection* c, bool is_late) {
       Destroy(c);
       break;
     case Io::kBlocked:
-      c->out_line = line;
+      c->unsent->line = line;
       break;
     case Io::kDone:
       AfterAnswer(c);

@@ -1,4 +1,5 @@
 #include <signal.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <set>
@@ -222,6 +223,81 @@ TEST_F(Connections, LiveOnThroughAnUpgradeThatIsTakenBack) {
     ASSERT_TRUE(connection->Send(e2e::GetRequest("/index.html")));
     EXPECT_TRUE(connection->Read()) << connection->Why();
   }
+}
+
+/// A thousand clients of a server that was started with room for two hundred descriptors.
+class Crowd : public e2e::Server {
+ protected:
+  static constexpr int kClients = 1000;
+
+  void SetUp() override {
+    Server::SetUp();
+    rlimit limit{};
+    ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
+    if (limit.rlim_max < 2 * kClients) GTEST_SKIP() << "only " << limit.rlim_max << " descriptors are allowed";
+    limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, 4 * kClients);
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+    Configure({.more = "KeepAliveTimeout 300\nMaxKeepAliveRequests 0\n"});
+    std::vector<std::string> words{"/bin/sh", "-c", "ulimit -Sn 200 && exec \"$@\"", "sh"};
+    for (std::string& word : HttpdCommand({"-k", "start"})) words.push_back(std::move(word));
+    const Outcome started = e2e::Execute(words);
+    ASSERT_EQ(started.status, 0) << started.All();
+    ASSERT_TRUE(Eventually([this] { return Get("/index.html").has_value(); }));
+  }
+
+  void AllAreAnswered(const std::string& path) {
+    for (size_t i = 0; i < clients_.size(); ++i) {
+      ASSERT_TRUE(clients_[i].Send(e2e::GetRequest(path))) << i;
+    }
+    for (size_t i = 0; i < clients_.size(); ++i) {
+      const auto answer = clients_[i].Read();
+      ASSERT_TRUE(answer) << i << ": " << clients_[i].Why();
+      ASSERT_EQ(answer->status, 200);
+    }
+  }
+
+  /// Of the processes with connections, bytes.
+  int64_t Memory() const {
+    int64_t sum = 0;
+    for (const pid_t child : Children(Pid())) {
+      const std::string text = e2e::FileText("/proc/" + std::to_string(child) + "/smaps_rollup");
+      const size_t at = text.find("\nAnonymous:");
+      if (at != std::string::npos) sum += std::strtoll(text.c_str() + at + 11, nullptr, 10) * 1024;
+    }
+    return sum;
+  }
+
+  std::vector<Connection> clients_;
+};
+
+TEST_F(Crowd, LivesOnThroughAGracefulRestartAndAnUpgradeAndLeavesNoBuffers) {
+  const std::string begin =
+      "GET /index.html HTTP/1.1\r\nX: " + std::string(8000, 'x') + "\r\nY: " + std::string(8000, 'y');
+  const std::string end = "\r\nHost: localhost\r\n\r\n";
+  for (int i = 0; i < 100; ++i) {  // what every child needs once
+    auto client = Connection::Open(port_);
+    ASSERT_TRUE(client && client->Send(begin + end) && client->Read());
+  }
+  const int64_t before = Memory();
+  for (int i = 0; i < kClients; ++i) {
+    auto client = Connection::Open(port_);
+    ASSERT_TRUE(client && client->Send(begin)) << i;
+    clients_.push_back(std::move(*client));
+  }
+  // All the halves are there before the first request is complete.
+  ASSERT_TRUE(Eventually([this] { return Status()["ConnsTotal"] == std::to_string(kClients + 1); }));
+  for (Connection& client : clients_) ASSERT_TRUE(client.Send(end));
+  for (Connection& client : clients_) ASSERT_TRUE(client.Read()) << client.Why();
+#ifndef __SANITIZE_ADDRESS__  // keeps what is freed
+  EXPECT_TRUE(Eventually([&] { return Memory() - before < int64_t{1024} * kClients; }, std::chrono::seconds(10)))
+      << (Memory() - before) / kClients << " bytes for each";
+#endif
+  const Outcome restarted = Httpd({"-k", "graceful", "--wait"});
+  ASSERT_EQ(restarted.status, 0) << restarted.All();
+  AllAreAnswered("/index.html?restarted");
+  const Outcome upgraded = Orchestrator("upgrade", {"--bake", "0"});
+  ASSERT_EQ(upgraded.status, 0) << upgraded.All();
+  AllAreAnswered("/index.html?upgraded");
 }
 
 }  // namespace

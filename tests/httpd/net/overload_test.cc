@@ -52,6 +52,25 @@ TEST(SlowClient, BytesAtTheMinimumRateExtendTheTimeUpToTheLimit) {
   EXPECT_THAT(fast.Answer(), EndsWith("ok"));
 }
 
+// Half of the next head had come while the answer was stuck. Its time ran from the connection's first head, so that who
+// took longer than that for the answer got a 408 for what it had not had the time to send.
+TEST(SlowClient, TheTimeForAHeadDoesNotRunWhileTheAnswerBeforeItIsTaken) {
+  FakeHandler handler;
+  handler.head_timeout = {300, 0, 0};
+  RunningLoop loop(handler);
+  Client client(loop.port(), 4096);
+  ASSERT_TRUE(client.Send("GET /9000000 HTTP/1.1\r\nHost: h\r\n\r\nGET / HTTP/1.1\r\n"));
+  loop.Until([&, begin = uint64_t{0}]() mutable {
+    uint64_t now = 0;
+    loop.Do([&](EventLoop& l) { now = l.NowMs(); });
+    if (begin == 0) begin = now;
+    return now > begin + 500;
+  });
+  EXPECT_THAT(client.Answer(), StartsWith("HTTP/1.1 200 "));
+  ASSERT_TRUE(client.Send("Host: h\r\n\r\n"));
+  EXPECT_THAT(client.Answer(), EndsWith("ok"));
+}
+
 TEST(SlowClient, ANewConnectionThatSaysNothingIsClosedInTheTimeForAHead) {
   FakeHandler handler;
   handler.head_timeout = {50, 0, 0};
@@ -93,6 +112,41 @@ TEST(Overload, TheLongestIdleConnectionGoesWhenThereIsNoRoom) {
   ASSERT_TRUE(other.Send(kGet));
   EXPECT_THAT(other.Answer(), EndsWith("ok"));
   EXPECT_TRUE(idle[0]->AtEnd());
+}
+
+TEST(Overload, NobodyGoesBeforeSomebodyComes) {
+  FakeHandler handler;
+  RunningLoop loop(handler, [](EventLoop::Setup& setup) { setup.max_held = 3; });
+  std::vector<std::unique_ptr<Client>> idle;
+  for (int round = 0; round < 2; ++round) {
+    for (size_t i = 0; i < 3; ++i) {
+      if (round == 0) idle.push_back(std::make_unique<Client>(loop.port()));
+      ASSERT_TRUE(idle[i]->Send(kGet));
+      ASSERT_THAT(idle[i]->Answer(), EndsWith("ok"));
+    }
+  }
+}
+
+TEST(Overload, WhoAskedAgainMeanwhileStays) {
+  FakeHandler handler;
+  RunningLoop loop(handler, [](EventLoop::Setup& setup) { setup.max_held = 19; });
+  std::vector<std::unique_ptr<Client>> idle;
+  auto ask = [](Client& client) { return client.Send(kGet) && client.Answer().ends_with("ok"); };
+  for (int i = 0; i < 19; ++i) {
+    idle.push_back(std::make_unique<Client>(loop.port()));
+    ASSERT_TRUE(ask(*idle.back()));
+  }
+  loop.Until([&, before = uint64_t{0}]() mutable {  // not in the same tick of the deadlines
+    uint64_t now = 0;
+    loop.Do([&](EventLoop& l) { now = l.NowMs(); });
+    if (before == 0) before = now;
+    return now > before + 2 * DeadlineWheel::kTickMs;
+  });
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(ask(*idle[i]));
+  Client last(loop.port());  // sixteen go at a time
+  ASSERT_TRUE(ask(last));
+  for (size_t i = 3; i < idle.size(); ++i) EXPECT_TRUE(idle[i]->AtEnd()) << i;
+  for (size_t i = 0; i < 3; ++i) EXPECT_TRUE(ask(*idle[i])) << i;
 }
 
 TEST(Overload, WithoutIdleConnectionsNewOnesWaitInTheBacklog) {
