@@ -49,7 +49,7 @@ ROWS = [
         floor=floor("--body", 20 * site.MIB)),
     Row("304", "conditional request, not modified", conditional=True, floor=floor("--status", 304), quick=True),
     Row("many", "10,000 files of 1 KiB at random", path=site.many(1), many=site.MANY, floor=PLAIN),
-    Row("htaccess", "1 KiB, three directories deep, .htaccess allowed (ours, Apache)", path="/tree/a/b/1k.bin",
+    Row("htaccess", "1 KiB below a .htaccess (obeyed by ours and Apache)", path="/tree/a/b/1k.bin",
         variant="htaccess", floor=PLAIN),
     Row("gzip", "50 KiB of text, gzip on the fly", path=site.TEXT, variant="gzip", headers=("Accept-Encoding: gzip",),
         body=50 * site.KIB, encoded=True),
