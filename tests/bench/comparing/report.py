@@ -1,5 +1,5 @@
-"""Tables and goals from measured rows. Ratios are those of the medians: of a round's own they would compare moments that
-are seconds apart, which on a busy machine says more of the neighbours than of the servers."""
+"""Tables and goals from measured rows. Ratios are those of the medians: of a round's own they would compare moments
+that are seconds apart, which on a busy machine says more of the neighbours than of the servers."""
 
 from . import servers
 from .measuring import OFF
