@@ -73,7 +73,7 @@ TEST_F(RealClient, ApacheBenchSeesNoFailedRequest) {
               false)
         << run.All();
   }
-  EXPECT_GT(replaced_, 2);
+  EXPECT_GT(replaced_, 0);
 }
 
 TEST_F(RealClient, WrkSeesNoSocketError) {
@@ -84,7 +84,7 @@ TEST_F(RealClient, WrkSeesNoSocketError) {
   EXPECT_EQ(run.status, 0) << run.All();
   EXPECT_EQ(run.out.find("Socket errors"), std::string::npos) << run.All();
   EXPECT_EQ(run.out.find("Non-2xx"), std::string::npos) << run.All();
-  EXPECT_GT(replaced_, 2);
+  EXPECT_GT(replaced_, 0);
 }
 
 TEST_F(RealClient, ChromiumShowsThePage) {

@@ -59,6 +59,10 @@ class Connections : public e2e::Server {
     }
     for (int round = 0; round < 3; ++round) {
       Replace(upgrade);
+      // Until an old child has passed a connection on it may still answer on it.
+      ASSERT_TRUE(Eventually([this] {
+        return std::none_of(before_.begin(), before_.end(), [](pid_t child) { return ::kill(child, 0) == 0; });
+      })) << "an old child did not leave";
       for (size_t i = 0; i < idle.size(); ++i) {
         ASSERT_TRUE(idle[i].IsQuiet()) << "connection " << i << " was closed";
         const std::string mark = "?idle-" + std::to_string(round) + "-" + std::to_string(i) + ".";
