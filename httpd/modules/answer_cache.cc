@@ -1,5 +1,6 @@
 #include "httpd/modules/answer_cache.h"
 
+#include <sys/resource.h>
 #include <time.h>
 
 #include <algorithm>
@@ -18,7 +19,8 @@ using http::Known;
 
 constexpr size_t kMostBodyBytes = 16U << 20;
 constexpr size_t kMostFiles = 256;
-constexpr size_t kMostTarget = 1024;  // a longer one is somebody's search, not a file that many ask for
+constexpr size_t kShareOfDescriptors = 32;  // of all that the process may have; there are up to 16 loops in it
+constexpr size_t kMostTarget = 1024;        // a longer one is somebody's search, not a file that many ask for
 constexpr int64_t kUnusedSeconds = 10;
 constexpr int64_t kSettledSeconds = 2;  // file systems count time in steps of up to 10 ms, some in seconds
 constexpr std::array kConditions = {Known::kIfMatch, Known::kIfNoneMatch, Known::kIfModifiedSince,
@@ -37,6 +39,12 @@ bool IsUnchanged(const SeenFile& seen) {
   struct stat now {};
   if (::stat(seen.path.c_str(), &now) != 0) return seen.info.st_mode == 0;
   return IsSame(seen.info, now);
+}
+
+size_t MostFiles() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 0;
+  return std::min<size_t>(kMostFiles, static_cast<size_t>(limit.rlim_cur) / kShareOfDescriptors);
 }
 
 int64_t CoarseSecond() {
@@ -130,7 +138,7 @@ struct AnswerCache::Answer {
   std::map<std::string, std::string> notes;
 };
 
-AnswerCache::AnswerCache(size_t most) : most_(most) {}
+AnswerCache::AnswerCache(size_t most) : most_(most), most_files_(MostFiles()) {}
 AnswerCache::~AnswerCache() = default;
 
 void AnswerCache::MakeKey(const RequestState& state) {
@@ -258,7 +266,8 @@ void AnswerCache::Keep(RequestState& state, Dependencies& on) {
   }
   made.has_conditions = HasConditions(head);
   if (response.file.valid()) {
-    if (files_ >= kMostFiles) {
+    if (most_files_ == 0) return;
+    if (files_ >= most_files_) {
       const auto oldest = std::find_if(answers_.rbegin(), answers_.rend(), [](const Answer& a) { return a.file; });
       Drop(std::prev(oldest.base()));
     }

@@ -57,8 +57,8 @@ class Dependencies {
 ///         .htaccess files and those that were not there among them, is as it was then: so whatever changes is seen
 ///         within a second. A file that was changed less than two seconds before the answer was made is asked for
 ///         again, since its time could not tell one change from the next; a large one is looked at each time.
-/// Limits  OpenFileCache answers, 16 MiB of bodies and 256 open files, the longest unused go first; unused for 10 s
-///         goes.
+/// Limits  OpenFileCache answers, 16 MiB of bodies, and 256 open files or a 32nd of RLIMIT_NOFILE; the longest unused
+///         go first; unused for 10 s goes.
 class AnswerCache {
  public:
   /// @param most  answers; 0 = keep none
@@ -96,6 +96,7 @@ class AnswerCache {
   void Drop(List::iterator answer);
 
   const size_t most_;
+  const size_t most_files_;
   List answers_;  ///< last used first
   std::unordered_multimap<std::string_view, List::iterator> by_key_;
   std::string key_;  ///< of the request that is being answered
