@@ -102,6 +102,20 @@ void EventLoop::UpdateAccepting() {
   }
 }
 
+void EventLoop::LetOthersComeFirst(size_t listener, int taken) {
+  taken_in_a_row_ += taken;
+  const ListenSource& source = setup_.listeners[listener];
+  if (taken_in_a_row_ < kMostInARow || source.is_private || !watching_public_) return;
+  taken_in_a_row_ = 0;
+  // An exclusive wait wakes the first that waits, always the same as long as it is quick: of two loops one would get
+  // every connection. Who is added again waits behind the others, and hears at once of what is there already.
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLEXCLUSIVE;
+  event.data.u64 = (static_cast<uint64_t>(listener) << 3) | kTagListener;
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, source.fd, &event);
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, source.fd, &event);
+}
+
 int EventLoop::Accept(const ListenSource& source, int most) {
   int taken = 0;
   while (taken < most) {

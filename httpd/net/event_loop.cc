@@ -139,6 +139,7 @@ void EventLoop::Turn() {
         if (setup_.listeners[data >> 3].is_private ? watching_private_ : watching_public_) {
           const int taken = Accept(setup_.listeners[data >> 3], accept_at_once_);
           accept_at_once_ = taken < accept_at_once_ ? std::max(taken, 1) : std::min(2 * taken, kMostAccepts);
+          LetOthersComeFirst(data >> 3, taken);
         }
         break;
       case kTagWake: {

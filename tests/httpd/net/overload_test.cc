@@ -96,6 +96,30 @@ TEST(SlowClient, WhoWaitsForItsOwnUploadOrDownloadKeepsNobodyFromBeingServed) {
   EXPECT_THAT(other.Answer(), EndsWith("ok"));
 }
 
+TEST(Overload, LoopsShareTheConnectionsOfAListenerThoughOneWouldBeQuickEnough) {
+  FakeHandler one;
+  FakeHandler another;
+  ListenSource shared;
+  RunningLoop first(one, [&](EventLoop::Setup& setup) { shared = setup.listeners[0]; });
+  RunningLoop second(another, [&](EventLoop::Setup& setup) { setup.listeners[0] = shared; });
+  // Again and again: on a busy machine one of the threads may not run for a while.
+  bool is_shared = false;
+  uint32_t had_first = 0;
+  uint32_t had_second = 0;
+  for (int round = 0; round < 100 && !is_shared; ++round) {
+    std::vector<std::unique_ptr<Client>> clients;
+    for (int i = 0; i < 16; ++i) {
+      clients.push_back(std::make_unique<Client>(first.port()));
+      ASSERT_TRUE(clients.back()->Send(kGet));
+      ASSERT_THAT(clients.back()->Answer(), EndsWith("ok"));
+    }
+    had_first = static_cast<uint32_t>(first.counters().accepted);
+    had_second = static_cast<uint32_t>(second.counters().accepted);
+    is_shared = round >= 4 && std::min(had_first, had_second) * 4 >= had_first + had_second;
+  }
+  EXPECT_TRUE(is_shared) << had_first << " and " << had_second;
+}
+
 TEST(Overload, TheLongestIdleConnectionGoesWhenThereIsNoRoom) {
   FakeHandler handler;
   RunningLoop loop(handler, [](EventLoop::Setup& setup) { setup.max_held = 3; });
