@@ -15,15 +15,19 @@ function(baton_floor name)
   endif()
 endfunction()
 
+# The tests' own code is neither optimised nor checked for undefined behaviour: it is compiled once and runs once, and
+# compiling is most of what the CI does.
+function(baton_test_code target)
+  target_compile_options(${target} PRIVATE -O0 -fno-sanitize=undefined)
+endfunction()
+
 # baton_test(NAME name SOURCES a_test.cc ... LINK targets...)
 # One GoogleTest program per floor; its tests appear in ctest one by one.
 function(baton_test name)
   cmake_parse_arguments(arg "" "" "SOURCES;LINK" ${ARGN})
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE ${arg_LINK} GTest::gmock GTest::gtest_main)
-  # The tests' own code is neither optimised nor checked for undefined behaviour: it is compiled once and runs once, and
-  # compiling is most of what the CI does.
-  target_compile_options(${name} PRIVATE -O0 -fno-sanitize=undefined)
+  baton_test_code(${name})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 120)
 endfunction()

@@ -282,7 +282,7 @@ TEST_F(Crowd, LivesOnThroughAGracefulRestartAndAnUpgradeAndLeavesNoBuffers) {
     auto client = Connection::Open(port_);
     ASSERT_TRUE(client && client->Send(begin + end) && client->Read());
   }
-  const int64_t before = Memory();
+  [[maybe_unused]] const int64_t before = Memory();
   for (int i = 0; i < kClients; ++i) {
     auto client = Connection::Open(port_);
     ASSERT_TRUE(client && client->Send(begin)) << i;
