@@ -102,13 +102,14 @@ void EventLoop::UpdateAccepting() {
   }
 }
 
-void EventLoop::LetOthersComeFirst(size_t listener, int taken) {
-  taken_in_a_row_ += taken;
+void EventLoop::LetOthersComeFirst(size_t listener, size_t kept) {
+  kept_in_a_row_ += kept;
   const ListenSource& source = setup_.listeners[listener];
-  if (taken_in_a_row_ < kMostInARow || source.is_private || !watching_public_) return;
-  taken_in_a_row_ = 0;
+  if (kept_in_a_row_ < kMostInARow || source.is_private || !watching_public_) return;
+  kept_in_a_row_ = 0;
   // An exclusive wait wakes the first that waits, always the same as long as it is quick: of two loops one would get
-  // every connection. Who is added again waits behind the others, and hears at once of what is there already.
+  // every connection. Who is added again waits behind the others, and hears at once of what is there already. Those
+  // that are closed again at once do not count: one loop with its data at hand is the cheapest for them.
   epoll_event event{};
   event.events = EPOLLIN | EPOLLEXCLUSIVE;
   event.data.u64 = (static_cast<uint64_t>(listener) << 3) | kTagListener;

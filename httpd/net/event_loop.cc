@@ -137,9 +137,10 @@ void EventLoop::Turn() {
       case kTagListener:
         // It may have been removed earlier in this turn.
         if (setup_.listeners[data >> 3].is_private ? watching_private_ : watching_public_) {
+          const size_t held = connections_.size();
           const int taken = Accept(setup_.listeners[data >> 3], accept_at_once_);
           accept_at_once_ = taken < accept_at_once_ ? std::max(taken, 1) : std::min(2 * taken, kMostAccepts);
-          LetOthersComeFirst(data >> 3, taken);
+          if (connections_.size() > held) LetOthersComeFirst(data >> 3, connections_.size() - held);
         }
         break;
       case kTagWake: {

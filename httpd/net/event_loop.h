@@ -131,7 +131,8 @@ class EventLoop final : public Reactor {
   /// @return connections taken; less than `most`: no more are there, or there is no room
   int Accept(const ListenSource& source, int most);
   /// Goes to the end of the queue of those who wait for a listener, now and then.
-  void LetOthersComeFirst(size_t listener, int taken);
+  /// @param kept  connections from it that are still open
+  void LetOthersComeFirst(size_t listener, size_t kept);
   bool ReceiveAdopted();  ///< one message; false: there is none
   Connection* NewConnection(os::Fd fd, uint16_t local_port, bool is_private);
   /// Serves on a connection that another loop has answered on.
@@ -241,7 +242,7 @@ class EventLoop final : public Reactor {
   uint64_t trim_again_ms_ = 0;
   size_t freed_bytes_ = 0;  // of buffers, since the last trim
   uint64_t accepted_ = 0;
-  int taken_in_a_row_ = 0;     ///< since we went to the end of a listener's queue
+  size_t kept_in_a_row_ = 0;   ///< connections since we went to the end of a listener's queue
   int accept_at_once_ = 1;     ///< what the last turns say: how many are there when a listener is ready
   uint32_t client_bound_ = 0;  ///< requests in progress that only wait for their clients: to send or to take something
   bool recycle_asked_ = false;
