@@ -23,7 +23,7 @@ AccessLogs::AccessLogs(const Site& site) : is_buffered_(site.config().buffered_l
 }
 
 AccessLogs::~AccessLogs() {
-  for (int tries = 0; tries < 100 && !Flush(); ++tries) {
+  for (int tries = 0; tries < 100 && !Flush(&log::LogStream::Flush); ++tries) {
     const timespec pause{0, 5000000};
     ::nanosleep(&pause, nullptr);
   }
@@ -35,23 +35,17 @@ uint64_t AccessLogs::lost_lines() const {
   return sum;
 }
 
-bool AccessLogs::Flush() {
+bool AccessLogs::Flush(bool (log::LogStream::*how)()) {
   bool all = true;
-  std::erase_if(filled_, [&all](log::LogStream* stream) {
-    all = stream->Flush() && all;
+  std::erase_if(filled_, [&all, how](log::LogStream* stream) {
+    all = (stream->*how)() && all;
     return stream->empty();
   });
   return all;
 }
 
 bool AccessLogs::EndTurn() {
-  if (!is_buffered_) return Flush();
-  bool all = true;
-  std::erase_if(filled_, [&all](log::LogStream* stream) {
-    all = stream->FlushBlock() && all;
-    return stream->empty();
-  });
-  return all;
+  return Flush(is_buffered_ ? &log::LogStream::FlushBlock : &log::LogStream::Flush);
 }
 
 void AccessLogs::Write(RequestState& state, const net::Outcome& outcome) {

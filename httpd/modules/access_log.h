@@ -33,7 +33,8 @@ class AccessLogs {
   uint64_t lost_lines() const;
 
  private:
-  bool Flush();
+  /// @return false: something is left
+  bool Flush(bool (log::LogStream::*how)());
 
   const bool is_buffered_;
   const int pid_;  ///< asking for it is a system call

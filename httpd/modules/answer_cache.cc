@@ -10,6 +10,7 @@
 
 #include "httpd/http/ascii.h"
 #include "httpd/modules/module.h"
+#include "httpd/modules/stat_file.h"
 
 namespace httpd::modules {
 
@@ -26,19 +27,10 @@ constexpr int64_t kSettledSeconds = 2;  // file systems count time in steps of u
 constexpr std::array kConditions = {Known::kIfMatch, Known::kIfNoneMatch, Known::kIfModifiedSince,
                                     Known::kIfUnmodifiedSince};
 
-bool IsSame(const timespec& a, const timespec& b) {
-  return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
-}
-
-bool IsSame(const struct stat& a, const struct stat& b) {
-  return a.st_mode == b.st_mode && a.st_ino == b.st_ino && a.st_dev == b.st_dev && a.st_size == b.st_size &&
-         a.st_uid == b.st_uid && a.st_gid == b.st_gid && IsSame(a.st_mtim, b.st_mtim) && IsSame(a.st_ctim, b.st_ctim);
-}
-
 bool IsUnchanged(const SeenFile& seen) {
   struct stat now {};
   if (::stat(seen.path.c_str(), &now) != 0) return seen.info.st_mode == 0;
-  return IsSame(seen.info, now);
+  return IsSameFile(seen.info, now);
 }
 
 size_t MostFiles() {
@@ -55,10 +47,6 @@ int64_t CoarseSecond() {
 
 int64_t SecondOf(const RequestState& state) {
   return std::chrono::duration_cast<std::chrono::seconds>(state.request->start.time_since_epoch()).count();
-}
-
-bool HasConditions(const http::RequestHead& head) {
-  return std::any_of(kConditions.begin(), kConditions.end(), [&head](Known which) { return head.Has(which); });
 }
 
 /// A request whose answer may be kept, or be one that was kept.
@@ -90,9 +78,10 @@ void Dependencies::OnField(std::string_view name) {
   fields_.emplace_back(name);
 }
 
-void Dependencies::OnFile(std::string path, const struct stat* info) {
+void Dependencies::OnFile(std::string_view path, const struct stat* info) {
+  if (on_more_) return;
   SeenFile& seen = files_.emplace_back();
-  seen.path = std::move(path);
+  seen.path = path;
   if (info) seen.info = *info;
 }
 
@@ -111,8 +100,6 @@ struct AnswerCache::Answer {
   std::array<std::optional<std::string>, kConditions.size()> conditions;
   std::vector<SeenFile> on_files;
   bool on_time = false;
-  bool has_conditions = false;
-  int64_t made = 0;     ///< second
   int64_t checked = 0;  ///< second in which the files were as they had been
   int64_t used = 0;     ///< second_
 
@@ -158,10 +145,8 @@ bool AnswerCache::Fits(const Answer& answer, const RequestState& state) {
   const auto same = [](std::string_view sent, const std::optional<std::string>& kept) {
     return kept ? sent.data() != nullptr && sent == *kept : sent.data() == nullptr;
   };
-  if (answer.has_conditions || HasConditions(head)) {
-    for (size_t i = 0; i < kConditions.size(); ++i) {
-      if (!same(head.Get(kConditions[i]), answer.conditions[i])) return false;
-    }
+  for (size_t i = 0; i < kConditions.size(); ++i) {
+    if (!same(head.Get(kConditions[i]), answer.conditions[i])) return false;
   }
   for (const auto& [name, value] : answer.on_fields) {
     const auto sent = OnlyValue(head, name);
@@ -178,7 +163,7 @@ bool AnswerCache::IsCurrent(Answer& answer, int64_t second) {
   if (!answer.file) return true;
   // Its bytes are sent as they are now: they must be those that the fields are about.
   struct stat now {};
-  return ::fstat(answer.file->get(), &now) == 0 && IsSame(now, answer.info);
+  return ::fstat(answer.file->get(), &now) == 0 && IsSameFile(now, answer.info);
 }
 
 bool AnswerCache::Give(RequestState& state) {
@@ -231,7 +216,7 @@ Dependencies* AnswerCache::Watch(const RequestState& state) {
   return &on_;
 }
 
-void AnswerCache::Keep(RequestState& state, Dependencies& on) {
+void AnswerCache::Keep(RequestState& state) {
   net::Response& response = *state.response;
   const bool is_whole = response.parts.empty() || (response.parts.size() == 1 && response.parts[0].text.empty());
   if (!state.is_from_file || !state.settings || (response.status != 200 && response.status != 304) || response.source ||
@@ -240,31 +225,30 @@ void AnswerCache::Keep(RequestState& state, Dependencies& on) {
       !state.settings->conditional.empty()) {
     return;
   }
-  NoteParts(state.host->hooks, state, on);
-  NoteParts(state.settings->hooks, state, on);
-  if (on.on_more_) return;
+  NoteParts(state.host->hooks, state, on_);
+  NoteParts(state.settings->hooks, state, on_);
+  if (on_.on_more_) return;
   const http::RequestHead& head = *state.request->head;
   const int64_t second = SecondOf(state);
   Answer made;
-  made.made = made.checked = second;
+  made.checked = second;
   made.used = second_ = CoarseSecond();
-  made.on_time = on.on_time_ || (state.settings->options & config::kOptFollowSymLinks) == 0;
-  for (const SeenFile& seen : on.files_) {
+  made.on_time = on_.on_time_ || (state.settings->options & config::kOptFollowSymLinks) == 0;
+  for (const SeenFile& seen : on_.files_) {
     if (second - seen.info.st_mtim.tv_sec < kSettledSeconds || second - seen.info.st_ctim.tv_sec < kSettledSeconds) {
       made.on_time = true;
     }
   }
-  for (std::string& name : on.fields_) {
+  for (std::string& name : on_.fields_) {
     const auto value = OnlyValue(head, name);
     if (!value) return;
     made.on_fields.emplace_back(std::move(name), std::nullopt);
     if (value->data() != nullptr) made.on_fields.back().second = *value;
   }
-  if (on.on_address_) made.on_address = std::string(state.request->client_address);
+  if (on_.on_address_) made.on_address = std::string(state.request->client_address);
   for (size_t i = 0; i < kConditions.size(); ++i) {
     if (head.Has(kConditions[i])) made.conditions[i] = head.Get(kConditions[i]);
   }
-  made.has_conditions = HasConditions(head);
   if (response.file.valid()) {
     if (most_files_ == 0) return;
     if (files_ >= most_files_) {
@@ -278,7 +262,7 @@ void AnswerCache::Keep(RequestState& state, Dependencies& on) {
     made.body = response.body;
     made.content_length = response.content_length;
   }
-  made.on_files = std::move(on.files_);
+  made.on_files = std::move(on_.files_);
   made.status = response.status;
   made.fields = response.fields;
   made.without_body = response.without_body;

@@ -33,8 +33,8 @@ class Dependencies {
   /// The answer is right for this second only.
   void OnTime() { on_time_ = true; }
   /// @param info  what was there; null: nothing
-  void OnFile(std::string path, const struct stat* info);
-  /// Something that nobody can name: the answer will not be given again.
+  void OnFile(std::string_view path, const struct stat* info);
+  /// Something that nobody can name: the answer will not be given again, and nothing more is noted.
   void OnMore() { on_more_ = true; }
 
  private:
@@ -73,12 +73,8 @@ class AnswerCache {
   /// Where the look-ups of the request are to be noted; null: its answer will not be kept.
   Dependencies* Watch(const RequestState& state);
 
-  /// The answer stands: keeps it if it can be given again.
-  /// @param on  what Watch() returned, with what was noted
-  void Keep(RequestState& state, Dependencies& on);
-
-  /// As Keep(), later: for the state that was watched last.
-  void KeepWatched(RequestState& state) { Keep(state, on_); }
+  /// The answer to the request that was watched last stands: keeps it if it can be given again.
+  void Keep(RequestState& state);
 
   /// Forgets what nobody wants any more. Cheap; every turn.
   void EndTurn();

@@ -1,6 +1,5 @@
 // mod_filter, SetOutputFilter and AddOutputFilter: which filters an answer goes through, and its fields then.
 #include "httpd/modules/filters.h"
-#include "httpd/modules/answer_cache.h"
 
 #include <algorithm>
 #include <iterator>
@@ -10,6 +9,7 @@
 #include "httpd/config/lexer.h"
 #include "httpd/http/ascii.h"
 #include "httpd/http/content_coding.h"
+#include "httpd/modules/answer_cache.h"
 #include "httpd/modules/coded_source.h"
 #include "httpd/modules/filter_settings.h"
 #include "httpd/modules/module_list.h"

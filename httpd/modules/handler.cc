@@ -71,14 +71,14 @@ void Handler::Handle(const Request& request, Response& response) {
   if (response.source && !response.without_body) {
     response.keeps_body = state.is_from_file;
   } else {
-    answers_.Keep(state, *on);
+    answers_.Keep(state);
   }
 }
 
 void Handler::Keep(const Request& request, Response& response) {
   auto& state = *static_cast<RequestState*>(response.note.get());
   state.Rebind(request, response);
-  answers_.KeepWatched(state);
+  answers_.Keep(state);
 }
 
 void Handler::Resume(const Request& request, Response& response, bool is_late) {

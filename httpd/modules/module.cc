@@ -20,14 +20,20 @@ void DependsOnUser(const RequestState& state, Dependencies& on) {
   if (state.needs_user) on.OnMore();
 }
 
+void NotePart(const Module& module, const RequestState& state, Dependencies& on) {
+  if (module.repeats) {
+    module.repeats(state, on);
+  } else {
+    on.OnMore();
+  }
+}
+
 void NoteParts(const std::vector<const Module*>& hooks, const RequestState& state, Dependencies& on) {
   for (const Module* module : hooks) {
-    if (module->repeats) {
-      module->repeats(state, on);
-    } else if (module->early || module->translate || module->headers || module->access || module->authenticate ||
-               module->authorize || module->type || module->fixup || module->content || module->handle ||
-               module->filter || module->output) {
-      on.OnMore();
+    if (module->early || module->translate || module->headers || module->access || module->authenticate ||
+        module->authorize || module->type || module->fixup || module->content || module->handle || module->filter ||
+        module->output) {
+      NotePart(*module, state, on);
     }
   }
 }

@@ -70,7 +70,10 @@ void DependsOnNothing(const RequestState& state, Dependencies& on);
 /// For who finds the user: nothing, where nobody had to say who they are.
 void DependsOnUser(const RequestState& state, Dependencies& on);
 
-/// What the modules of `hooks` say their parts depended on.
+/// What a module says its part depended on.
+void NotePart(const Module& module, const RequestState& state, Dependencies& on);
+
+/// What the modules of `hooks` that are called at all say their parts depended on.
 void NoteParts(const std::vector<const Module*>& hooks, const RequestState& state, Dependencies& on);
 
 /// Every module, in the order in which each hook is called.

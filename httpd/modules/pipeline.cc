@@ -243,12 +243,7 @@ Verdict Pipeline::Map(RequestState& state) {
 
 void Pipeline::NoteTranslation(const RequestState& state) {
   for (const Module* module : state.settings->hooks) {
-    if (!module->translate) continue;
-    if (module->repeats) {
-      module->repeats(state, *dependencies_);
-    } else {
-      dependencies_->OnMore();
-    }
+    if (module->translate) NotePart(*module, state, *dependencies_);
   }
 }
 

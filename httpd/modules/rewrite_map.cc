@@ -3,18 +3,10 @@
 
 #include "httpd/http/ascii.h"
 #include "httpd/modules/rewrite.h"
+#include "httpd/modules/stat_file.h"
 #include "os/file.h"
 
 namespace httpd::modules::rewrite {
-
-namespace {
-
-bool IsSame(const struct stat& a, const struct stat& b) {
-  return a.st_ino == b.st_ino && a.st_dev == b.st_dev && a.st_size == b.st_size &&
-         a.st_mtim.tv_sec == b.st_mtim.tv_sec && a.st_mtim.tv_nsec == b.st_mtim.tv_nsec;
-}
-
-}  // namespace
 
 MapFile::Answer MapFile::Find(const std::string& key) const {
   struct stat now {};
@@ -24,7 +16,7 @@ MapFile::Answer MapFile::Find(const std::string& key) const {
   std::shared_ptr<const Table> table;
   {
     const std::lock_guard lock(mutex_);
-    if (!table_ || !IsSame(now, seen_)) {
+    if (!table_ || !IsSameFile(now, seen_)) {
       const auto text = os::ReadFile(path_);
       if (!text) return {std::nullopt, "AH00655: mod_rewrite: can't open text RewriteMap file " + path_};
       auto fresh = std::make_shared<Table>();

@@ -12,6 +12,7 @@
 #include "httpd/modules/answer_cache.h"
 #include "httpd/modules/expression.h"
 #include "httpd/modules/module.h"
+#include "httpd/modules/stat_file.h"
 #include "os/file.h"
 
 namespace httpd::modules {
@@ -82,9 +83,7 @@ bool Matches(RequestState& state, const CompiledHost::Section& section, const st
 /// One .htaccess file as it was when it was read.
 struct SectionWalk::Htaccess {
   uint32_t id = 0;
-  timespec modified{};
-  off_t size = 0;
-  ino_t inode = 0;
+  struct stat status {};
   config::Overrides overrides;
   config::HtaccessFile file;
   std::vector<CompiledHost::Section> files;  ///< compiled <Files> of it
@@ -167,9 +166,7 @@ void SectionWalk::TakeOverrides(const config::PerDirectory& settings, config::Ov
 std::shared_ptr<const SectionWalk::Htaccess> SectionWalk::Read(const std::string& path, const struct stat& status,
                                                                const config::Overrides& overrides, Found& found) {
   auto out = std::make_shared<Htaccess>();
-  out->modified = status.st_mtim;
-  out->size = status.st_size;
-  out->inode = status.st_ino;
+  out->status = status;
   out->overrides = overrides;
   out->id = ++next_id_;
   ++files_read_;
@@ -224,9 +221,7 @@ bool SectionWalk::AddHtaccess(Engine& engine, const std::string& directory, cons
     }
     if (!S_ISREG(status.st_mode)) continue;
     auto& known = htaccess_[path];
-    const bool is_current = known && known->size == status.st_size && known->inode == status.st_ino &&
-                            known->modified.tv_sec == status.st_mtim.tv_sec &&
-                            known->modified.tv_nsec == status.st_mtim.tv_nsec && known->overrides == overrides;
+    const bool is_current = known && IsSameFile(known->status, status) && known->overrides == overrides;
     std::shared_ptr<const Htaccess> file = known;
     if (!is_current) {
       file = Read(path, status, overrides, found);

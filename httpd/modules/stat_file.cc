@@ -16,18 +16,22 @@ namespace {
 
 constexpr off_t kMostBytes = 16 << 20;
 
-bool IsSame(const struct stat& a, const struct stat& b) {
-  return a.st_dev == b.st_dev && a.st_ino == b.st_ino && a.st_size == b.st_size &&
-         a.st_mtim.tv_sec == b.st_mtim.tv_sec && a.st_mtim.tv_nsec == b.st_mtim.tv_nsec &&
-         a.st_ctim.tv_sec == b.st_ctim.tv_sec && a.st_ctim.tv_nsec == b.st_ctim.tv_nsec;
+bool IsSameTime(const timespec& a, const timespec& b) {
+  return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
 }
 
 }  // namespace
 
+bool IsSameFile(const struct stat& a, const struct stat& b) {
+  return a.st_mode == b.st_mode && a.st_ino == b.st_ino && a.st_dev == b.st_dev && a.st_size == b.st_size &&
+         a.st_uid == b.st_uid && a.st_gid == b.st_gid && IsSameTime(a.st_mtim, b.st_mtim) &&
+         IsSameTime(a.st_ctim, b.st_ctim);
+}
+
 os::Result<bool> StatFile::Refresh() {
   struct stat now {};
   if (::stat(path_.c_str(), &now) != 0) return os::SysError(errno, "stat " + path_);
-  if (is_settled_ && IsSame(now, seen_)) return false;
+  if (is_settled_ && IsSameFile(now, seen_)) return false;
   if (!S_ISREG(now.st_mode)) return os::Error{os::ErrorKind::kInvalid, 0, path_ + " is not a regular file"};
   auto opened = os::Open(path_, O_RDONLY | O_NONBLOCK);
   if (!opened) return opened.error();

@@ -30,6 +30,9 @@ class StatFile {
   bool is_settled_ = false;  ///< it was old enough when it was read: a later change shows in its times
 };
 
+/// Whether two looks at a path saw the same file, unchanged: its times, its size and who may read it too.
+bool IsSameFile(const struct stat& a, const struct stat& b);
+
 /// "(2)No such file or directory: ", as Apache begins a line about a system call; "" without errno.
 std::string ErrnoPrefix(const os::Error& error);
 
