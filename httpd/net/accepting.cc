@@ -83,12 +83,7 @@ void EventLoop::UpdateAccepting() {
     const bool want = source.is_private ? want_private : want_public;
     const bool have = source.is_private ? watching_private_ : watching_public_;
     if (want == have) continue;
-    epoll_event event{};
-    event.events = EPOLLIN | EPOLLEXCLUSIVE;
-    event.data.u64 = (static_cast<uint64_t>(i) << 3) | kTagListener;
-    // DEL comes before any close: the descriptor is shared with other processes, a close alone would leave it
-    // registered.
-    ::epoll_ctl(epoll_.get(), want ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, source.fd, &event);
+    WatchListener(i, want);
   }
   const bool left_public = watching_public_ && !want_public && room;
   watching_public_ = want_public;
@@ -102,19 +97,23 @@ void EventLoop::UpdateAccepting() {
   }
 }
 
+void EventLoop::WatchListener(size_t listener, bool on) {
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLEXCLUSIVE;
+  event.data.u64 = (static_cast<uint64_t>(listener) << 3) | kTagListener;
+  // DEL comes before any close: the descriptor is shared with other processes, a close alone would leave it registered.
+  ::epoll_ctl(epoll_.get(), on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, setup_.listeners[listener].fd, &event);
+}
+
 void EventLoop::LetOthersComeFirst(size_t listener, size_t kept) {
   kept_in_a_row_ += kept;
-  const ListenSource& source = setup_.listeners[listener];
-  if (kept_in_a_row_ < kMostInARow || source.is_private || !watching_public_) return;
+  if (kept_in_a_row_ < kMostInARow || setup_.listeners[listener].is_private || !watching_public_) return;
   kept_in_a_row_ = 0;
   // An exclusive wait wakes the first that waits, always the same as long as it is quick: of two loops one would get
   // every connection. Who is added again waits behind the others, and hears at once of what is there already. Those
   // that are closed again at once do not count: one loop with its data at hand is the cheapest for them.
-  epoll_event event{};
-  event.events = EPOLLIN | EPOLLEXCLUSIVE;
-  event.data.u64 = (static_cast<uint64_t>(listener) << 3) | kTagListener;
-  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, source.fd, &event);
-  ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, source.fd, &event);
+  WatchListener(listener, false);
+  WatchListener(listener, true);
 }
 
 int EventLoop::Accept(const ListenSource& source, int most) {

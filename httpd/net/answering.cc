@@ -223,22 +223,24 @@ bool EventLoop::Send(Connection* c, Response& response, const http::RequestHead&
   const size_t head_bytes = out_.size() - head_start;
   c->close_after = !keep;
 
-  Outcome outcome;
-  outcome.bytes_in = bytes_in;
-  outcome.kept_alive = keep;
-  if (response.without_body || (!response.has_file() && !streams)) {
-    if (!response.without_body) {
-      const std::string_view body = response.BodyText();
-      out_ += body;
-      outcome.body_bytes = body.size();
-    }
-    outcome.bytes_out = head_bytes + outcome.body_bytes;
+  // Without a Transfer. `head_ns`: when the head was written; 0 = with everything else, now
+  const auto finish = [&](uint64_t body_bytes, uint64_t head_ns, std::string_view sent_head) {
+    Outcome outcome;
+    outcome.bytes_in = bytes_in;
+    outcome.kept_alive = keep;
+    outcome.body_bytes = body_bytes;
+    outcome.bytes_out = head_bytes + body_bytes;
     outcome.duration = std::chrono::nanoseconds(SteadyNs() - c->work_started_ns);
-    outcome.first_byte = outcome.duration;
-    outcome.response_head = std::string_view(out_).substr(head_start, head_bytes);
+    outcome.first_byte = head_ns == 0 ? outcome.duration : std::chrono::nanoseconds(head_ns - c->work_started_ns);
+    outcome.response_head = sent_head;
     handler_.Finish(MakeRequest(c, head), response, outcome);
     EndWork(c, outcome.bytes_out, response.status);
     ++c->requests;
+  };
+  if (response.without_body || (!response.has_file() && !streams)) {
+    const std::string_view body = response.without_body ? std::string_view() : response.BodyText();
+    out_ += body;
+    finish(body.size(), 0, std::string_view(out_).substr(head_start, head_bytes));
     response.source.reset();  // of a HEAD: whoever produces it is not needed any more
     return true;
   }
@@ -254,14 +256,7 @@ bool EventLoop::Send(Connection* c, Response& response, const http::RequestHead&
     io = FlushOut(c, false);
     if (io == Io::kDone) io = SendPart(c, response, 0, kSendfileBytes, done);
     if (io == Io::kDone) {
-      outcome.body_bytes = done;
-      outcome.bytes_out = head_bytes + done;
-      outcome.duration = std::chrono::nanoseconds(SteadyNs() - c->work_started_ns);
-      outcome.first_byte = std::chrono::nanoseconds(head_ns - c->work_started_ns);
-      outcome.response_head = sent_head_;
-      handler_.Finish(MakeRequest(c, head), response, outcome);
-      EndWork(c, outcome.bytes_out, response.status);
-      ++c->requests;
+      finish(done, head_ns, sent_head_);
       return true;
     }
   }

@@ -130,6 +130,7 @@ class EventLoop final : public Reactor {
   void UpdateAccepting();
   /// @return connections taken; less than `most`: no more are there, or there is no room
   int Accept(const ListenSource& source, int most);
+  void WatchListener(size_t listener, bool on);
   /// Goes to the end of the queue of those who wait for a listener, now and then.
   /// @param kept  connections from it that are still open
   void LetOthersComeFirst(size_t listener, size_t kept);

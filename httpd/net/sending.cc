@@ -232,7 +232,7 @@ EventLoop::Io EventLoop::PumpFile(Connection* c) {
 bool EventLoop::ReadAhead(Response& response) {
   first_.clear();
   if (response.without_body) return true;
-  if (response.rate_limit != 0 && !response.file.valid()) response.source = response.TakeBody();
+  if (response.rate_limit != 0 && !response.has_file()) response.source = response.TakeBody();
   if (!response.source) return true;
   const std::optional<uint64_t> left = response.source->Left();
   const uint64_t until_ns = SteadyNs() + (response.keeps_body ? kKeptSourceNs : kSourceNs);
