@@ -37,6 +37,7 @@ struct Segment {
 ///          `writer.<pid>.<start>`  one lease per writer, flock()ed while it (or a child that drains its pipe) lives.
 ///                    Lock free = the writer is gone; pid, start time and boot id inside are for people.
 ///          `spool.<pid>.<start>`   what that writer has read and not yet written (Spool).
+///          `link`    with -L, for a moment: another name of the segment that becomes the link (Writer::MakeLink()).
 /// Crash    the kernel frees the locks; leases of the dead are removed by the next writer that joins or rotates.
 /// Fork     locks and mapping are shared with a forked child. Everything is O_CLOEXEC.
 /// Owner    directory 0700. One that belongs to another user is refused: its owner could make us write anywhere.

@@ -12,6 +12,7 @@
 
 #include "os/file.h"
 #include "os/process.h"
+#include "rotatelogs/kill_point.h"
 #include "rotatelogs/writer.h"
 
 namespace rotatelogs {
@@ -273,17 +274,21 @@ void Writer::Reap() {
   }
 }
 
-/// The link changes from the old to the new file in one step: there is no moment without it.
+/// The link changes from the old to the new file in one step: there is no moment without it. The name that it has
+/// before is in the rendezvous: were we killed now, a second name of the log beside it would be counted as another log.
 Status Writer::MakeLink(const std::string& path) {
   if (settings_.verbose) say_("Linking " + path + " to " + settings_.link);
-  const std::string temporary = settings_.link + "." + std::to_string(::getpid()) + ".tmp";
-  ::unlink(temporary.c_str());
+  const bool met = meeting_->Directory().valid();
+  const int directory = met ? meeting_->Directory().get() : AT_FDCWD;
+  const std::string temporary = met ? "link" : settings_.link + "." + std::to_string(::getpid()) + ".tmp";
+  ::unlinkat(directory, temporary.c_str(), 0);
   int sys = 0;
-  if (::link(path.c_str(), temporary.c_str()) != 0) {
+  if (::linkat(AT_FDCWD, path.c_str(), directory, temporary.c_str(), 0) != 0) {
     sys = errno;
   } else {
-    if (::rename(temporary.c_str(), settings_.link.c_str()) != 0) sys = errno;
-    ::unlink(temporary.c_str());  // still there also when both names were one file already
+    KillPoint("linked");
+    if (::renameat(directory, temporary.c_str(), AT_FDCWD, settings_.link.c_str()) != 0) sys = errno;
+    ::unlinkat(directory, temporary.c_str(), 0);  // still there also when both names were one file already
   }
   if (sys == 0) return kDone;
   if (sys == EISDIR) sys = EEXIST;  // what link(2) says, and so Apache

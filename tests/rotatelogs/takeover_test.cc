@@ -261,6 +261,21 @@ TEST(Killed, WithItsFileGoneIsSaidAndItsLinesAreWrittenAgain) {
   EXPECT_EQ(Files(dir.path())["log"], "one\ntwo\n");
 }
 
+TEST(Killed, WhileItsLinkWasMadeLeavesNoOtherNameOfTheLogBesideIt) {
+  TempDir dir;
+  const std::vector<std::string> command = {ROTATELOGS, "-L", "link", "-n", "9", "log", "1G"};
+  Child dies = Start({command, dir.path(), {"ROTATELOGS_FAULT=linked"}, {}});
+  Write(dies.in, "one\n");
+  EXPECT_EQ(Wait(dies), 1000 + SIGKILL);
+  EXPECT_EQ(Files(dir.path()).size(), 1U);
+  EXPECT_EQ(Execute({command, dir.path(), {}, {}}, "two\n").status, 0);
+  EXPECT_EQ(Files(dir.path()), (std::map<std::string, std::string>{{"link", "one\ntwo\n"}, {"log", "one\ntwo\n"}}));
+  EXPECT_TRUE(Meeting(dir.path(), "link").empty());
+  struct stat status {};
+  ASSERT_EQ(::stat((dir.path() / "log").c_str(), &status), 0);
+  EXPECT_EQ(status.st_nlink, 2U);
+}
+
 TEST(Killed, ATornLineOfTheDeadIsCompletedBeforeAnybodyElseWrites) {
   TempDir dir;
   Child other = Start({kCommand, dir.path(), {}, {}});
