@@ -147,7 +147,7 @@ void EventLoop::TakeTerms(Connection* c, const Response& response) {
 bool EventLoop::KeepsAfter(Connection* c, const http::RequestHead& head, const Response& response) {
   const bool limit_reached = response.max_keep_alive_requests > 0 &&
                              c->requests + 1 >= static_cast<uint32_t>(response.max_keep_alive_requests);
-  const bool leaving = draining_ && (plan_.successor < 0 || c->is_private);
+  const bool leaving = draining_ && !CanPass(c);
   const bool keep = head.keep_alive && !response.close && !limit_reached && !leaving;
   // A client that asked for the close sends no more; one that we close on may be sending its next request.
   if (!keep) c->linger = head.keep_alive;
@@ -327,7 +327,7 @@ void EventLoop::AfterAnswer(Connection* c) {
 
 void EventLoop::BecomeIdle(Connection* c, uint64_t wait_ms) {
   if (wait_ms == 0) wait_ms = static_cast<uint64_t>(c->requests == 0 ? c->timeout_ms : c->keep_alive_timeout_ms);
-  if (draining_ && plan_.successor >= 0 && !c->is_private) {
+  if (draining_ && CanPass(c)) {
     Pass(c, wait_ms);
     return;
   }

@@ -140,6 +140,14 @@ class EventLoop final : public Reactor {
   void GoOnWith(handover::PassedConnection passed);
   void Destroy(Connection* c);
   void Want(Connection* c, uint32_t events);
+  /// The connection's bytes: values and errno as of recv(2) and send(2); never a signal.
+  static ssize_t Receive(Connection* c, char* to, size_t most);
+  static ssize_t SendBytes(Connection* c, std::string_view bytes, bool more);
+  /// As SendBytes(), of a file. 0: it is shorter than that.
+  /// @param use_sendfile  false: it is read and sent, for file systems that sendfile(2) does not work on
+  static ssize_t SendFile(Connection* c, int file, uint64_t offset, size_t most, bool use_sendfile);
+  /// Between two requests it can go to a successor.
+  bool CanPass(const Connection* c) const;
   void OnEvent(Connection* c, uint32_t events);
   void OnReadable(Connection* c);
   void OnWritable(Connection* c);
@@ -178,7 +186,7 @@ class EventLoop final : public Reactor {
   std::unique_ptr<Transfer> NewTransfer();
   void Recycle(std::unique_ptr<Transfer> transfer);
   /// Sends a part of the file from `done` on, which it moves: as far as the socket takes it, `most` bytes of it.
-  Io SendPart(const Connection* c, const Response& response, size_t part, uint64_t most, uint64_t& done);
+  Io SendPart(Connection* c, const Response& response, size_t part, uint64_t most, uint64_t& done);
   Io PumpTransfer(Connection* c);
   Io PumpFile(Connection* c);
   Io PumpSource(Connection* c);

@@ -57,6 +57,10 @@ void EventLoop::GoOnWith(handover::PassedConnection passed) {
   }
 }
 
+bool EventLoop::CanPass(const Connection* c) const {
+  return plan_.successor >= 0 && !c->is_private;
+}
+
 void EventLoop::Pass(Connection* c, uint64_t wait_ms) {
   handover::PassedConnection passed;
   passed.wait_ms = static_cast<uint32_t>(std::clamp<uint64_t>(wait_ms, 1, UINT32_MAX));
@@ -116,7 +120,7 @@ void EventLoop::Drain(const DrainPlan& plan) {
   for (size_t i = connections_.size(); i > 0; --i) {
     Connection* c = connections_[i - 1];
     const bool between = c->state == kIdle || (c->state == kReading && !c->working && !c->asked);
-    if (between && !c->is_private && c->pending.size() <= handover::kMaxUnreadBytes) {
+    if (between && CanPass(c) && c->pending.size() <= handover::kMaxUnreadBytes) {
       Pass(c, c->deadline_ms > now_ms_ ? c->deadline_ms - now_ms_ : 1);
     }
   }

@@ -17,6 +17,13 @@ constexpr int kLingerReads = 16;             // per turn: who sends without end 
 
 }  // namespace
 
+ssize_t EventLoop::Receive(Connection* c, char* to, size_t most) {
+  for (;;) {
+    const ssize_t n = ::recv(c->fd.get(), to, most, 0);
+    if (n >= 0 || errno != EINTR) return n;
+  }
+}
+
 void EventLoop::OnEvent(Connection* c, uint32_t events) {
   if (c->state != kWriting && c->state != kWaiting) {
     OnReadable(c);
@@ -39,11 +46,11 @@ void EventLoop::OnReadable(Connection* c) {
   if (c->state == kLingering) {
     ssize_t n = 1;
     for (int i = 0; i < kLingerReads && n != 0; ++i) {
-      n = ::recv(c->fd.get(), scratch_.get(), kScratchBytes, 0);
+      n = Receive(c, scratch_.get(), kScratchBytes);
       if (n > 0) c->deadline_ms = std::min(now_ms_ + kLingerMs, c->linger_end_ms);
-      if (n < 0 && errno != EINTR) break;
+      if (n < 0) break;
     }
-    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+    if (n == 0 || (n < 0 && errno != EAGAIN)) {
       Destroy(c);
     } else {
       Want(c, EPOLLIN);
@@ -52,10 +59,7 @@ void EventLoop::OnReadable(Connection* c) {
   }
   const size_t have = c->pending.size();
   std::memcpy(scratch_.get(), c->pending.data(), have);
-  ssize_t n;
-  do {
-    n = ::recv(c->fd.get(), scratch_.get() + have, kScratchBytes - have, 0);
-  } while (n < 0 && errno == EINTR);
+  const ssize_t n = Receive(c, scratch_.get() + have, kScratchBytes - have);
   if (n < 0) {
     if (errno == EAGAIN) {
       Want(c, EPOLLIN);
@@ -181,7 +185,7 @@ void EventLoop::Process(Connection* c, const char* data, size_t length) {
     }
     if (at == length) break;
     // Leaving: what was not begun yet is for the successor.
-    if (draining_ && plan_.successor >= 0 && !c->is_private && length - at <= handover::kMaxUnreadBytes) break;
+    if (draining_ && CanPass(c) && length - at <= handover::kMaxUnreadBytes) break;
     head_.Clear();
     const http::ParseResult parsed = http::ParseRequestHead({data + at, length - at}, handler_.Limits(), head_);
     if (parsed.state == http::ParseResult::State::kIncomplete) {
@@ -248,7 +252,7 @@ void EventLoop::Process(Connection* c, const char* data, size_t length) {
     BecomeIdle(c);
     return;
   }
-  if (draining_ && plan_.successor >= 0 && !c->is_private && c->pending.size() <= handover::kMaxUnreadBytes) {
+  if (draining_ && CanPass(c) && c->pending.size() <= handover::kMaxUnreadBytes) {
     Pass(c, static_cast<uint64_t>(c->timeout_ms));
     return;
   }

@@ -27,13 +27,6 @@ uint64_t RateInterval(uint64_t rate) {
   return std::max<uint64_t>(rate * kRateIntervalMs / 1000, 1);
 }
 
-/// What sendfile(2) does, through our memory, for file systems that it does not work on. Same result values.
-ssize_t SendByReading(int socket, int file, off_t offset, size_t count) {
-  char buffer[32768];
-  const ssize_t n = ::pread(file, buffer, std::min(count, sizeof buffer), offset);
-  return n <= 0 ? n : ::send(socket, buffer, static_cast<size_t>(n), MSG_NOSIGNAL);
-}
-
 }  // namespace
 
 bool AppendPiece(Stream& stream, std::string_view piece, bool is_last) {
@@ -54,6 +47,28 @@ bool AppendPiece(Stream& stream, std::string_view piece, bool is_last) {
   return true;
 }
 
+ssize_t EventLoop::SendBytes(Connection* c, std::string_view bytes, bool more) {
+  for (;;) {
+    const ssize_t n = ::send(c->fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | (more ? MSG_MORE : 0));
+    if (n >= 0 || errno != EINTR) return n;
+  }
+}
+
+ssize_t EventLoop::SendFile(Connection* c, int file, uint64_t offset, size_t most, bool use_sendfile) {
+  auto at = static_cast<off_t>(offset);
+  for (;;) {
+    ssize_t n = 0;
+    if (use_sendfile) {
+      n = ::sendfile(c->fd.get(), file, &at, most);
+    } else {
+      char buffer[32768];
+      n = ::pread(file, buffer, std::min(most, sizeof buffer), at);
+      if (n > 0) return SendBytes(c, {buffer, static_cast<size_t>(n)}, false);
+    }
+    if (n >= 0 || errno != EINTR) return n;
+  }
+}
+
 EventLoop::Io EventLoop::FlushOut(Connection* c, bool more) {
   // What is left from before goes first; then this turn's output.
   if (c->unsent) {
@@ -63,9 +78,8 @@ EventLoop::Io EventLoop::FlushOut(Connection* c, bool more) {
   const std::string_view data = c->unsent ? c->unsent->text : out_;
   size_t done = 0;
   while (done < data.size()) {
-    const ssize_t n = ::send(c->fd.get(), data.data() + done, data.size() - done, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
+    const ssize_t n = SendBytes(c, data.substr(done), more);
     if (n < 0) {
-      if (errno == EINTR) continue;
       if (errno != EAGAIN) {
         out_.clear();
         c->unsent.reset();
@@ -112,19 +126,14 @@ void EventLoop::Recycle(std::unique_ptr<Transfer> transfer) {
   spare_transfers_.push_back(std::move(transfer));
 }
 
-EventLoop::Io EventLoop::SendPart(const Connection* c, const Response& response, size_t part, uint64_t most,
-                                  uint64_t& done) {
+EventLoop::Io EventLoop::SendPart(Connection* c, const Response& response, size_t part, uint64_t most, uint64_t& done) {
   const uint64_t length = response.parts[part].length;
   while (done < length) {
     if (most == 0) return Io::kBlocked;
-    off_t offset = static_cast<off_t>(response.parts[part].offset + done);
     const size_t want = static_cast<size_t>(std::min(length - done, most));
-    const ssize_t n = response.use_sendfile ? ::sendfile(c->fd.get(), response.FileDescriptor(), &offset, want)
-                                            : SendByReading(c->fd.get(), response.FileDescriptor(), offset, want);
-    if (n < 0) {
-      if (errno == EINTR) continue;
-      return errno == EAGAIN ? Io::kBlocked : Io::kGone;
-    }
+    const ssize_t n =
+        SendFile(c, response.FileDescriptor(), response.parts[part].offset + done, want, response.use_sendfile);
+    if (n < 0) return errno == EAGAIN ? Io::kBlocked : Io::kGone;
     if (n == 0) return Io::kGone;  // the file became shorter than the length we promised: only a close can say so
     most -= static_cast<uint64_t>(n);
     done += static_cast<uint64_t>(n);
@@ -200,12 +209,8 @@ EventLoop::Io EventLoop::PumpFile(Connection* c) {
       if (allowed == 0) return WaitForRate(c);
       const size_t want = static_cast<size_t>(std::min<uint64_t>(part.text.size() - t.cursor.text_done, allowed));
       const bool more = t.response.rate_limit == 0 && (part.length > 0 || !last);
-      const ssize_t n =
-          ::send(c->fd.get(), part.text.data() + t.cursor.text_done, want, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
-      if (n < 0) {
-        if (errno == EINTR) continue;
-        return errno == EAGAIN ? WaitForClient(c) : Io::kGone;
-      }
+      const ssize_t n = SendBytes(c, std::string_view(part.text).substr(t.cursor.text_done, want), more);
+      if (n < 0) return errno == EAGAIN ? WaitForClient(c) : Io::kGone;
       t.cursor.text_done += static_cast<size_t>(n);
       sent(static_cast<uint64_t>(n));
     } else if (t.cursor.file_done < part.length) {
@@ -272,11 +277,8 @@ EventLoop::Io EventLoop::PumpSource(Connection* c) {
       const uint64_t allowed = Allowance(t);
       if (allowed == 0) return WaitForRate(c);
       const size_t want = static_cast<size_t>(std::min<uint64_t>(stream.buffer.size() - stream.buffer_done, allowed));
-      const ssize_t n = ::send(c->fd.get(), stream.buffer.data() + stream.buffer_done, want, MSG_NOSIGNAL);
-      if (n < 0) {
-        if (errno == EINTR) continue;
-        return errno == EAGAIN ? WaitForClient(c) : Io::kGone;
-      }
+      const ssize_t n = SendBytes(c, std::string_view(stream.buffer).substr(stream.buffer_done, want), false);
+      if (n < 0) return errno == EAGAIN ? WaitForClient(c) : Io::kGone;
       stream.buffer_done += static_cast<size_t>(n);
       t.wire_sent += static_cast<uint64_t>(n);
       t.allowance -= std::min<uint64_t>(t.allowance, static_cast<uint64_t>(n));

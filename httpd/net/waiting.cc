@@ -136,10 +136,7 @@ bool EventLoop::OnMoreBody(Connection* c) {
   if (BodyEvents(c) == 0) return true;  // of an event that was on its way when the sink had enough
   if (c->pending.size() == kScratchBytes) return FeedWhileSending(c, std::exchange(c->pending, {}));
   const size_t have = c->pending.copy(scratch_.get(), c->pending.size());
-  ssize_t n;
-  do {
-    n = ::recv(c->fd.get(), scratch_.get() + have, kScratchBytes - have, 0);
-  } while (n < 0 && errno == EINTR);
+  const ssize_t n = Receive(c, scratch_.get() + have, kScratchBytes - have);
   if (n < 0 && errno == EAGAIN) return true;
   if (n <= 0) {
     GiveUp(c);
