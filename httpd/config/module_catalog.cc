@@ -17,7 +17,7 @@ constexpr ModuleRole kNot = ModuleRole::kMissing;
 
 constexpr char kOneWorkingModel[] =
     "there is one way of working, that of mpm_event; StartServers, ServerLimit and MaxRequestWorkers hold for it";
-constexpr char kNoProxy[] = "this server is not a proxy; put one in front of it, or keep that host with Apache";
+constexpr char kNoProxy[] = "this server is a reverse proxy for http:// and ws:// backends only";
 constexpr char kNoTls[] =
     "this server speaks plain HTTP/1.1; put a program that ends TLS in front of it (RemoteIP* "
     "directives then tell the client's address)";
@@ -47,9 +47,7 @@ constexpr Known kKnown[] = {
     {"md", kNot, kNoTls},
     {"http2", kNot, kNoTls},
     {"gnutls", kNot, kNoTls},
-    {"proxy", kNot, kNoProxy},
     {"proxy_ajp", kNot, kNoProxy},
-    {"proxy_balancer", kNot, kNoProxy},
     {"proxy_connect", kNot, kNoProxy},
     {"proxy_express", kNot, kNoProxy},
     {"proxy_fcgi", kNot, kNoProxy},
@@ -57,14 +55,9 @@ constexpr Known kKnown[] = {
     {"proxy_ftp", kNot, kNoProxy},
     {"proxy_hcheck", kNot, kNoProxy},
     {"proxy_html", kNot, kNoProxy},
-    {"proxy_http", kNot, kNoProxy},
     {"proxy_http2", kNot, kNoProxy},
     {"proxy_scgi", kNot, kNoProxy},
     {"proxy_uwsgi", kNot, kNoProxy},
-    {"proxy_wstunnel", kNot, kNoProxy},
-    {"lbmethod_bybusyness", kNot, kNoProxy},
-    {"lbmethod_byrequests", kNot, kNoProxy},
-    {"lbmethod_bytraffic", kNot, kNoProxy},
     {"lbmethod_heartbeat", kNot, kNoProxy},
     {"heartbeat", kNot, kNoProxy},
     {"heartmonitor", kNot, kNoProxy},

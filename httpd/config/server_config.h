@@ -125,9 +125,9 @@ struct PerDirectory {
   ModuleSlots modules;                           ///< of the modules that keep their own settings
 };
 
-/// One `<Directory>`, `<DirectoryMatch>`, `<Files>`, `<FilesMatch>`, `<Location>`, `<LocationMatch>` section.
+/// One `<Directory>`, `<Files>`, `<Location>`, `<Proxy>` section, or the ...Match form of one.
 struct Section {
-  enum class Kind { kDirectory, kFiles, kLocation, kIf };  ///< kIf: while it is being read, see ConditionalSettings
+  enum class Kind { kDirectory, kFiles, kLocation, kProxy, kIf };  ///< kIf: while it is being read
   Kind kind = Kind::kDirectory;
   std::string pattern;       ///< kDirectory without regex: absolute, no trailing slash except "/"
   bool is_regex = false;     ///< `~` or the ...Match form

@@ -523,6 +523,22 @@ void BodyReader::Start(const RequestHead& head, uint64_t max_bytes) {
   }
 }
 
+void BodyReader::StartLength(uint64_t bytes) {
+  *this = BodyReader();
+  left_ = bytes;
+  if (bytes != 0) phase_ = Phase::kLength;
+}
+
+void BodyReader::StartChunked() {
+  *this = BodyReader();
+  phase_ = Phase::kChunkSize;
+}
+
+void BodyReader::StartEndless() {
+  *this = BodyReader();
+  phase_ = Phase::kEndless;
+}
+
 /// One byte of an extension other than CR. False: malformed.
 bool BodyReader::FeedExtension(unsigned char c) {
   using enum Extension;
@@ -579,6 +595,12 @@ BodyReader::Step BodyReader::Feed(std::string_view input) {
     }
     if (phase_ == Phase::kBad) return bad(bad_status_);
     if (at == input.size()) break;
+    if (phase_ == Phase::kEndless) {
+      step.data = input;
+      at = input.size();
+      received_ += at;
+      break;
+    }
     if (phase_ == Phase::kLength || phase_ == Phase::kChunkData) {
       if (!step.data.empty()) break;  // one span of data per step
       const size_t take = static_cast<size_t>(std::min<uint64_t>(left_, input.size() - at));

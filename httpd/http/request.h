@@ -100,6 +100,9 @@ ParseResult ParseRequestHead(std::string_view buffer, const HeadLimits& limits, 
 class BodyReader {
  public:
   void Start(const RequestHead& head, uint64_t max_bytes);  ///< max_bytes 0 = no limit
+  void StartLength(uint64_t bytes);
+  void StartChunked();
+  void StartEndless();  ///< everything that comes, as it is; never done
   /// kMore: call again while input is left. kDone and kBad may carry the last bytes of the body, too.
   struct Step {
     enum class State { kMore, kDone, kBad };
@@ -117,6 +120,7 @@ class BodyReader {
     kDone,
     kBad,
     kLength,
+    kEndless,
     kChunkSize,
     kExtension,
     kChunkSizeLf,

@@ -21,7 +21,10 @@ extern const Module kAuthzUser;       ///< Require user, valid-user
 extern const Module kAutoindex;       ///< listings
 extern const Module kBrotli;          ///< BROTLI_COMPRESS
 extern const Module kCgi;             ///< CGI programs
-extern const Module kCgid;            ///< ... by another name
+extern const Module kByBusyness;      ///< lbmethod=bybusyness
+extern const Module kByRequests;      ///< lbmethod=byrequests
+extern const Module kByTraffic;       ///< lbmethod=bytraffic
+extern const Module kCgid;            ///< CGI programs by another name
 extern const Module kCore;            ///< files
 extern const Module kDeflate;         ///< DEFLATE, INFLATE
 extern const Module kDir;             ///< DirectoryIndex, the missing slash
@@ -34,6 +37,10 @@ extern const Module kLogio;           ///< LogIOTrackTTFB
 extern const Module kMime;            ///< what a file's extensions say
 extern const Module kNegotiation;     ///< MultiViews, type maps
 extern const Module kPrecompressed;   ///< FILE.br, FILE.zst, FILE.gz for FILE
+extern const Module kProxy;           ///< ProxyPass
+extern const Module kProxyBalancer;   ///< balancer://
+extern const Module kProxyHttp;       ///< http://
+extern const Module kProxyTunnel;     ///< ws://
 extern const Module kRateLimit;       ///< RATE_LIMIT
 extern const Module kRemoteip;        ///< the client's address behind proxies
 extern const Module kReqTimeout;      ///< RequestReadTimeout

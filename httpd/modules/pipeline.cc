@@ -62,6 +62,8 @@ void BeginPage(RequestState& state, int status) {
   response.source.reset();
   response.body.clear();
   response.status = status;
+  response.reason.clear();
+  response.is_dated = false;
   state.is_success = false;
   RemoveField(response.fields, "Content-Type");
 }
@@ -235,6 +237,17 @@ Verdict Pipeline::Map(RequestState& state) {
     state.file = state.root;
     state.file += state.path;
   }
+  if (!state.proxy_url.empty()) {
+    if (dependencies_) dependencies_->OnMore();  // nobody knows what a backend's answer depends on
+    state.file = "proxy:";
+    state.file += state.proxy_url;
+    state.handler = "proxy-server";
+    state.path_info.clear();
+    state.info = {};
+    state.settings_owner = walk_.ForProxy(state);
+    state.settings = state.settings_owner.get();
+    return Verdict::Declined();
+  }
   if (dependencies_) NoteTranslation(state);
   MakeSlashesSingle(state.file);
   if (Verdict split = SplitFile(state); !split.is(Kind::kDeclined)) return split;
@@ -331,6 +344,7 @@ Verdict Pipeline::Admit(RequestState& state) {
   }
   state.is_admitted = true;
   for (const Module* module : hooks) {
+    if (!state.proxy_url.empty()) break;  // the backend knows its type
     if (!module->type) continue;
     const Verdict verdict = module->type(state);
     if (verdict.is(Kind::kDone)) break;
@@ -356,7 +370,7 @@ Verdict Pipeline::Handle(RequestState& state) {
   // `settings` may be another file's since a fixup has said Become().
   const std::shared_ptr<const Effective> settings = state.settings_owner;
   for (const Module* module : settings->hooks) {
-    if (module->content) module->content(state);
+    if (module->content && state.proxy_url.empty()) module->content(state);
   }
   for (const Module* module : settings->hooks) {
     if (!module->handle) continue;
@@ -443,6 +457,8 @@ void Pipeline::ForgetFile(RequestState& state) {
   state.input_filters.clear();
   state.output_filters.clear();
   state.handler.clear();
+  state.proxy_url.clear();
+  state.proxy_worker.reset();
   state.etag_suffix.clear();
   state.ignore_ranges = false;
 }
@@ -514,6 +530,16 @@ void Pipeline::WriteErrorPage(RequestState& state, int status, int additional) {
     if (end == std::string::npos) end = response.body.size();
     response.body.insert(end, text);
   };
+  if (status == 502 && state.notes.count("error-notes") != 0) {  // as mod_proxy words it
+    response.reason = "Proxy Error";
+    for (const std::string_view tag : {"<title>502 ", "<h1>"}) {
+      constexpr std::string_view kUsual = "Bad Gateway";
+      const size_t at = response.body.find(std::string(tag) + std::string(kUsual));
+      if (at != std::string::npos) response.body.replace(at + tag.size(), kUsual.size(), response.reason);
+    }
+    const size_t end = response.body.find("</p>");
+    if (end != std::string::npos) response.body.insert(end, state.notes["error-notes"]);
+  }
   if (status == 300 || status == 406) {
     if (const auto list = state.notes.find("variant-list"); list != state.notes.end()) insert(list->second);
   }
@@ -631,6 +657,8 @@ void Pipeline::Become(RequestState& state, std::unique_ptr<RequestState> found) 
   state.input_filters = std::move(found->input_filters);
   state.output_filters = std::move(found->output_filters);
   state.handler = std::move(found->handler);
+  state.proxy_url = std::move(found->proxy_url);
+  state.proxy_worker = std::move(found->proxy_worker);
   state.user = std::move(found->user);
   state.auth_type = std::move(found->auth_type);
   state.environment = found->environment;

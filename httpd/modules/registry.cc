@@ -12,6 +12,7 @@ std::span<const Module* const> Modules() {
       &kUniqueId,
       // Where: rules, redirects and aliases, users, hosts.
       &kRewrite,
+      &kProxy,
       &kAlias,
       &kUserDir,
       &kVhostAlias,
@@ -56,6 +57,12 @@ std::span<const Module* const> Modules() {
       // Handlers: the file itself is last.
       &kCgi,
       &kCgid,
+      &kProxyHttp,
+      &kProxyTunnel,
+      &kProxyBalancer,
+      &kByRequests,
+      &kByTraffic,
+      &kByBusyness,
       &kActions,
       &kCore,
   };

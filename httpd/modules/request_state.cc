@@ -34,6 +34,8 @@ void RequestState::Start(Engine* new_engine, const net::Request& new_request, co
   input_filters.clear();
   output_filters.clear();
   handler.clear();
+  proxy_url.clear();
+  proxy_worker.reset();
   user.clear();
   auth_type.clear();
   needs_user = false;
@@ -79,6 +81,7 @@ void RequestState::Release() {
     return;
   }
   settings_owner.reset();
+  proxy_worker.reset();
   settings = nullptr;
   pool->free_.emplace_back(this);
 }

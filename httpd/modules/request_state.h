@@ -152,6 +152,12 @@ class RequestState final : public net::HandlerNote {
   std::vector<std::string> output_filters;  ///< AddOutputFilter, by extension
   std::string handler;                      ///< SetHandler, AddHandler, ScriptAlias...; "" = by the kind of file
 
+  // ---- to whom it goes ------------------------------------------------------------------------------------------
+  /// What a backend is asked for instead of a file, path and query as they will be sent: "http://10.0.0.1:8080/a?b".
+  /// Set in `translate` or `fixup`; "" = nobody
+  std::string proxy_url;
+  std::shared_ptr<const void> proxy_worker;  ///< whom mod_proxy has chosen already; null: the URL says it
+
   // ---- who asks -------------------------------------------------------------------------------------------------
   std::string user;         ///< authenticated; "" = nobody
   std::string auth_type;    ///< "Basic", "Digest"; "" = none

@@ -10,6 +10,7 @@
 
 #include "httpd/http/values.h"
 #include "httpd/modules/module_list.h"
+#include "httpd/modules/proxy_url.h"
 
 namespace httpd::modules {
 
@@ -142,6 +143,7 @@ Verdict Translate(RequestState& state) {
   }
   if (result == Result::kStatus) return Verdict::Status(pass.status);
   if (IsQueryUnsafe(state, pass, result, "AH10410")) return Verdict::Status(403);
+  if (pass.is_proxied) return proxy::GoTo(state, pass.file, result == Result::kChangedNoEscape);
   if (pass.is_passed_through) {
     state.path = pass.file;
     return Verdict::Declined();
@@ -231,6 +233,10 @@ Verdict RunDirectory(RequestState& state, const DirectorySettings& settings) {
   }
   if (result == Result::kStatus) return Verdict::Status(pass.status);
   if (IsQueryUnsafe(state, pass, result, "AH10411")) return Verdict::Status(403);
+  if (pass.is_proxied) {
+    const Verdict verdict = proxy::GoTo(state, pass.file, true);
+    return verdict.is(Verdict::Kind::kDone) ? Verdict::Declined() : verdict;
+  }
   if (const size_t scheme = SchemeLength(pass.file); scheme > 0) {
     const size_t slash = pass.file.find('/', scheme);
     if (settings.base && slash != std::string::npos) {

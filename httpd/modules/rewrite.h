@@ -86,6 +86,7 @@ struct Rule {
     kUnsafeAllow3F = 1U << 19,
     kUnsafePrefixStat = 1U << 20,
     kKeepSlashes = 1U << 21,
+    kProxy = 1U << 22,  ///< P
   };
   std::vector<Condition> conditions;
   std::string pattern;
@@ -229,6 +230,7 @@ class Pass {
   const Rule* last = nullptr;      ///< last rule that has substituted
   bool is_end = false;             ///< END
   bool is_passed_through = false;  ///< PT
+  bool is_proxied = false;         ///< P: `file` is the URL of a backend
   bool is_reduced = false;         ///< an absolute URL of this host was made a path
   std::string forced_type;         ///< T=
   std::string forced_handler;      ///< H=

@@ -141,7 +141,7 @@ Complaint SetRuleFlag(const std::string& name, const std::string& value, Rule& r
   } else if (is("R", "redirect")) {
     return SetStatus(value, rule);
   } else if (is("P", "proxy")) {
-    return "flag 'P' is not supported: there is no proxy in this server";
+    rule.flags |= Rule::kProxy | Rule::kLast;
   } else {
     return "unknown flag '" + name + "'";
   }
@@ -416,7 +416,7 @@ const std::vector<config::Directive>& Directives() {
        "text does not match it."},
       {"RewriteRule", kModule, kPlaces, Arity::kRaw, "an URL-applied regexp-pattern and a substitution URL",
        OnRead::kNo, AddRule, "[!]Pattern Substitution [flags]", "",
-       "Every flag of Apache 2.4 but P. A result that is longer than twice LimitRequestLine, or 10,000 rounds by N, "
+       "Every flag of Apache 2.4. A result that is longer than twice LimitRequestLine, or 10,000 rounds by N, "
        "end "
        "the request with 500."},
       {"RewriteMap", kModule, config::kInHosts, Arity::kTwoOrThree, "a mapname and a filename and options", OnRead::kNo,

@@ -355,12 +355,19 @@ Pass::Step Pass::Apply(const Rule& rule) {
   file = std::move(result);
   if (directory_ && rule.Has(Rule::kDiscardPathInfo)) state_.path_info.clear();
   SplitQuery(rule);
-  if (!file.starts_with('/') && SchemeLength(file) == 0) {
+  if (!file.starts_with('/') && SchemeLength(file) == 0 && !file.starts_with("unix:")) {
     const std::string before = file;
     file = (directory_ ? directory_->directory : "/") + file;
     if (traces_)
       Log(LogLevel::kTrace3,
           std::string(directory_ ? "add per-dir prefix: " : "add root prefix: ") + before + " -> " + file);
+  }
+  if (rule.Has(Rule::kProxy)) {
+    if (directory_ && !rule.Has(Rule::kNoEscape)) file = EscapeUri(file);
+    if (!file.starts_with("unix:")) Qualify();
+    if (traces_) Log(LogLevel::kTrace2, "forcing proxy-throughput with " + file);
+    is_proxied = true;
+    return Step::kMatch;
   }
   if (rule.Has(Rule::kRedirect)) {
     Qualify();

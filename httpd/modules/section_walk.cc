@@ -119,6 +119,22 @@ void SectionWalk::AddLocations(RequestState& state) {
   }
 }
 
+// Source  mod_proxy.c proxy_walk: a prefix as text, not only at a slash, and * covers slashes.
+void SectionWalk::AddProxies(RequestState& state) {
+  const CompiledHost::SectionList& proxies = state.host->sections->proxies;
+  if (proxies.all.empty()) return;
+  PrefixIndex::Candidates candidates;
+  proxies.by_prefix.Find(state.proxy_url, candidates);
+  for (size_t i = candidates.Next(0); i != PrefixIndex::kNone; i = candidates.Next(i + 1)) {
+    const CompiledHost::Section& section = proxies.all[i];
+    const std::string& pattern = section.section->pattern;
+    const bool matches = section.regex                  ? Finds(state, *section.regex, state.proxy_url)
+                         : section.section->is_wildcard ? http::WildcardMatch(pattern, state.proxy_url, false)
+                                                        : state.proxy_url.starts_with(pattern);
+    if (matches) Add(kProxy, i, section.section->settings);
+  }
+}
+
 std::shared_ptr<const Effective> SectionWalk::Merged() {
   if (const auto cached = merged_.find(key_); cached != merged_.end()) return cached->second;
   auto made = std::make_shared<Effective>();
@@ -149,6 +165,13 @@ std::shared_ptr<const Effective> SectionWalk::WithConditions(RequestState& state
 
 std::shared_ptr<const Effective> SectionWalk::ForUrl(RequestState& state) {
   Begin(state);
+  AddLocations(state);
+  return WithConditions(state, Merged());
+}
+
+std::shared_ptr<const Effective> SectionWalk::ForProxy(RequestState& state) {
+  Begin(state);
+  AddProxies(state);
   AddLocations(state);
   return WithConditions(state, Merged());
 }

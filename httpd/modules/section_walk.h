@@ -26,6 +26,9 @@ class SectionWalk {
   /// What can be known before the file is: host and <Location>.
   std::shared_ptr<const Effective> ForUrl(RequestState& state);
 
+  /// For `state.proxy_url`: host, <Proxy>, <Location>.
+  std::shared_ptr<const Effective> ForProxy(RequestState& state);
+
   struct Found {
     std::shared_ptr<const Effective> settings;  ///< never null
     int status = 0;                             ///< 403 or 500: an .htaccess file cannot be read or is wrong
@@ -40,11 +43,12 @@ class SectionWalk {
 
  private:
   struct Htaccess;
-  enum Kind : char { kHost = 'h', kDirectory = 'd', kHtaccess = 'a', kFiles = 'f', kLocation = 'l' };
+  enum Kind : char { kHost = 'h', kDirectory = 'd', kHtaccess = 'a', kFiles = 'f', kLocation = 'l', kProxy = 'p' };
 
   void Begin(const RequestState& state);
   void Add(Kind kind, size_t index, const config::PerDirectory& settings);
   void AddLocations(RequestState& state);
+  void AddProxies(RequestState& state);
   void AddDirectories(RequestState& state, Found& found);
   void AddFiles(RequestState& state);
   std::shared_ptr<const Effective> Merged();

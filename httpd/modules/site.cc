@@ -64,7 +64,8 @@ class SectionCompiler {
         if (auto done = Add(out, nested, static_cast<int>(i)); !done) return done.error();
       }
     }
-    for (CompiledHost::SectionList* list : {&out.directories, &out.files, &out.locations}) list->IndexAll();
+    for (CompiledHost::SectionList* list : {&out.directories, &out.files, &out.locations, &out.proxies})
+      list->IndexAll();
     auto made = std::make_shared<const CompiledHost::Sections>(std::move(out));
     if (!main_) {
       main_ = made;
@@ -80,6 +81,7 @@ class SectionCompiler {
     CompiledHost::Section compiled{&section, nullptr, enclosing};
     auto& list = section.kind == Kind::kDirectory ? out.directories
                  : section.kind == Kind::kFiles   ? out.files
+                 : section.kind == Kind::kProxy   ? out.proxies
                                                   : out.locations;
     if (const auto known = regexes_.find(&section); known != regexes_.end()) {
       compiled.regex = known->second;

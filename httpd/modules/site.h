@@ -63,6 +63,7 @@ struct CompiledHost {
     size_t first_regex = 0;   ///< of directories
     SectionList files;
     SectionList locations;
+    SectionList proxies;
   };
   const config::Host* host = nullptr;
   std::vector<Log> logs;

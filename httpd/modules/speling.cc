@@ -133,7 +133,7 @@ std::optional<std::vector<Candidate>> CandidatesFor(const std::string& directory
 
 Verdict Fixup(RequestState& state) {
   const auto* settings = SettingsFor<SpelingSettings>(state);
-  if (!settings || !settings->enabled.value_or(false)) return Verdict::Declined();
+  if (!settings || !settings->enabled.value_or(false) || !state.proxy_url.empty()) return Verdict::Declined();
   const http::Method method = state.head().method;
   if ((method != http::Method::kGet && method != http::Method::kHead) || state.exists() || state.is_subrequest() ||
       state.path == "/" || state.error_status != 0) {

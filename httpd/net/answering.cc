@@ -45,7 +45,9 @@ void Response::Clear() {
   sink.reset();
   body_limit.reset();
   status = 200;
+  reason.clear();
   fields.clear();
+  is_dated = false;
   body.clear();
   lent_body = {};
   file.Reset();
@@ -57,6 +59,7 @@ void Response::Clear() {
   without_length = false;
   content_length = 0;
   close = false;
+  is_tunnel = false;
   keeps_body = false;
   rate_limit = 0;
   rate_burst = 0;
@@ -182,8 +185,15 @@ bool EventLoop::AnswerBad(Connection* c, int status, const char* reason) {
 bool EventLoop::Send(Connection* c, Response& response, const http::RequestHead& head, std::string_view head_text,
                      uint64_t bytes_in, bool keep) {
   const size_t head_start = out_.size();
-  out_ += http::StatusLine(response.status);
-  out_ += date_line_;
+  if (response.reason.empty()) {
+    out_ += http::StatusLine(response.status);
+  } else {
+    out_ += "HTTP/1.1 ";
+    AppendNumber(out_, static_cast<uint64_t>(response.status));
+    out_ += ' ';
+    out_.append(response.reason).append("\r\n");
+  }
+  if (!response.is_dated) out_ += date_line_;
   out_ += response.fields;
   const bool streams = response.source && !response.without_body;
   std::optional<uint64_t> length = response.BodyText().size();
@@ -196,7 +206,8 @@ bool EventLoop::Send(Connection* c, Response& response, const http::RequestHead&
     if (length && streams) *length += first_.size();
   }
   if (response.without_body && response.content_length != 0) length = response.content_length;
-  const bool chunked = streams && !length && head.minor >= 1;
+  if (response.is_tunnel) length.reset();
+  const bool chunked = streams && !length && head.minor >= 1 && !response.is_tunnel;
   if (streams && !length && !chunked) {
     c->linger = c->linger || keep;
     keep = false;  // the close is the end of the body
@@ -209,7 +220,7 @@ bool EventLoop::Send(Connection* c, Response& response, const http::RequestHead&
     out_ += "\r\n";
   }
   if (!keep) {
-    out_ += "Connection: close\r\n";
+    if (!response.is_tunnel) out_ += "Connection: close\r\n";
   } else if (head.Has(http::Known::kConnection) && HasToken(head.Get(http::Known::kConnection), "keep-alive")) {
     // Apache tells the terms only to clients that ask by name.
     out_ += "Keep-Alive: timeout=";
@@ -338,7 +349,7 @@ void EventLoop::BecomeIdle(Connection* c, uint64_t wait_ms) {
   c->deadline_ms = now_ms_ + wait_ms;
   GiveBack(c);
   if (c->requests == 0 && c->is_read_timed) c->deadline_ms = std::min(c->deadline_ms, ReadDeadline(c, 0));
-  Want(c, EPOLLIN);
+  Want(c, kReadable);
 }
 
 void EventLoop::StartLinger(Connection* c) {

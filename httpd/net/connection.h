@@ -1,6 +1,7 @@
 #pragma once
 
 #include <netinet/in.h>
+#include <sys/epoll.h>
 #include <time.h>
 
 #include <cstddef>
@@ -31,6 +32,10 @@ inline constexpr uint64_t kTagListener = 1;
 inline constexpr uint64_t kTagWake = 3;
 inline constexpr uint64_t kTagIntake = 5;
 inline constexpr uint64_t kTagForeign = 7;
+
+/// What an idle connection is watched for. It stays so while an answer is waited for that comes soon: then a request
+/// that somebody else answers costs no epoll_ctl(2).
+inline constexpr uint32_t kReadable = EPOLLIN | EPOLLRDHUP;
 
 enum ConnectionState : uint8_t { kIdle, kReading, kUploading, kWaiting, kWriting, kLingering };
 

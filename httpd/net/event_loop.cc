@@ -37,7 +37,9 @@ EventLoop::~EventLoop() {
   }
   blocks_.clear();
   soon_.clear();
+  response_.Clear();
   kept_.clear();
+  locals_.clear();
 }
 
 os::Status EventLoop::Open() {

@@ -91,6 +91,7 @@ class EventLoop final : public Reactor {
   void RunSoon(std::function<void()> work) override;
   void Keep(std::shared_ptr<void> object) override;
   void LetGo(const void* object) override;
+  std::shared_ptr<void>& Local(const void* key) override { return locals_[key]; }
   Waker WakerOf(const Request& request) override;
   uint64_t NowMs() const override { return now_ms_; }
 
@@ -161,8 +162,11 @@ class EventLoop final : public Reactor {
   };
   Fed FeedBody(Connection* c, std::string_view data);
   bool OnMoreBody(Connection* c);  ///< while the answer is sent; false: the connection is gone
+  void OnTunnelHalfClosed(Connection* c);
   bool FeedWhileSending(Connection* c, std::string_view data);  ///< ... as this
   void WaitForRest(Connection* c);                              ///< of c->asked: its body, or its answer
+  std::unique_ptr<Asked> NewAsked();
+  void Recycle(std::unique_ptr<Asked> asked);
   bool Park(Connection* c, std::string_view head_text, uint64_t bytes_in);
   void ResumeAnswer(Connection* c, bool is_late);
   /// Sends an answer that stands; false as Answer(). `asked` must stay where it is until this returns.
@@ -224,6 +228,7 @@ class EventLoop final : public Reactor {
   BodySource::State first_state_ = BodySource::State::kMore;
   std::string piece_;      // of a source, before it is framed
   std::string sent_head_;  // of the answer that is being sent
+  std::vector<std::unique_ptr<Asked>> spare_asked_;
   std::vector<std::unique_ptr<Transfer>> spare_transfers_;
   Response response_;
   http::RequestHead head_;
@@ -238,6 +243,7 @@ class EventLoop final : public Reactor {
   std::vector<std::function<void()>> soon_;
   std::vector<std::shared_ptr<WakeTarget>> woken_;
   std::unordered_map<const void*, std::shared_ptr<void>> kept_;
+  std::unordered_map<const void*, std::shared_ptr<void>> locals_;
   std::mutex commands_mutex_;
   std::vector<std::function<void()>> commands_;
   std::vector<uint32_t> free_workers_;

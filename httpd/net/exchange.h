@@ -92,9 +92,11 @@ struct Response {
     uint64_t length = 0;
   };
   int status = 200;
-  std::string fields;  ///< "Name: value\r\n"..., without Date, Server, Connection, Content-Length
-  std::string body;    ///< body from memory; used when `file` is not valid
-  os::Fd file;         ///< body from a file: `parts` in order
+  std::string reason;     ///< of the status line, as somebody else has worded it; "" = the usual one
+  std::string fields;     ///< "Name: value\r\n"..., without Date, Server, Connection, Content-Length
+  bool is_dated = false;  ///< `fields` have Date and Server already, or shall have none
+  std::string body;       ///< body from memory; used when `file` is not valid
+  os::Fd file;            ///< body from a file: `parts` in order
   std::shared_ptr<const os::Fd> shared_file;  ///< as `file`, of which other answers send too; read-only for all
   std::string_view lent_body;  ///< as `body`, somebody else's; stays until the handler is called again. null = none
   std::vector<Part> parts;
@@ -107,6 +109,10 @@ struct Response {
   bool without_length = false;         ///< 204, 304 (no Content-Length line)
   uint64_t content_length = 0;         ///< for HEAD and 416...: what a body would have; otherwise computed
   bool close = false;                  ///< close after this answer
+  /// Status 101, to a request without a body: behind the head both sides send what they like, the client to `sink`,
+  /// `source` to the client, as it is, until `source` ends or neither has sent anything for wait_timeout_ms. `fields`
+  /// say Connection and Upgrade.
+  bool is_tunnel = false;
   int keep_alive_timeout_ms = 5000;
   int max_keep_alive_requests = 100;  ///< 0 = no limit
   int timeout_ms = 60000;

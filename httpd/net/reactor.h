@@ -71,6 +71,10 @@ class Reactor {
   virtual void Keep(std::shared_ptr<void> object) = 0;
   virtual void LetGo(const void* object) = 0;
 
+  /// A place for what a module keeps in each loop, null at first; destroyed with the loop, after its connections.
+  /// @param key  an address of the module's own
+  virtual std::shared_ptr<void>& Local(const void* key) = 0;
+
   /// Wakes the connection of `request`, as long as this request is in progress.
   virtual Waker WakerOf(const Request& request) = 0;
 

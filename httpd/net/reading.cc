@@ -34,7 +34,13 @@ void EventLoop::OnEvent(Connection* c, uint32_t events) {
     Destroy(c);
     return;
   }
-  if ((events & EPOLLIN) != 0 && !OnMoreBody(c)) return;
+  if ((events & EPOLLIN) != 0) {
+    if (BodyEvents(c) == 0) {
+      Want(c, (c->events & ~static_cast<uint32_t>(EPOLLIN)) | EPOLLERR);  // its next request has to wait
+    } else if (!OnMoreBody(c)) {
+      return;
+    }
+  }
   if ((events & EPOLLOUT) != 0) {
     OnWritable(c);
   } else if ((events & EPOLLRDHUP) != 0) {
@@ -62,7 +68,7 @@ void EventLoop::OnReadable(Connection* c) {
   const ssize_t n = Receive(c, scratch_.get() + have, kScratchBytes - have);
   if (n < 0) {
     if (errno == EAGAIN) {
-      Want(c, EPOLLIN);
+      Want(c, kReadable);
     } else {
       GiveUp(c);
       Destroy(c);
@@ -98,7 +104,7 @@ uint64_t EventLoop::ReadDeadline(const Connection* c, uint64_t bytes) const {
 }
 
 bool EventLoop::BeginUpload(Connection* c, std::string_view head_text) {
-  c->asked = std::make_unique<Asked>();
+  c->asked = NewAsked();
   Asked& asked = *c->asked;
   asked.head_text = head_text;
   http::ParseRequestHead(asked.head_text, handler_.Limits(), asked.head);  // it parsed before: the same again
@@ -171,13 +177,15 @@ void EventLoop::Process(Connection* c, const char* data, size_t length) {
         break;
       }
       if (!c->asked->body.done() || (c->asked->response.deferred && !c->asked->is_answered)) break;
-      const std::unique_ptr<Asked> complete = std::move(c->asked);
+      std::unique_ptr<Asked> complete = std::move(c->asked);
       SetState(c, kReading);
       answered = true;
       if (complete->is_answered) continue;
       asked_line = complete->head.line;
       last_line = asked_line;
-      if (!SendAsked(c, *complete)) {
+      const bool is_sent = SendAsked(c, *complete);
+      Recycle(std::move(complete));
+      if (!is_sent) {
         c->pending.assign(data + at, length - at);
         return;
       }
@@ -263,7 +271,7 @@ void EventLoop::Process(Connection* c, const char* data, size_t length) {
     SetState(c, kReading);
   }
   c->deadline_ms = ReadDeadline(c, c->pending.size());
-  Want(c, EPOLLIN);
+  Want(c, kReadable);
 }
 
 }  // namespace httpd::net

@@ -159,7 +159,10 @@ EventLoop::Io EventLoop::WaitForSource(Connection* c) {
   SetState(c, kWriting);
   // Who still sends its body is not asked whether it has stopped.
   const uint32_t body = BodyEvents(c);
-  Want(c, body != 0 ? body : t.stream.half_closed ? EPOLLERR : EPOLLRDHUP);
+  Want(c, body != 0                                                             ? body | EPOLLERR
+          : t.stream.half_closed                                                ? uint32_t{EPOLLERR}
+          : (c->events & kReadable) == kReadable && (c->events & EPOLLOUT) == 0 ? c->events
+                                                                                : uint32_t{EPOLLRDHUP});
   return Io::kBlocked;
 }
 

@@ -12,6 +12,7 @@ namespace httpd::net {
 namespace {
 
 constexpr uint64_t kHalfClosedMs = 5000;
+constexpr size_t kMostSpareAsked = 64;
 
 uint64_t WaitMs(const Connection* c, const Response& response) {
   return static_cast<uint64_t>(response.wait_timeout_ms > 0 ? response.wait_timeout_ms : c->timeout_ms);
@@ -23,8 +24,25 @@ uint32_t EventLoop::BodyEvents(const Connection* c) {
   return c->asked && !c->asked->body.done() && !c->asked->sink_waits ? uint32_t{EPOLLIN} : 0;
 }
 
+std::unique_ptr<Asked> EventLoop::NewAsked() {
+  if (spare_asked_.empty()) return std::make_unique<Asked>();
+  std::unique_ptr<Asked> out = std::move(spare_asked_.back());
+  spare_asked_.pop_back();
+  return out;
+}
+
+void EventLoop::Recycle(std::unique_ptr<Asked> asked) {
+  if (spare_asked_.size() >= kMostSpareAsked) return;
+  asked->sink.reset();
+  asked->response.Clear();
+  asked->head.Clear();
+  asked->sink_waits = asked->is_answered = asked->half_closed = false;
+  asked->body = {};
+  spare_asked_.push_back(std::move(asked));
+}
+
 bool EventLoop::Park(Connection* c, std::string_view head_text, uint64_t bytes_in) {
-  c->asked = std::make_unique<Asked>();
+  c->asked = NewAsked();
   Asked& asked = *c->asked;
   asked.head_text = head_text;
   http::ParseRequestHead(asked.head_text, handler_.Limits(), asked.head);
@@ -50,13 +68,14 @@ void EventLoop::WaitForRest(Connection* c) {
   if (BodyEvents(c) != 0) {
     SetState(c, kUploading);
     c->deadline_ms = ReadDeadline(c, asked.body.received());
-    Want(c, EPOLLIN);
+    Want(c, kReadable);
     return;
   }
   SetState(c, kWaiting);
   c->deadline_ms = now_ms_ + WaitMs(c, asked.response);
   // Behind a body that is not read to its end, a client that stopped sending is one that has sent all of it.
-  Want(c, asked.half_closed || !asked.body.done() ? EPOLLERR : EPOLLRDHUP);
+  const bool is_heard = !asked.half_closed && asked.body.done();
+  Want(c, !is_heard ? uint32_t{EPOLLERR} : c->events == 0 || c->events == kReadable ? kReadable : uint32_t{EPOLLRDHUP});
 }
 
 void EventLoop::OnHalfClosed(Connection* c) {
@@ -102,12 +121,19 @@ void EventLoop::ResumeAnswer(Connection* c, bool is_late) {
   TakeTerms(c, c->asked->response);
   const std::string line(c->asked->head.line);
   bool sent = false;
+  const bool is_tunnel = c->asked->response.is_tunnel;
+  if (is_tunnel) {
+    c->asked->sink = std::move(c->asked->response.sink);
+    c->asked->body.StartEndless();
+  }
   if (c->asked->body.done()) {
-    const std::unique_ptr<Asked> complete = std::move(c->asked);
+    std::unique_ptr<Asked> complete = std::move(c->asked);
     sent = SendAsked(c, *complete);
+    Recycle(std::move(complete));
   } else {
     c->asked->is_answered = true;
     sent = SendAsked(c, *c->asked);
+    if (is_tunnel && c->transfer && !c->pending.empty()) FeedWhileSending(c, std::exchange(c->pending, {}));
   }
   if (!sent) return;
   switch (FlushOut(c, false)) {
@@ -138,12 +164,23 @@ bool EventLoop::OnMoreBody(Connection* c) {
   const size_t have = c->pending.copy(scratch_.get(), c->pending.size());
   const ssize_t n = Receive(c, scratch_.get() + have, kScratchBytes - have);
   if (n < 0 && errno == EAGAIN) return true;
+  if (n == 0 && c->transfer && c->transfer->response.is_tunnel) {
+    OnTunnelHalfClosed(c);
+    return true;
+  }
   if (n <= 0) {
     GiveUp(c);
     Destroy(c);
     return false;
   }
   return FeedWhileSending(c, {scratch_.get(), have + static_cast<size_t>(n)});
+}
+
+void EventLoop::OnTunnelHalfClosed(Connection* c) {
+  if (c->asked->sink) c->asked->sink->End();
+  c->asked->body.StartLength(0);
+  c->transfer->stream.half_closed = true;
+  Want(c, (c->events & EPOLLOUT) | EPOLLERR);
 }
 
 bool EventLoop::FeedWhileSending(Connection* c, std::string_view data) {
@@ -154,8 +191,12 @@ bool EventLoop::FeedWhileSending(Connection* c, std::string_view data) {
     return false;
   }
   c->pending.assign(data.substr(fed.taken));
-  c->deadline_ms =
-      BodyEvents(c) != 0 ? ReadDeadline(c, c->asked->bytes_in) : now_ms_ + static_cast<uint64_t>(c->timeout_ms);
+  if (c->transfer && c->transfer->response.is_tunnel) {
+    c->deadline_ms = now_ms_ + WaitMs(c, c->transfer->response);
+  } else {
+    c->deadline_ms =
+        BodyEvents(c) != 0 ? ReadDeadline(c, c->asked->bytes_in) : now_ms_ + static_cast<uint64_t>(c->timeout_ms);
+  }
   const uint32_t others = c->events & ~static_cast<uint32_t>(EPOLLIN);
   Want(c, others | BodyEvents(c) | EPOLLERR);
   return true;

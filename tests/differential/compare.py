@@ -33,7 +33,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 MODULES = pathlib.Path("/usr/lib/apache2/modules")
 WANTED = """authz_core authz_host authz_user authz_groupfile authn_core authn_file auth_basic auth_digest access_compat
   allowmethods alias rewrite dir mime negotiation autoindex asis env setenvif headers expires deflate brotli filter
-  substitute status userdir vhost_alias actions cgi speling remoteip unique_id reqtimeout""".split()
+  substitute status userdir vhost_alias actions cgi speling remoteip unique_id reqtimeout proxy proxy_http
+  proxy_balancer slotmem_shm lbmethod_byrequests""".split()
 # What is compared besides status, framing and body. Dates and the server's name differ by nature.
 FIELDS = ["accept-ranges", "allow", "alternates", "cache-control", "connection", "content-encoding", "content-language",
           "content-location", "content-range", "content-type", "etag", "expires", "last-modified", "location", "tcn",

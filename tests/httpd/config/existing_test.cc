@@ -96,7 +96,7 @@ TEST(LoadModule, OfAModuleOfApacheThatIsNotHereNamesItAndWhatToDo) {
   EXPECT_THAT(Wrong("LoadModule ssl_module modules/mod_ssl.so\n"),
               HasSubstr("line 1 of /srv/conf/httpd.conf:\nCannot load modules/mod_ssl.so into server: ssl_module is a "
                         "module of Apache that this server does not have: this server speaks plain HTTP/1.1; put a"));
-  EXPECT_THAT(Wrong("LoadModule proxy_http_module x\n"), HasSubstr("put them into <IfModule proxy_http_module>"));
+  EXPECT_THAT(Wrong("LoadModule proxy_fcgi_module x\n"), HasSubstr("put them into <IfModule proxy_fcgi_module>"));
   EXPECT_THAT(Wrong("LoadModule foo x\n"), HasSubstr("foo is not one of the modules of this server"));
 }
 

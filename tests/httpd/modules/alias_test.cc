@@ -239,7 +239,6 @@ INSTANTIATE_TEST_SUITE_P(
         std::pair("RewriteRule x y [R=700]", "RewriteRule: invalid HTTP response code '700' for flag 'R'"),
         std::pair("RewriteRule x y [BNE]", "RewriteRule: flag 'BNE' wants a list of characters (i.e. [BNE=...])"),
         std::pair("RewriteRule ( y", "RewriteRule: cannot compile regular expression '('"),
-        std::pair("RewriteRule x y [P]", "RewriteRule: flag 'P' is not supported"),
         std::pair("RewriteCond x", "RewriteCond: bad argument line 'x'"),
         std::pair("RewriteCond x y [FOO]", "RewriteCond: unknown flag 'FOO'"),
         std::pair("RewriteCond x (", "RewriteCond: cannot compile regular expression '('"),

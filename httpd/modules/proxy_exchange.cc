@@ -1,0 +1,590 @@
+#include "httpd/modules/proxy_exchange.h"
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <time.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <utility>
+
+#include "httpd/modules/module.h"
+#include "httpd/modules/name_lookup.h"
+
+namespace httpd::modules::proxy {
+
+using config::LogLevel;
+using BodyState = net::BodySource::State;
+
+namespace {
+
+int64_t SteadyMs() {
+  timespec t{};
+  ::clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+  return static_cast<int64_t>(t.tv_sec) * 1000 + t.tv_nsec / 1000000;
+}
+
+std::string ErrorText(int sys) {
+  if (sys == ETIME) return "(70007)The timeout specified has expired: ";  // as APR says it
+  if (sys == 0) return "(70014)End of file found: ";
+  return "(" + std::to_string(sys) + ")" + std::strerror(sys) + ": ";
+}
+
+std::string PlaceOf(const Worker& worker) {
+  return worker.host + ":" + std::to_string(worker.port);
+}
+
+}  // namespace
+
+Exchange::~Exchange() {
+  Cancel();
+}
+
+void Exchange::Clear() {
+  Cancel();
+  waker_ = {};
+  phase_ = Phase::kChoose;
+  worker_.reset();
+  balancer_.reset();
+  session_ = {};
+  tried_.clear();
+  addresses_.clear();
+  address_ = 0;
+  is_late_ = is_reused_ = is_fresh_ = is_readable_ = is_bound_ = false;
+  head_.clear();
+  head_done_ = 0;
+  body_.clear();
+  body_done_ = 0;
+  is_idempotent_ = is_head_ = has_body_ = is_chunked_ = sends_at_once_ = keeps_body_ = has_ended_ = is_broken_ = false;
+  asks_upgrade_ = is_tunnel_ = false;
+  in_.clear();
+  decoded_.clear();
+  length_.reset();
+  given_ = 0;
+  ends_at_close_ = source_waits_ = false;
+  is_watched_ = true;
+  error_log_ = nullptr;
+}
+
+void Exchange::Cancel() {
+  if (phase_ == Phase::kAcquire && worker_) pool_.Leave(*worker_, *this);
+  phase_ = Phase::kOver;
+  timer_.reset();
+  name_watch_.reset();
+  name_event_.Reset();
+  FinishLink(false);
+  DropWorker();
+}
+
+void Exchange::DropWorker() {
+  if (is_counted_) worker_->shared->busy.fetch_sub(1, std::memory_order_relaxed);
+  is_counted_ = false;
+}
+
+void Exchange::FinishLink(bool is_reusable) {
+  if (link_) pool_.Release(std::move(link_), is_reusable);
+}
+
+void Exchange::Log(const RequestState& state, const char* module, std::string text) {
+  state.engine->LogError(state, LogLevel::kError, module, std::move(text));
+}
+
+std::optional<Verdict> Exchange::Resume(RequestState& state, bool is_late) {
+  return Go(state, is_late || is_late_);
+}
+
+std::optional<Verdict> Exchange::Go(RequestState& state, bool is_late) {
+  for (;;) {
+    const Phase before = phase_;
+    std::optional<Verdict> verdict;
+    switch (phase_) {
+      case Phase::kChoose:
+        verdict = ChooseMember(state);
+        break;
+      case Phase::kAcquire:
+        verdict = Acquire(state, is_late);
+        break;
+      case Phase::kResolve:
+        verdict = FindAddresses(state, is_late);
+        break;
+      case Phase::kConnect:
+        verdict = ConnectNext(state);
+        break;
+      case Phase::kConnecting:
+        verdict = FinishConnecting(state, is_late);
+        break;
+      case Phase::kAwait:
+        return ReadHead(state, is_late);
+      default:
+        return Verdict::Status(500);
+    }
+    if (verdict) return verdict;
+    if (phase_ == before && phase_ != Phase::kConnect && phase_ != Phase::kChoose) return std::nullopt;
+    is_late = false;
+  }
+}
+
+std::optional<Verdict> Exchange::ChooseMember(RequestState& state) {
+  if (balancer_) {
+    DropWorker();
+    Choice choice;
+    const size_t attempts = balancer_->most_attempts ? static_cast<size_t>(*balancer_->most_attempts) + 1 : SIZE_MAX;
+    if (!is_bound_ && tried_.size() < attempts) choice = Choose(*balancer_, session_, tried_, SteadyMs());
+    if (!choice.worker) {
+      if (tried_.empty() || !is_bound_) {
+        Log(state, "proxy_balancer",
+            choice.is_bound
+                ? "AH01167: " + balancer_->name + ": All workers are in error state for route (" + session_.route + ")"
+                : "AH01167: " + balancer_->name + ": All workers are in error state");
+      }
+      return Verdict::Status(503);
+    }
+    is_bound_ = choice.is_bound;
+    worker_ = choice.worker;
+    state.proxy_url = worker_->name.substr(worker_->unix_path.empty() ? 0 : worker_->name.find('|') + 1);
+    if (state.proxy_url.ends_with('/') && balancer_path_.starts_with('/')) state.proxy_url.pop_back();
+    state.proxy_url += balancer_path_;
+    Environment& environment = state.environment;
+    if (!session_.id.empty()) {
+      environment.Set("BALANCER_SESSION_STICKY", balancer_->sticky_cookie);
+      environment.Set("BALANCER_SESSION_ROUTE", session_.route);
+      if (!choice.is_by_route) environment.Set("BALANCER_ROUTE_CHANGED", "1");
+    }
+    environment.Set("BALANCER_NAME", balancer_->name);
+    environment.Set("BALANCER_WORKER_NAME", worker_->name);
+    environment.Set("BALANCER_WORKER_ROUTE", worker_->route);
+  } else if ((worker_->status & (kDisabled | kStopped | kInError)) != 0) {
+    Log(state, "proxy", "AH00940: http: disabled connection for (" + PlaceOf(*worker_) + ")");
+    return Verdict::Status(503);
+  }
+  tried_.push_back(worker_.get());
+  worker_->shared->busy.fetch_add(1, std::memory_order_relaxed);
+  is_counted_ = true;
+  const auto* host = HostSettingsFor<HostSettings>(state);
+  timeout_ms_ =
+      worker_->timeout_ms.value_or(host && host->timeout_ms ? *host->timeout_ms : state.host->host->timeout_ms);
+  state.response->wait_timeout_ms = timeout_ms_;
+  const int io = worker_->io_buffer != 0 ? worker_->io_buffer : host ? host->io_buffer.value_or(0) : 0;
+  io_bytes_ = io != 0 ? io : static_cast<int>(Pool::kScratchBytes);
+  BuildHead(state);
+  phase_ = Phase::kAcquire;
+  return std::nullopt;
+}
+
+std::optional<Verdict> Exchange::Acquire(RequestState& state, bool is_late) {
+  while (!is_fresh_) {
+    std::unique_ptr<Link> idle = pool_.TakeIdle(*worker_);
+    if (!idle) break;
+    char byte;
+    // What must not be sent twice is not sent to who has left already.
+    if (!is_idempotent_ && ::recv(idle->fd.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0) {
+      pool_.Release(std::move(idle), false);
+      continue;
+    }
+    pool_.Leave(*worker_, *this);
+    TakeLink(std::move(idle), true);
+    return std::nullopt;
+  }
+  if (pool_.HasRoom(*worker_)) {
+    if (worker_->most != 0) pool_.Leave(*worker_, *this);
+    timer_.reset();
+    phase_ = Phase::kResolve;
+    return std::nullopt;
+  }
+  if (is_late) {
+    pool_.Leave(*worker_, *this);
+    Log(state, "proxy",
+        ErrorText(ETIME) + "AH00941: http: failed to acquire connection for (" + PlaceOf(*worker_) + ")");
+    phase_ = Phase::kOver;
+    return Verdict::Status(503);
+  }
+  pool_.Wait(*worker_, *this);
+  if (worker_->acquire_ms && !timer_) {
+    timer_ = pool_.reactor().After(std::chrono::milliseconds(*worker_->acquire_ms), [this] {
+      is_late_ = true;
+      waker_.Wake();
+    });
+  }
+  return std::nullopt;
+}
+
+std::optional<Verdict> Exchange::FindAddresses(RequestState& state, bool is_late) {
+  addresses_.clear();
+  address_ = 0;
+  if (!worker_->unix_path.empty()) {
+    auto address = os::SocketAddress::Parse("unix:" + worker_->unix_path);
+    if (address) addresses_.push_back(std::move(address).value());
+  } else if (auto numeric = os::SocketAddress::FromIp(worker_->host, worker_->port)) {
+    addresses_.push_back(std::move(numeric).value());
+  } else {
+    const NameQuestion question{NameQuestion::Kind::kAddressesOf, worker_->host};
+    NameLookup& names = NameLookup::Shared();
+    auto answer = names.Find(question);
+    if (!answer && !name_watch_) {
+      answer = names.Find(question, NameLookup::Age::kAny);
+      if (answer && !answer->empty()) {
+        names.Ask(question, -1);  // for the next ones; meanwhile it is where it was
+      } else {
+        answer.reset();
+      }
+    }
+    if (!answer && !is_late) {
+      if (name_watch_) return std::nullopt;
+      name_event_ = os::Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+      auto watch = pool_.reactor().WatchDescriptor(name_event_.get(), EPOLLIN, [this](uint32_t) {
+        eventfd_t count = 0;
+        ::eventfd_read(name_event_.get(), &count);
+        waker_.Wake();
+      });
+      if (watch && names.Ask(question, name_event_.get())) {
+        name_watch_ = std::move(watch).value();
+        return std::nullopt;
+      }
+    }
+    name_watch_.reset();
+    name_event_.Reset();
+    if (!answer) names.GiveUp(question);
+    for (const std::string& text : answer.value_or(NameLookup::Answer{})) {
+      auto address = os::SocketAddress::FromIp(text, worker_->port);
+      if (address) addresses_.push_back(std::move(address).value());
+    }
+    if (addresses_.empty()) {
+      phase_ = Phase::kOver;
+      return Fail(state, 502, "DNS lookup failure for: " + worker_->host);
+    }
+  }
+  phase_ = Phase::kConnect;
+  return std::nullopt;
+}
+
+std::optional<Verdict> Exchange::ConnectNext(RequestState& state) {
+  if (address_ >= addresses_.size()) return NotConnected(state, EINVAL, "");
+  const auto* host = HostSettingsFor<HostSettings>(state);
+  const int buffer = worker_->receive_buffer != 0 ? worker_->receive_buffer
+                     : host                       ? host->receive_buffer.value_or(0)
+                                                  : 0;
+  bool is_connected = false;
+  auto link = pool_.Connect(worker_, addresses_[address_], buffer, is_connected);
+  if (!link) return NotConnected(state, link.error().sys, "");
+  if (is_connected) {
+    TakeLink(std::move(link).value(), false);
+    return std::nullopt;
+  }
+  link_ = std::move(link).value();
+  link_->user = this;
+  is_readable_ = false;
+  phase_ = Phase::kConnecting;
+  const int patience = worker_->connect_timeout_ms.value_or(timeout_ms_);
+  timer_ = pool_.reactor().After(std::chrono::milliseconds(patience), [this] {
+    is_late_ = true;
+    waker_.Wake();
+  });
+  return std::nullopt;
+}
+
+std::optional<Verdict> Exchange::FinishConnecting(RequestState& state, bool is_late) {
+  if (!is_readable_ && !is_late) return std::nullopt;
+  int sys = 0;
+  socklen_t length = sizeof sys;
+  ::getsockopt(link_->fd.get(), SOL_SOCKET, SO_ERROR, &sys, &length);
+  timer_.reset();
+  is_late_ = false;
+  if (sys != 0 || !is_readable_) {
+    FinishLink(false);
+    return NotConnected(state, sys != 0 ? sys : ETIME, "");
+  }
+  TakeLink(std::move(link_), false);
+  return std::nullopt;
+}
+
+std::optional<Verdict> Exchange::NotConnected(RequestState& state, int sys, const char*) {
+  const std::string place = PlaceOf(*worker_);
+  const std::string where = address_ < addresses_.size() ? addresses_[address_].Text() : place;
+  if (worker_->unix_path.empty()) {
+    Log(state, "proxy", ErrorText(sys) + "AH00957: http: attempt to connect to " + where + " (" + place + ") failed");
+  } else {
+    Log(state, "proxy",
+        ErrorText(sys) + "AH02454: http: attempt to connect to Unix domain socket " + worker_->unix_path + " (" +
+            place + ") failed");
+  }
+  if (++address_ < addresses_.size()) {
+    phase_ = Phase::kConnect;
+    return std::nullopt;
+  }
+  if (worker_->is_member && (worker_->status & kIgnoreErrors) == 0) {
+    worker_->shared->failed_ms.store(SteadyMs(), std::memory_order_relaxed);
+    Log(state, "proxy",
+        "AH00959: ap_proxy_connect_backend disabling worker for (" + place + ") for " +
+            std::to_string(worker_->retry_ms / 1000) + "s");
+  }
+  Log(state, "proxy_http", "AH01114: HTTP: failed to make connection to backend: " + worker_->host);
+  if (!balancer_) {
+    phase_ = Phase::kOver;
+    return Verdict::Status(503);
+  }
+  phase_ = Phase::kChoose;
+  return std::nullopt;
+}
+
+void Exchange::TakeLink(std::unique_ptr<Link> link, bool is_reused) {
+  link_ = std::move(link);
+  link_->user = this;
+  is_reused_ = is_reused;
+  is_readable_ = is_broken_ = false;
+  is_watched_ = true;
+  timer_.reset();
+  head_done_ = body_done_ = 0;
+  keeps_body_ = is_reused && is_idempotent_ && has_body_;
+  in_.clear();
+  phase_ = Phase::kAwait;
+  if (!is_reused) link_->watch->Want(EPOLLIN);
+  if (worker_->is_member && worker_->shared->failed_ms.load(std::memory_order_relaxed) != 0) {
+    worker_->shared->failed_ms.store(0, std::memory_order_relaxed);
+  }
+  Flush();
+  if (has_body_ && !has_ended_) waker_.Wake();  // what had to wait for the connection goes on
+}
+
+// ---------------------------------------------------------------------------------------------------- the request
+
+void Exchange::Flush() {
+  if (!link_ || is_broken_ || phase_ == Phase::kConnecting) return;
+  // The first of the body goes with the head.
+  if (has_body_ && !has_ended_ && body_.empty() && head_done_ == 0 && !sends_at_once_) return;
+  while (head_done_ < head_.size() || body_done_ < body_.size()) {
+    iovec pieces[2] = {{head_.data() + head_done_, head_.size() - head_done_},
+                       {body_.data() + body_done_, body_.size() - body_done_}};
+    msghdr message{};
+    message.msg_iov = pieces[0].iov_len == 0 ? pieces + 1 : pieces;
+    message.msg_iovlen = pieces[0].iov_len == 0 || pieces[1].iov_len == 0 ? 1 : 2;
+    const ssize_t n = ::sendmsg(link_->fd.get(), &message, MSG_NOSIGNAL);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EAGAIN) {
+      link_->watch->Want((is_watched_ ? uint32_t{EPOLLIN} : 0U) | EPOLLOUT);
+      return;
+    }
+    if (n < 0) {  // perhaps it has answered already: reading tells
+      is_broken_ = true;
+      break;
+    }
+    worker_->shared->transferred.fetch_add(n, std::memory_order_relaxed);
+    const size_t of_head = std::min(static_cast<size_t>(n), head_.size() - head_done_);
+    head_done_ += of_head;
+    body_done_ += static_cast<size_t>(n) - of_head;
+  }
+  if (is_broken_ || !keeps_body_) {
+    body_.clear();
+    body_done_ = 0;
+  }
+  if (is_tunnel_ && has_ended_ && !is_broken_) ::shutdown(link_->fd.get(), SHUT_WR);
+  link_->watch->Want(is_watched_ ? uint32_t{EPOLLIN} : 0U);
+}
+
+net::BodySink::State Exchange::Write(std::string_view data) {
+  using State = net::BodySink::State;
+  if (phase_ == Phase::kOver || is_broken_) return State::kEnough;
+  if (!is_chunked_ && link_ && phase_ >= Phase::kAwait && head_done_ == head_.size() && body_.empty() && !keeps_body_) {
+    const ssize_t n = ::send(link_->fd.get(), data.data(), data.size(), MSG_NOSIGNAL);  // without a copy
+    if (n > 0) {
+      worker_->shared->transferred.fetch_add(n, std::memory_order_relaxed);
+      data.remove_prefix(static_cast<size_t>(n));
+    }
+    if (data.empty()) return State::kMore;
+  }
+  if (is_chunked_) {
+    char size[20];
+    const auto end = std::to_chars(size, size + sizeof size, data.size(), 16).ptr;
+    body_.append(size, end).append("\r\n").append(data).append("\r\n");
+  } else {
+    body_ += data;
+  }
+  if (keeps_body_ && body_.size() > kBodyBytes) {
+    keeps_body_ = false;
+    body_.erase(0, std::exchange(body_done_, 0));
+  }
+  Flush();
+  if (is_broken_) return State::kEnough;
+  return HasRoom() ? State::kMore : State::kWait;
+}
+
+void Exchange::EndBody() {
+  has_ended_ = true;
+  if (is_chunked_) body_ += "0\r\n\r\n";
+  Flush();
+}
+
+void Exchange::CutBody() {
+  if (!has_ended_) is_broken_ = true;
+}
+
+void Exchange::OnRoom() {
+  waker_.Wake();
+}
+
+void Exchange::OnReady(uint32_t events) {
+  if (phase_ == Phase::kConnecting) {
+    is_readable_ = true;
+    link_->watch->Want(0);
+    waker_.Wake();
+    return;
+  }
+  if ((events & EPOLLOUT) != 0) {
+    const bool had_room = HasRoom();
+    Flush();
+    if (!had_room && HasRoom()) waker_.Wake();
+  }
+  if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) == 0) return;
+  if (phase_ == Phase::kAwait) {
+    is_readable_ = true;
+    waker_.Wake();
+  } else if (std::exchange(source_waits_, false)) {
+    waker_.Wake();
+  } else {  // the client is slower: what comes stays in the kernel
+    is_watched_ = false;
+    const bool wants_out = head_done_ < head_.size() || body_done_ < body_.size();
+    link_->watch->Want(wants_out && (events & (EPOLLHUP | EPOLLERR)) == 0 ? uint32_t{EPOLLOUT} : 0U);
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------- the answer
+
+std::optional<Verdict> Exchange::ReadHead(RequestState& state, bool is_late) {
+  if (is_late) return Unanswered(state, ETIME);
+  if (!is_readable_) return std::nullopt;
+  is_readable_ = false;
+  char* scratch = pool_.scratch();
+  ssize_t n;
+  do {
+    n = ::recv(link_->fd.get(), scratch, static_cast<size_t>(io_bytes_), 0);
+  } while (n < 0 && errno == EINTR);
+  if (n < 0 && errno == EAGAIN) return std::nullopt;
+  if (n <= 0) return Unanswered(state, n < 0 ? errno : 0);
+  worker_->shared->read.fetch_add(n, std::memory_order_relaxed);
+  std::string_view data(scratch, static_cast<size_t>(n));
+  if (!in_.empty()) {
+    in_ += data;
+    data = in_;
+  }
+  const auto* host = HostSettingsFor<HostSettings>(state);
+  http::ResponseLimits limits;
+  if (worker_->response_field != 0) limits.field_size = static_cast<size_t>(worker_->response_field);
+  limits.head_size = std::max(limits.head_size, 4 * limits.field_size);
+  if (host) limits.bad_lines = host->bad_lines.value_or(http::BadLine::kIsError);
+  for (;;) {
+    const http::ResponseResult result = http::ParseResponseHead(data, limits, answer_);
+    if (result.state == http::ResponseResult::State::kIncomplete) {
+      if (data.data() != in_.data() || data.size() != in_.size()) in_ = std::string(data);
+      return std::nullopt;
+    }
+    if (result.state == http::ResponseResult::State::kBad) {
+      Log(state, "proxy_http",
+          std::string(result.is_status_line ? "AH01102: " : "AH01106: ") + result.reason + " (" + PlaceOf(*worker_) +
+              "): " + std::string(result.line));
+      FinishLink(false);
+      phase_ = Phase::kOver;
+      return Fail(state, 502, result.reason);
+    }
+    const std::string_view rest = data.substr(result.consumed);
+    if (answer_.status >= 200 || answer_.status == 101) return Answer(state, rest);
+    data = rest;  // another answer follows it
+    if (data.empty()) {
+      in_.clear();
+      return std::nullopt;
+    }
+  }
+}
+
+/// No answer came: the connection ended, or the time is up.
+std::optional<Verdict> Exchange::Unanswered(RequestState& state, int sys) {
+  const bool is_late = sys == ETIME;
+  const bool is_replayable = is_idempotent_ && (!has_body_ || keeps_body_);
+  const bool is_unsent = head_done_ == 0;
+  if (is_reused_ && in_.empty() && !is_late && (is_replayable || (is_unsent && !has_body_))) {
+    FinishLink(false);
+    is_fresh_ = true;
+    phase_ = Phase::kAcquire;
+    return Go(state, false);
+  }
+  FinishLink(false);
+  phase_ = Phase::kOver;
+  Log(state, "proxy_http",
+      ErrorText(sys) + "AH01102: error reading status line from remote server " + PlaceOf(*worker_));
+  if (is_late && balancer_ && balancer_->fails_on_timeout && (worker_->status & kIgnoreErrors) == 0) {
+    worker_->shared->failed_ms.store(SteadyMs(), std::memory_order_relaxed);
+  }
+  return Fail(state, 502, "Error reading from remote server");
+}
+
+bool Exchange::IsReusable() const {
+  return answer_.keep_alive && !is_broken_ && !ends_at_close_ && !is_tunnel_ && head_done_ == head_.size() &&
+         body_done_ == body_.size() && (!has_body_ || has_ended_);
+}
+
+BodyState Exchange::Read(std::string& out, size_t most) {
+  if (!decoded_.empty()) {
+    given_ += decoded_.size();
+    out += decoded_;
+    decoded_.clear();
+    return BodyState::kMore;
+  }
+  if (phase_ != Phase::kBody || !link_) return BodyState::kFailed;
+  char* scratch = pool_.scratch();
+  const size_t want = std::min({most, static_cast<size_t>(io_bytes_), Pool::kScratchBytes});
+  ssize_t n;
+  do {
+    n = ::recv(link_->fd.get(), scratch, want, 0);
+  } while (n < 0 && errno == EINTR);
+  if (n < 0 && errno == EAGAIN) {
+    source_waits_ = true;
+    if (!std::exchange(is_watched_, true)) {
+      const bool wants_out = !is_broken_ && (head_done_ < head_.size() || body_done_ < body_.size());
+      link_->watch->Want(wants_out ? uint32_t{EPOLLIN | EPOLLOUT} : uint32_t{EPOLLIN});
+    }
+    return BodyState::kWait;
+  }
+  const int sys = errno;
+  if (n <= 0) {
+    const bool is_end = n == 0 && ends_at_close_;
+    if (!is_end && !is_tunnel_) {
+      error_log_->Write(LogLevel::kError, "proxy_http",
+                        ErrorText(n == 0 ? 0 : sys) + "AH01110: error reading response of " + PlaceOf(*worker_),
+                        client_);
+    }
+    FinishLink(false);
+    phase_ = Phase::kOver;
+    return is_end || is_tunnel_ ? BodyState::kEnd : BodyState::kFailed;
+  }
+  worker_->shared->read.fetch_add(n, std::memory_order_relaxed);
+  std::string_view data(scratch, static_cast<size_t>(n));
+  while (!data.empty()) {
+    const http::BodyReader::Step step = reader_.Feed(data);
+    given_ += step.data.size();
+    out += step.data;
+    data.remove_prefix(step.consumed);
+    if (step.state == http::BodyReader::Step::State::kBad) {
+      error_log_->Write(LogLevel::kError, "proxy_http",
+                        "AH01110: malformed chunk in the response of " + PlaceOf(*worker_), client_);
+      FinishLink(false);
+      phase_ = Phase::kOver;
+      return BodyState::kFailed;
+    }
+    if (reader_.done()) {
+      FinishLink(IsReusable() && data.empty());
+      phase_ = Phase::kOver;
+      DropWorker();
+      return BodyState::kEnd;
+    }
+  }
+  return BodyState::kMore;
+}
+
+std::optional<uint64_t> Exchange::Left() const {
+  if (!length_) return std::nullopt;
+  return *length_ - given_;
+}
+
+}  // namespace httpd::modules::proxy

@@ -1,0 +1,153 @@
+#include "httpd/modules/proxy_pool.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "httpd/modules/proxy_exchange.h"
+
+namespace httpd::modules::proxy {
+
+Pool& Pool::Of(net::Reactor& reactor) {
+  static const char key = 0;
+  std::shared_ptr<void>& place = reactor.Local(&key);
+  if (!place) place = std::make_shared<Pool>(reactor);
+  return *static_cast<Pool*>(place.get());
+}
+
+Pool::~Pool() = default;
+
+std::unique_ptr<Link> Pool::TakeIdle(const Worker& worker) {
+  const auto found = workers_.find(&worker);
+  if (found == workers_.end()) return nullptr;
+  std::vector<std::unique_ptr<Link>>& idle = found->second.idle;
+  if (idle.empty()) return nullptr;
+  if (worker.ttl_ms && reactor_.NowMs() - idle.back()->idle_since_ms >= static_cast<uint64_t>(*worker.ttl_ms)) {
+    found->second.open -= idle.size();  // the last one is the youngest
+    idle.clear();
+    return nullptr;
+  }
+  std::unique_ptr<Link> out = std::move(idle.back());
+  idle.pop_back();
+  return out;
+}
+
+bool Pool::HasRoom(const Worker& worker) const {
+  if (worker.most == 0) return true;
+  const auto found = workers_.find(&worker);
+  return found == workers_.end() || found->second.open < static_cast<size_t>(worker.most);
+}
+
+os::Result<std::unique_ptr<Link>> Pool::Connect(std::shared_ptr<const Worker> worker, const os::SocketAddress& address,
+                                                int receive_buffer, bool& is_connected) {
+  auto link = std::make_unique<Link>();
+  link->fd = os::Fd(::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!link->fd.valid()) return os::SysError(errno, "open a socket");
+  const int on = 1;
+  if (address.family() != AF_UNIX) ::setsockopt(link->fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  if (worker->keep_alive) ::setsockopt(link->fd.get(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  if (receive_buffer > 0) {
+    ::setsockopt(link->fd.get(), SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
+  }
+  int sys = 0;
+  if (::connect(link->fd.get(), address.raw(), address.length()) != 0) sys = errno;
+  if (sys != 0 && sys != EINPROGRESS) return os::SysError(sys, "connect");
+  is_connected = sys == 0;
+  auto watch = reactor_.WatchDescriptor(link->fd.get(), is_connected ? EPOLLIN : EPOLLOUT,
+                                        [this, raw = link.get()](uint32_t events) { OnReady(raw, events); });
+  if (!watch) return watch.error();
+  link->watch = std::move(watch).value();
+  if (worker->reuses || worker->most != 0) ++workers_[worker.get()].open;
+  link->worker = std::move(worker);
+  return link;
+}
+
+void Pool::OnReady(Link* link, uint32_t events) {
+  if (link->user) {
+    link->user->OnReady(events);
+    return;
+  }
+  PerWorker& of = workers_[link->worker.get()];
+  const auto found =
+      std::find_if(of.idle.begin(), of.idle.end(), [link](const auto& idle) { return idle.get() == link; });
+  if (found == of.idle.end()) return;
+  const std::unique_ptr<Link> closed = std::move(*found);
+  of.idle.erase(found);
+  Closed(*closed->worker);
+}
+
+void Pool::Closed(const Worker& worker) {
+  const auto found = workers_.find(&worker);
+  if (found == workers_.end()) return;
+  --found->second.open;
+  if (!found->second.waiting.empty()) found->second.waiting.front()->OnRoom();
+}
+
+void Pool::Release(std::unique_ptr<Link> link, bool is_reusable) {
+  link->user = nullptr;
+  const std::shared_ptr<const Worker> worker = link->worker;
+  if (!is_reusable || !worker->reuses) {
+    link->watch.reset();  // before the descriptor is closed
+    link.reset();
+    Closed(*worker);
+    return;
+  }
+  link->watch->Want(EPOLLIN);
+  link->idle_since_ms = reactor_.NowMs();
+  PerWorker& of = workers_[worker.get()];
+  of.idle.push_back(std::move(link));
+  if (!of.waiting.empty()) of.waiting.front()->OnRoom();
+  if (worker->ttl_ms && !closing_) {
+    closing_ = reactor_.After(std::chrono::milliseconds(*worker->ttl_ms), [this] { CloseOld(); });
+  }
+}
+
+void Pool::CloseOld() {
+  closing_.reset();
+  const uint64_t now_ms = reactor_.NowMs();
+  uint64_t next_ms = UINT64_MAX;
+  for (auto& [worker, of] : workers_) {
+    if (!worker->ttl_ms) continue;
+    const auto ttl = static_cast<uint64_t>(*worker->ttl_ms);
+    of.open -= std::erase_if(of.idle, [&](const auto& link) { return now_ms - link->idle_since_ms >= ttl; });
+    for (const auto& link : of.idle) next_ms = std::min(next_ms, link->idle_since_ms + ttl - now_ms);
+  }
+  if (next_ms == UINT64_MAX) return;
+  closing_ = reactor_.After(std::chrono::milliseconds(next_ms), [this] { CloseOld(); });
+}
+
+void Pool::Wait(const Worker& worker, Exchange& exchange) {
+  std::deque<Exchange*>& waiting = workers_[&worker].waiting;
+  if (std::find(waiting.begin(), waiting.end(), &exchange) == waiting.end()) waiting.push_back(&exchange);
+}
+
+void Pool::Leave(const Worker& worker, const Exchange& exchange) {
+  const auto found = workers_.find(&worker);
+  if (found == workers_.end()) return;
+  std::erase(found->second.waiting, &exchange);
+  // Whoever was told and does not want it any more tells the next.
+  if (!found->second.waiting.empty() && (!found->second.idle.empty() || HasRoom(worker))) {
+    found->second.waiting.front()->OnRoom();
+  }
+}
+
+std::shared_ptr<Exchange> Pool::NewExchange() {
+  std::unique_ptr<Exchange> made;
+  if (spare_.empty()) {
+    made = std::make_unique<Exchange>(*this);
+  } else {
+    made = std::move(spare_.back());
+    spare_.pop_back();
+  }
+  return {made.release(), [this](Exchange* used) {
+            std::unique_ptr<Exchange> owned(used);
+            owned->Clear();
+            if (spare_.size() < kMostSpare) spare_.push_back(std::move(owned));
+          }};
+}
+
+}  // namespace httpd::modules::proxy

@@ -1,0 +1,68 @@
+#include <gmock/gmock.h>
+
+#include "httpd/modules/proxy_settings.h"
+#include "tests/httpd/modules/handler_fixture.h"
+
+namespace httpd::modules::proxy {
+namespace {
+
+using testing::HasSubstr;
+
+TEST(ProxyDirectives, WhatCannotBeHonouredIsRefusedWithOneLine) {
+  const std::vector<std::pair<const char*, const char*>> cases = {
+      {"ProxyPass /", "needs a path when not defined in a location"},
+      {"ProxyPass / https://b/", "TLS to backends is not supported"},
+      {"ProxyPass / ajp://b/", "ajp:// is not supported"},
+      {"ProxyPass / b", "is not a URL"},
+      {"ProxyPass / http://b:99999/", "the port must be 1 to 65535"},
+      {"ProxyPass / http://b/ foo=1", "unknown Worker parameter 'foo'"},
+      {"ProxyPass / http://b/ ping=1", "ping is not supported"},
+      {"ProxyPass / http://b/ timeout=x", "timeout must be at least 1"},
+      {"ProxyPass / http://b/ loadfactor=101", "LoadFactor must be a number between 1..100"},
+      {"ProxyPass / balancer://b/ lbmethod=heartbeat", "unknown lbmethod"},
+      {"ProxyPass / http://b/${X}", "variables are not put into URLs"},
+      {"ProxyPass / unix:/s", "a Unix socket is written"},
+      {"ProxyRequests On", "ProxyRequests On is not supported"},
+      {"ProxyVia Maybe", "ProxyVia must be one of"},
+      {"ProxyStatus On", "is not supported"},
+      {"ProxySet balancer://none lbmethod=byrequests", "can't find"},
+      {"BalancerMember http://b", "must define balancer name"},
+      {"<Directory /x>\nProxyPass http://b/\n</Directory>", "cannot occur within <Directory> section"},
+      {"<Proxy balancer://b>\nBalancerMember http://b status=Q\n</Proxy>", "Unknown status parameter"},
+  };
+  for (const auto& [text, complaint] : cases) {
+    EXPECT_THAT(ComplaintOf(std::string(text) + "\n"), HasSubstr(complaint)) << text;
+  }
+}
+
+TEST(ProxyDirectives, ParametersOfOneBackendMeetWhereverTheyAreSaid) {
+  const config::ServerConfig config = ConfigFrom(
+      "Listen 8080\nProxyPass /a http://B.example:80/x timeout=5 connectiontimeout=300ms nocanon\nProxySet "
+      "http://b.example/x ttl=7 max=3\n<VirtualHost *:8080>\nProxyPass /c !\n</VirtualHost>\n");
+  const auto* main = config.main.settings.modules.Find<HostSettings>();
+  ASSERT_TRUE(main);
+  ASSERT_EQ(main->workers.size(), 1u);
+  const Worker& worker = *main->workers[0];
+  EXPECT_EQ(worker.name, "http://b.example/x");
+  EXPECT_EQ(worker.authority, "b.example");
+  EXPECT_EQ(worker.timeout_ms, 5000);
+  EXPECT_EQ(worker.connect_timeout_ms, 300);
+  EXPECT_EQ(worker.ttl_ms, 7000);
+  EXPECT_EQ(worker.most, 3);
+  EXPECT_TRUE(main->mappings[0].keeps_encoding);
+  const auto* inner = config.virtual_hosts[0].settings.modules.Find<HostSettings>();
+  ASSERT_EQ(inner->mappings.size(), 2u);
+  EXPECT_TRUE(inner->mappings[0].is_exclusion());
+}
+
+TEST(ProxyDirectives, ModulesCanBeLoadedAndAreListed) {
+  EXPECT_TRUE(ConfigFrom("Listen 8080\nLoadModule proxy_module m.so\nLoadModule proxy_http_module m.so\nLoadModule "
+                         "proxy_balancer_module m.so\nLoadModule lbmethod_byrequests_module m.so\nLoadModule "
+                         "proxy_wstunnel_module m.so\nLoadModule slotmem_shm_module m.so\n<IfModule "
+                         "mod_proxy.c>\nProxyTimeout 5\n</IfModule>\n")
+                  .main.settings.modules.Find<HostSettings>());
+  EXPECT_THAT(ComplaintOf("LoadModule proxy_fcgi_module m.so\n"), HasSubstr("http:// and ws:// backends only"));
+}
+
+}  // namespace
+}  // namespace httpd::modules::proxy
