@@ -87,7 +87,7 @@ std::vector<std::string> CgiEnvironment(RequestState& state, bool pass_authoriza
   all["REMOTE_ADDR"] = state.client_address();
   all["REMOTE_PORT"] = std::to_string(request.client_port);
   all["DOCUMENT_ROOT"] = host.document_root;
-  all["REQUEST_SCHEME"] = "http";
+  all["REQUEST_SCHEME"] = SchemeOf(state);
   all["CONTEXT_PREFIX"] = state.url_root;
   all["CONTEXT_DOCUMENT_ROOT"] = state.root;
   all["SERVER_ADMIN"] = host.server_admin.empty() ? "[no address given]" : host.server_admin;

@@ -530,15 +530,19 @@ void Pipeline::WriteErrorPage(RequestState& state, int status, int additional) {
     if (end == std::string::npos) end = response.body.size();
     response.body.insert(end, text);
   };
-  if (status == 502 && state.notes.count("error-notes") != 0) {  // as mod_proxy words it
+  const auto notes = state.notes.find("error-notes");
+  const bool has_notes = notes != state.notes.end() && additional == 0;
+  if (status == 502 && has_notes) {  // as mod_proxy words it
     response.reason = "Proxy Error";
     for (const std::string_view tag : {"<title>502 ", "<h1>"}) {
       constexpr std::string_view kUsual = "Bad Gateway";
       const size_t at = response.body.find(std::string(tag) + std::string(kUsual));
       if (at != std::string::npos) response.body.replace(at + tag.size(), kUsual.size(), response.reason);
     }
+  }
+  if (has_notes) {
     const size_t end = response.body.find("</p>");
-    if (end != std::string::npos) response.body.insert(end, state.notes["error-notes"]);
+    if (end != std::string::npos) response.body.insert(end, notes->second);
   }
   if (status == 300 || status == 406) {
     if (const auto list = state.notes.find("variant-list"); list != state.notes.end()) insert(list->second);

@@ -79,6 +79,8 @@ Request EventLoop::MakeRequest(Connection* c, const http::RequestHead& head) {
   request.local_port = c->local_port;
   request.fd = c->fd.get();
   request.is_private = c->is_private;
+  request.is_tls = c->tls != nullptr;
+  request.tls = c->tls.get();
   request.reactor = this;
   request.connection = c;
   request.requests_before = c->requests;
@@ -265,9 +267,10 @@ bool EventLoop::Send(Connection* c, Response& response, const http::RequestHead&
     sent_head_.assign(out_, head_start, head_bytes);
     const uint64_t head_ns = SteadyNs();
     // What fits into one segment of the kernel's leaves as one. Not more: pages behind bytes that wait then cost twice
-    // as much time as a segment for the head alone.
+    // as much time as a segment for the head alone. Records of TLS are copied anyway: there it goes with the first
+    // ones.
     const uint64_t length_of_file = response.parts[0].length;
-    io = FlushOut(c, length_of_file > 0 && length_of_file <= kOneSegmentBytes);
+    io = FlushOut(c, c->tls || (length_of_file > 0 && length_of_file <= kOneSegmentBytes));
     if (io == Io::kDone) io = SendPart(c, response, 0, kSendfileBytes, done);
     if (io == Io::kDone) {
       finish(done, head_ns, sent_head_);
@@ -353,6 +356,10 @@ void EventLoop::BecomeIdle(Connection* c, uint64_t wait_ms) {
 }
 
 void EventLoop::StartLinger(Connection* c) {
+  if (c->tls) {
+    c->tls->Close();
+    c->tls.reset();  // what still comes is dropped: nobody needs to decrypt it
+  }
   if (!c->linger) {
     Destroy(c);
     return;

@@ -13,6 +13,7 @@
 
 #include "httpd/net/deadlines.h"
 #include "httpd/net/event_loop.h"
+#include "httpd/net/tls_stream.h"
 #include "os/fd.h"
 
 /// What the parts of the event loop share; nobody else includes it.
@@ -137,6 +138,7 @@ struct Connection : Deadline {
   int worker = -1;
   uint64_t work_started_ns = 0;
   int64_t work_wall_ns = 0;
+  std::unique_ptr<TlsStream> tls;  ///< null: plain
   std::unique_ptr<Unsent> unsent;
   std::unique_ptr<Asked> asked;
   std::unique_ptr<Transfer> transfer;

@@ -58,7 +58,7 @@ void EventLoop::GoOnWith(handover::PassedConnection passed) {
 }
 
 bool EventLoop::CanPass(const Connection* c) const {
-  return plan_.successor >= 0 && !c->is_private;
+  return plan_.successor >= 0 && !c->is_private && !c->tls;
 }
 
 void EventLoop::Pass(Connection* c, uint64_t wait_ms) {
