@@ -45,7 +45,6 @@ constexpr Known kKnown[] = {
     {"systemd", kCore, ""},
     {"ssl", kNot, kNoTls},
     {"md", kNot, kNoTls},
-    {"http2", kNot, kNoTls},
     {"gnutls", kNot, kNoTls},
     {"proxy", kNot, kNoProxy},
     {"proxy_ajp", kNot, kNoProxy},

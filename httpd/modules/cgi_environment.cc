@@ -100,7 +100,7 @@ std::vector<std::string> CgiEnvironment(RequestState& state, bool pass_authoriza
   }
 
   all["GATEWAY_INTERFACE"] = "CGI/1.1";
-  all["SERVER_PROTOCOL"] = head.minor == 0 ? "HTTP/1.0" : "HTTP/1.1";
+  all["SERVER_PROTOCOL"] = head.Protocol();
   all["REQUEST_METHOD"] =
       IsBodyGone(state) && head.method != http::Method::kHead ? "GET" : std::string(head.method_text);
   all["QUERY_STRING"] = state.query;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "httpd/modules/http2.h"
 #include "httpd/modules/reqtimeout.h"
 
 namespace httpd::modules {
@@ -32,6 +33,7 @@ Handler::Handler(const Site& site, const net::Scoreboard& board)
   limits_.field_size = static_cast<size_t>(site.config().limit_request_field_size);
   for (const CompiledHost& host : site.hosts()) {
     idle_timeout_ms_ = std::max(idle_timeout_ms_, host.host->keep_alive_timeout_ms);
+    http2_.push_back(Http2TermsOf(*host.host));
   }
 }
 
@@ -41,6 +43,12 @@ net::ReadTimeout Handler::ReadTimeoutOf(const Request& request, bool body) const
   const int host = site_.Select(request.local_port, body ? request.head->authority : std::string_view(),
                                 [&request] { return LocalAddressOf(request); });
   return modules::ReadTimeoutOf(site_.hosts()[static_cast<size_t>(host)].host->settings.modules, body);
+}
+
+const net::Http2Terms& Handler::Http2Of(const Request& request) const {
+  const int host =
+      site_.Select(request.local_port, request.head->authority, [&request] { return LocalAddressOf(request); });
+  return http2_[static_cast<size_t>(host)];
 }
 
 RequestState& Handler::Begin(const Request& request, Response& response) {
