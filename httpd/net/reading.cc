@@ -241,7 +241,8 @@ void EventLoop::Process(Connection* c, const char* data, size_t length) {
       }
     }
   }
-  switch (FlushOut(c, false)) {
+  // The last answer waits for the end of the stream, which follows at once, and leaves in one segment with it.
+  switch (FlushOut(c, c->close_after)) {
     case Io::kGone:
       Destroy(c);
       return;
