@@ -18,9 +18,9 @@ constexpr ModuleRole kNot = ModuleRole::kMissing;
 constexpr char kOneWorkingModel[] =
     "there is one way of working, that of mpm_event; StartServers, ServerLimit and MaxRequestWorkers hold for it";
 constexpr char kNoProxy[] = "this server is not a proxy; put one in front of it, or keep that host with Apache";
-constexpr char kNoTls[] =
-    "this server speaks plain HTTP/1.1; put a program that ends TLS in front of it (RemoteIP* "
-    "directives then tell the client's address)";
+constexpr char kNoMd[] =
+    "certificates are made and renewed by a program such as certbot; httpd -k graceful takes over what it wrote";
+constexpr char kNoGnuTls[] = "ssl_module does it; its directives are SSL...";
 constexpr char kNoDav[] = "this server does not write to its documents";
 constexpr char kNoCache[] = "this server does not store answers of others; Expires and Header tell caches what to keep";
 constexpr char kNoDatabase[] = "users and groups come from text files here: AuthUserFile and AuthGroupFile";
@@ -43,9 +43,8 @@ constexpr Known kKnown[] = {
     {"socache_memcache", kCore, ""},
     {"socache_redis", kCore, ""},
     {"systemd", kCore, ""},
-    {"ssl", kNot, kNoTls},
-    {"md", kNot, kNoTls},
-    {"gnutls", kNot, kNoTls},
+    {"md", kNot, kNoMd},
+    {"gnutls", kNot, kNoGnuTls},
     {"proxy", kNot, kNoProxy},
     {"proxy_ajp", kNot, kNoProxy},
     {"proxy_balancer", kNot, kNoProxy},

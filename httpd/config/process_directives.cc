@@ -37,8 +37,11 @@ Complaint SetListen(Builder& builder, Scope&, const Node& node, const Words& wor
     if (!IsIpv4(host)) return "Listen takes a numeric address: '" + host + "' is not one (IPv6 goes in brackets)";
     if (host != "0.0.0.0") address.host = host;
   }
-  if (words.size() > 1) address.protocol = LowerCase(words[1]);
-  if (address.protocol != "http") return "Listen protocol '" + words[1] + "' is not supported yet, only http is";
+  address.is_protocol_said = words.size() > 1;
+  address.protocol = address.is_protocol_said ? LowerCase(words[1]) : address.port == 443 ? "https" : "http";
+  if (address.protocol != "http" && address.protocol != "https") {
+    return "Listen protocol '" + words[1] + "' is not spoken here, only http and https are";
+  }
   for (const ListenAddress& other : builder.config().listen) {
     if (other.port == address.port && other.host == address.host) {
       return "Cannot define multiple Listeners on the same IP:port";

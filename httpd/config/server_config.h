@@ -31,7 +31,8 @@ struct IncludedFile {
 struct ListenAddress {
   std::string host;  ///< numeric, without brackets; "" = every IPv4 address
   uint16_t port = 0;
-  std::string protocol = "http";
+  std::string protocol = "http";  ///< or "https"
+  bool is_protocol_said = false;  ///< otherwise it is what the port usually speaks
   SourceLine where;
 };
 

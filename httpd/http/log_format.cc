@@ -32,6 +32,7 @@ enum class Kind : uint8_t {
   kMilliseconds,
   kSeconds,
   kEnvironment,
+  kVariable,
   kNote,
   kFile,
   kProtocol,
@@ -294,8 +295,10 @@ Kind KindOf(char letter, std::string_view argument) {
       return Kind::kCookie;
     case 'D':
       return Kind::kMicroseconds;
-    case 'e':
+    case 'c':
     case 'x':
+      return Kind::kVariable;
+    case 'e':
       return Kind::kEnvironment;
     case 'f':
       return Kind::kFile;
@@ -535,6 +538,9 @@ void LogFormat::Render(const LogRecord& record, std::string& out) const {
         break;
       case Kind::kConnectionId:
         AppendText(record.connection_id, out);
+        break;
+      case Kind::kVariable:
+        AppendText(record.variable ? record.variable(item.argument) : std::string(), out);
         break;
       case Kind::kEnvironment:
         AppendText(record.environment ? record.environment(item.argument) : std::string(), out);

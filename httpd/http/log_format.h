@@ -45,7 +45,8 @@ struct LogRecord {
   std::string_view request_id;                                    ///< %L
   std::string_view connection_id;                                 ///< %{c}L
   std::string_view response_head;                                 ///< whole head as sent, for %{X}o
-  std::function<std::string(std::string_view name)> environment;  ///< %{X}e %{X}x; "" = not set; may be empty
+  std::function<std::string(std::string_view name)> environment;  ///< %{X}e; "" = not set; may be empty
+  std::function<std::string(std::string_view name)> variable;     ///< %{X}x %{X}c: of the connection's TLS
   std::function<std::string(std::string_view name)> note;         ///< %{X}n
 };
 
@@ -61,7 +62,8 @@ class LogFormat {
   LogFormat(LogFormat&&) noexcept;
   LogFormat& operator=(LogFormat&&) noexcept;
 
-  /// Directives: a A b B C D e f h H i I k l L m n o O p P q r R s S t T u U v V X ^FB ^ti ^to x %, with the modifiers
+  /// Directives: a A b B c C D e f h H i I k l L m n o O p P q r R s S t T u U v V X ^FB ^ti ^to x %, with the
+  /// modifiers
   /// !, status lists, <, > and {argument}. What a server of files cannot know (%l, trailers) prints '-'.
   /// kInvalid: an unknown directive: "Unrecognized LogFormat directive %y"; a format that ends inside a directive.
   /// Of an argument that is none of those of %T, %p and %P, the argument itself is written, as in Apache.

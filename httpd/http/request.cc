@@ -540,7 +540,6 @@ ParseResult CompleteHead(std::string_view method, std::string_view target, std::
     ReadKnown(which, field.value, out, facts);
   }
   if (authority.data() != nullptr) {
-    if (!ValidAuthority(authority)) return Bad(400, "bad :authority");
     if (!out.Has(Known::kHost)) {
       out.fields.push_back({"host", authority});
       out.known[static_cast<size_t>(Known::kHost)] = authority;

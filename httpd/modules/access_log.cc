@@ -8,7 +8,9 @@
 #include <chrono>
 
 #include "httpd/modules/expression.h"
+#include "httpd/modules/http2.h"
 #include "httpd/modules/module.h"
+#include "httpd/modules/ssl.h"
 
 namespace httpd::modules {
 
@@ -54,7 +56,6 @@ void AccessLogs::Write(RequestState& state, const net::Outcome& outcome) {
   const net::Request& request = *state.request;
   const net::Response& response = *state.response;
   static thread_local const auto kThread = static_cast<uint64_t>(::syscall(SYS_gettid));
-  constexpr uint16_t kDefaultPort = 80;
   http::LogRecord record;
   record.head = &state.head();
   record.raw_line = request.head->line;
@@ -63,7 +64,7 @@ void AccessLogs::Write(RequestState& state, const net::Outcome& outcome) {
   record.remote_port = request.client_port;
   record.user = state.user;
   record.local_port = request.local_port;
-  record.server_port = host.host->server_port != 0 ? host.host->server_port : kDefaultPort;
+  record.server_port = host.host->server_port != 0 ? host.host->server_port : DefaultPortOf(state);
   record.host_name = HostOf(state.head().authority);
   record.server_name = host.host->server_name.empty() ? record.host_name : std::string_view(host.host->server_name);
   if (record.host_name.empty()) record.host_name = record.server_name;
@@ -90,8 +91,9 @@ void AccessLogs::Write(RequestState& state, const net::Outcome& outcome) {
   record.response_head = outcome.response_head;
   record.environment = [&state](std::string_view name) {
     const std::string* value = state.environment.Find(name);
-    return value ? *value : std::string();
+    return value ? *value : Http2Variable(*state.request, name);
   };
+  record.variable = [&state](std::string_view name) { return LoggedSslVariable(state, name); };
   record.note = [&state](std::string_view name) {
     const auto found = state.notes.find(std::string(name));
     return found == state.notes.end() ? std::string() : found->second;

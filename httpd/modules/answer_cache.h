@@ -52,7 +52,8 @@ class Dependencies {
 ///
 /// Kept    what the core has answered a GET or HEAD with from a regular file (200, 304), compressed by a filter or not,
 ///         if every module that had a part in it says what its part depended on.
-/// Given   to a request with the same host, authority, method and target and the same values of every field that
+/// Given   to a request with the same scheme, host, authority, method and target and the same values of every field
+/// that
 ///         counted. In the second in which it was made or checked at once; later when every file that was looked at,
 ///         .htaccess files and those that were not there among them, is as it was then: so whatever changes is seen
 ///         within a second. A file that was changed less than two seconds before the answer was made is asked for

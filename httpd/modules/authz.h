@@ -42,6 +42,7 @@ struct AuthzProvider {
 extern const AuthzProvider kRequireIp, kRequireHost, kRequireForwardDns, kRequireLocal;  // authz_host
 extern const AuthzProvider kRequireUser, kRequireValidUser;                              // authz_user
 extern const AuthzProvider kRequireGroup, kRequireFileGroup;                             // authz_groupfile
+extern const AuthzProvider kRequireSsl, kRequireSslVerifyClient;                         // ssl
 extern const AuthzProvider kRequireFileOwner;                                            // authz_owner
 
 /// Settings T for a rule: its alias', or else the request's.

@@ -251,9 +251,10 @@ struct AliasSettings final : config::ModuleSettings {
 
 const AuthzProvider* FindProvider(std::string_view name) {
   static const AuthzProvider* const providers[] = {
-      &kExpression,        &kAll,          &kEnvironment, &kMethod,       &kRequireIp,        &kRequireHost,
-      &kRequireForwardDns, &kRequireLocal, &kRequireUser, &kRequireGroup, &kRequireValidUser, &kRequireFileGroup,
-      &kRequireFileOwner};
+      &kExpression,       &kAll,          &kEnvironment,           &kMethod,
+      &kRequireIp,        &kRequireHost,  &kRequireForwardDns,     &kRequireLocal,
+      &kRequireUser,      &kRequireGroup, &kRequireValidUser,      &kRequireFileGroup,
+      &kRequireFileOwner, &kRequireSsl,   &kRequireSslVerifyClient};
   for (const AuthzProvider* provider : providers) {
     if (provider->name == name) return provider;
   }

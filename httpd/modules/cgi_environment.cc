@@ -5,6 +5,7 @@
 #include <map>
 
 #include "httpd/http/ascii.h"
+#include "httpd/modules/http2.h"
 #include "httpd/modules/module.h"
 #include "httpd/modules/site.h"
 
@@ -87,7 +88,7 @@ std::vector<std::string> CgiEnvironment(RequestState& state, bool pass_authoriza
   all["REMOTE_ADDR"] = state.client_address();
   all["REMOTE_PORT"] = std::to_string(request.client_port);
   all["DOCUMENT_ROOT"] = host.document_root;
-  all["REQUEST_SCHEME"] = "http";
+  all["REQUEST_SCHEME"] = SchemeOf(state);
   all["CONTEXT_PREFIX"] = state.url_root;
   all["CONTEXT_DOCUMENT_ROOT"] = state.root;
   all["SERVER_ADMIN"] = host.server_admin.empty() ? "[no address given]" : host.server_admin;
@@ -97,6 +98,10 @@ std::vector<std::string> CgiEnvironment(RequestState& state, bool pass_authoriza
   if (!state.original_path.empty()) {
     all["REDIRECT_URL"] = state.original_path;
     if (head.has_query) all["REDIRECT_QUERY_STRING"] = head.query;
+  }
+
+  for (const char* variable : {"HTTP2", "H2PUSH", "H2_PUSH", "H2_STREAM_ID", "H2_STREAM_TAG"}) {
+    if (std::string value = Http2Variable(request, variable); !value.empty()) all[variable] = std::move(value);
   }
 
   all["GATEWAY_INTERFACE"] = "CGI/1.1";

@@ -10,6 +10,7 @@
 #include "httpd/http/ascii.h"
 #include "httpd/modules/expression_tree.h"
 #include "httpd/modules/module.h"
+#include "httpd/modules/request_variables.h"
 
 namespace httpd::modules {
 
@@ -64,7 +65,7 @@ std::string WordOf(Evaluation& evaluation, const Node& node) {
       return Concatenated(evaluation, node);
     case Op::kVariable:
       if (!node.text.empty()) evaluation.Reads(node.text);
-      return node.variable(evaluation.state);
+      return node.variable->Of(evaluation.state);
     case Op::kFunction: {
       std::string buffer;
       const std::string& argument = WordOf(evaluation, node.children[0], buffer);

@@ -345,7 +345,7 @@ class Parser {
     Node node;
     node.op = Op::kVariable;
     if (const RequestVariable* known = FindRequestVariable(name)) {
-      node.variable = known->value;
+      node.variable = known;
       node.text = known->field;
     } else {
       detail_ = "Variable '" + name + "' does not exist";

@@ -14,6 +14,8 @@ class RegularExpression;
 
 namespace httpd::modules {
 
+struct RequestVariable;
+
 /// One evaluation on its way through a tree.
 struct Evaluation {
   RequestState& state;
@@ -28,7 +30,6 @@ struct Evaluation {
   void Reads(std::string_view name);
 };
 
-using VariableFunction = std::string (*)(RequestState&);
 using StringFunction = std::string (*)(Evaluation&, const std::string& argument);
 using UnaryFunction = bool (*)(Evaluation&, const std::string& argument);
 using BinaryFunction = bool (*)(Evaluation&, const std::string& left, const std::string& right);
@@ -69,7 +70,7 @@ struct ExpressionNode {
   size_t group = 0;
   std::shared_ptr<Poco::RegularExpression> regex;
   bool has_groups = false;
-  VariableFunction variable = nullptr;
+  const RequestVariable* variable = nullptr;
   StringFunction function = nullptr;
   UnaryFunction unary = nullptr;
   BinaryFunction binary = nullptr;

@@ -5,6 +5,8 @@
 
 #include "httpd/modules/http2.h"
 #include "httpd/modules/reqtimeout.h"
+#include "httpd/modules/ssl.h"
+#include "httpd/net/tls_stream.h"
 
 namespace httpd::modules {
 
@@ -51,6 +53,11 @@ const net::Http2Terms& Handler::Http2Of(const Request& request) const {
   return http2_[static_cast<size_t>(host)];
 }
 
+net::ReadTimeout Handler::HandshakeTimeoutOf(const Request& request) const {
+  const int host = site_.Select(request.local_port, {}, [&request] { return LocalAddressOf(request); });
+  return modules::HandshakeTimeoutOf(site_.hosts()[static_cast<size_t>(host)].host->settings.modules);
+}
+
 RequestState& Handler::Begin(const Request& request, Response& response) {
   const int index =
       site_.Select(request.local_port, request.head->authority, [&request] { return LocalAddressOf(request); });
@@ -70,6 +77,13 @@ RequestState& Handler::Begin(const Request& request, Response& response) {
 
 void Handler::Handle(const Request& request, Response& response) {
   RequestState& state = Begin(request, response);
+  if (request.tls) {
+    if (const int refused = SslRefusal(state); refused != 0) {
+      pipeline_.RunBad(state, refused);
+      LeaveOutBodyForHead(request, response);
+      return;
+    }
+  }
   if (answers_.Give(state)) return;
   Dependencies* on = answers_.Watch(state);
   pipeline_.Run(state, on);
@@ -101,6 +115,12 @@ void Handler::HandleBad(const Request& request, int status, const char* reason, 
   response.close = true;
   if (status == 408) {
     pipeline_.LogError(state, config::LogLevel::kInfo, "reqtimeout", std::string("AH01382: ") + reason);
+  } else if (std::string_view(reason) == net::kPlainHttp) {
+    pipeline_.LogError(state, config::LogLevel::kInfo, "ssl",
+                       "AH01996: SSL handshake failed: HTTP spoken on HTTPS port; trying to send HTML error page");
+    state.notes["error-notes"] =
+        "Reason: You're speaking plain HTTP to an SSL-enabled server port.<br />\n Instead use the HTTPS scheme to "
+        "access this URL, please.<br />\n";
   } else {
     pipeline_.LogError(state, config::LogLevel::kInfo, "core", std::string("AH00566: request failed: ") + reason);
   }

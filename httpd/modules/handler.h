@@ -35,6 +35,7 @@ class Handler final : public net::RequestHandler {
   int FirstTimeoutMs() const override { return site_.config().main.timeout_ms; }
   int IdleTimeoutMs() const override { return idle_timeout_ms_; }
   net::ReadTimeout ReadTimeoutOf(const net::Request& request, bool body) const override;
+  net::ReadTimeout HandshakeTimeoutOf(const net::Request& request) const override;
   uint64_t LostLogLines() const override { return logs_.lost_lines(); }
   uint64_t BodyLimit() const override { return kDefaultBodyLimit; }
   const http::HeadLimits& Limits() const override { return limits_; }

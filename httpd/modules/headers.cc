@@ -15,6 +15,7 @@
 #include "httpd/modules/answer_cache.h"
 #include "httpd/modules/expression.h"
 #include "httpd/modules/module_list.h"
+#include "httpd/modules/ssl.h"
 
 namespace httpd::modules {
 
@@ -30,9 +31,9 @@ enum class Action { kAdd, kAppend, kEcho, kEdit, kEditAll, kMerge, kSet, kSetIfE
 
 /// A piece of a value: text, or what a %-directive stands for.
 struct Piece {
-  enum class Kind { kText, kDuration, kTime, kLoad, kVariable };
+  enum class Kind { kText, kDuration, kTime, kLoad, kVariable, kTls };
   Kind kind = Kind::kText;
-  std::string text;  ///< kText, and the name of kVariable
+  std::string text;  ///< kText, and the name of kVariable or kTls
 };
 
 struct Edit {
@@ -112,6 +113,9 @@ Complaint CompileValue(const std::string& text, std::vector<Piece>& out) {
         break;
       case 'e':
         out.push_back({Piece::Kind::kVariable, argument});
+        break;
+      case 's':
+        out.push_back({Piece::Kind::kTls, argument});
         break;
       default:
         return std::string("Unrecognized header format %") + text[i];
@@ -279,6 +283,11 @@ std::string ValueOf(const Edit& edit, RequestState& state) {
       case Piece::Kind::kVariable: {
         const std::string* value = state.environment.Find(piece.text);
         out += value ? *value : "(null)";
+        break;
+      }
+      case Piece::Kind::kTls: {
+        const std::string value = SslVariable(state, piece.text);
+        out += value.empty() ? "(null)" : value;
         break;
       }
     }

@@ -194,6 +194,15 @@ net::Http2Terms Http2TermsOf(const config::Host& host) {
   return out;
 }
 
+std::string Http2Variable(const net::Request& request, std::string_view name) {
+  if (request.stream_id == 0) return "";
+  if (name == "HTTP2") return "on";
+  if (name == "H2PUSH" || name == "H2_PUSH") return "off";
+  if (name == "H2_STREAM_ID") return std::to_string(request.stream_id);
+  if (name == "H2_STREAM_TAG") return std::to_string(request.fd) + "-" + std::to_string(request.stream_id);
+  return "";
+}
+
 const Module kHttp2 = {.name = {"mod_http2.c", "http2_module"},
                        .directives = Directives,
                        .applies = [](const config::ModuleSlots&) { return false; }};

@@ -84,6 +84,14 @@ std::pair<std::string_view, std::string_view> SaidByClient(const RequestState& s
 
 }  // namespace
 
+const char* SchemeOf(const RequestState& state) {
+  return state.request->is_tls ? "https" : "http";
+}
+
+uint16_t DefaultPortOf(const RequestState& state) {
+  return state.request->is_tls ? 443 : 80;
+}
+
 std::string PortOf(const RequestState& state) {
   const std::string_view said = SaidByClient(state).second;
   if (!said.empty()) return std::string(said);
@@ -93,7 +101,7 @@ std::string PortOf(const RequestState& state) {
   if (core && core->canonical_physical_port.value_or(false) && !by_name && state.request->local_port != 0) {
     return std::to_string(state.request->local_port);
   }
-  return std::to_string(configured != 0 ? configured : 80);
+  return std::to_string(configured != 0 ? configured : DefaultPortOf(state));
 }
 
 std::string OriginOf(const RequestState& state) {
@@ -102,7 +110,7 @@ std::string OriginOf(const RequestState& state) {
   const std::string& own = state.host->host->server_name;
   if (name.empty()) name = own.empty() ? "localhost" : own;
   const std::string port = PortOf(state);
-  return "http://" + name + (port == "80" ? "" : ":" + port);
+  return std::string(SchemeOf(state)) + "://" + name + (port == std::to_string(DefaultPortOf(state)) ? "" : ":" + port);
 }
 
 std::optional<std::string> NormalPath(std::string_view path) {

@@ -103,14 +103,20 @@ bool HasSettings(const config::ModuleSlots& slots) {
   return slots.Find<T>() != nullptr;
 }
 
+/// "https" where the request came over TLS, otherwise "http".
+const char* SchemeOf(const RequestState& state);
+/// 443 or 80.
+uint16_t DefaultPortOf(const RequestState& state);
+
 /// Ends a request with a redirect; a location that starts with '/' gets this server's origin in front.
 Verdict RedirectTo(RequestState& state, int status, std::string_view location);
 
-/// "http://host[:port]": this server as the client has named it, or else as ServerName does. Lower case.
+/// "http://host[:port]", or "https://...": this server as the client has named it, or else as ServerName does. Lower
+/// case.
 std::string OriginOf(const RequestState& state);
 
-/// The port in such URLs, digits: the client's, or ServerName's, or with UseCanonicalPhysicalPort the connection's; 80.
-/// Source  server/core.c ap_get_server_port
+/// The port in such URLs, digits: the client's, or ServerName's, or with UseCanonicalPhysicalPort the connection's; the
+/// scheme's. Source  server/core.c ap_get_server_port
 std::string PortOf(const RequestState& state);
 
 /// An absolute path with its "." and ".." resolved as text and its slashes made single; a slash at the end stays.

@@ -40,6 +40,7 @@ extern const Module kRemoteip;        ///< the client's address behind proxies
 extern const Module kReqTimeout;      ///< RequestReadTimeout
 extern const Module kRewrite;         ///< RewriteRule
 extern const Module kSetEnvIf;        ///< SetEnvIf, BrowserMatch
+extern const Module kSsl;             ///< SSL...
 extern const Module kSpeling;         ///< CheckSpelling
 extern const Module kStatus;          ///< server-status
 extern const Module kSubstitute;      ///< SUBSTITUTE

@@ -514,6 +514,10 @@ void Pipeline::WriteErrorPage(RequestState& state, int status, int additional) {
     if (end == std::string::npos) end = response.body.size();
     response.body.insert(end, text);
   };
+  if (const auto notes = state.notes.find("error-notes"); notes != state.notes.end() && additional == 0) {
+    const size_t end = response.body.find("</p>");
+    if (end != std::string::npos) response.body.insert(end, notes->second);
+  }
   if (status == 300 || status == 406) {
     if (const auto list = state.notes.find("variant-list"); list != state.notes.end()) insert(list->second);
   }

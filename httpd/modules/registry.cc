@@ -15,6 +15,8 @@ std::span<const Module* const> Modules() {
       &kAlias,
       &kUserDir,
       &kVhostAlias,
+      // Connections: what they must be, and what their certificates say.
+      &kSsl,
       // access: methods, addresses, then Require, which asks whether the others have let the client in.
       &kAllowMethods,
       &kAccessCompat,

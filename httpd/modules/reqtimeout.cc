@@ -25,12 +25,14 @@ constexpr ReadTimeout kDefaultBody{20000, 0, 500};
 struct ReqTimeoutSettings final : config::ModuleSettings {
   std::optional<ReadTimeout> head;
   std::optional<ReadTimeout> body;
+  std::optional<ReadTimeout> handshake;
 
   std::unique_ptr<ModuleSettings> MergedWith(const ModuleSettings& other) const override {
     const auto& inner = static_cast<const ReqTimeoutSettings&>(other);
     auto out = std::make_unique<ReqTimeoutSettings>(*this);
     if (inner.head) out->head = inner.head;
     if (inner.body) out->body = inner.body;
+    if (inner.handshake) out->handshake = inner.handshake;
     return out;
   }
 };
@@ -88,7 +90,7 @@ Complaint Set(config::Builder&, config::Scope& scope, const config::Node&, const
     } else if (stage == "body") {
       settings.body = value;
     } else if (stage == "handshake") {
-      if (value.initial_ms != 0) return "RequestReadTimeout handshake: this server has no TLS, only 0 has a meaning";
+      settings.handshake = value;
     } else {
       return "Unknown RequestReadTimeout parameter: " + stage;
     }
@@ -101,9 +103,11 @@ const std::vector<config::Directive>& Directives() {
       {"RequestReadTimeout", "mod_reqtimeout.c", config::kInHosts, config::Arity::kAtLeastOne,
        "Set various timeout parameters for TLS handshake and/or reading request headers and body from client",
        config::OnRead::kNo, Set,
-       "[handshake=0] [header=timeout[-maxtimeout][,MinRate=rate]] [body=timeout[-maxtimeout][,MinRate=rate]]",
+       "[handshake=timeout[-maxtimeout][,MinRate=rate]] [header=timeout[-maxtimeout][,MinRate=rate]] "
+       "[body=timeout[-maxtimeout][,MinRate=rate]]",
        "header=20-40,MinRate=500 body=20,MinRate=500",
-       "How long a client may take to send the head of a request, and its body. With MinRate the time grows by one "
+       "How long a client may take for a TLS handshake (0, the default: as long as for a head), to send the head of a "
+       "request, and its body. With MinRate the time grows by one "
        "second for every so many bytes that arrive, at most to maxtimeout. Who is slower is answered 408. 0 means no "
        "limit but Timeout between two reads. The time for a head begins with the connection, or on a kept connection "
        "with the first byte."},
@@ -117,6 +121,12 @@ ReadTimeout ReadTimeoutOf(const config::ModuleSlots& slots, bool body) {
   const auto* settings = slots.Find<ReqTimeoutSettings>();
   if (body) return settings && settings->body ? *settings->body : kDefaultBody;
   return settings && settings->head ? *settings->head : kDefaultHead;
+}
+
+ReadTimeout HandshakeTimeoutOf(const config::ModuleSlots& slots) {
+  const auto* settings = slots.Find<ReqTimeoutSettings>();
+  return settings && settings->handshake && settings->handshake->initial_ms != 0 ? *settings->handshake
+                                                                                 : ReadTimeoutOf(slots, false);
 }
 
 const Module kReqTimeout = {.name = {"mod_reqtimeout.c", "reqtimeout_module"}, .directives = Directives};

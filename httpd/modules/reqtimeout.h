@@ -9,4 +9,7 @@ namespace httpd::modules {
 /// @param body  of the body, otherwise of the head
 net::ReadTimeout ReadTimeoutOf(const config::ModuleSlots& slots, bool body);
 
+/// ... of a TLS handshake: what is not said is that of the head.
+net::ReadTimeout HandshakeTimeoutOf(const config::ModuleSlots& slots);
+
 }  // namespace httpd::modules

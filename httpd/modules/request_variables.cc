@@ -9,15 +9,19 @@
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <map>
+#include <mutex>
 
 #include "httpd/http/ascii.h"
 #include "httpd/modules/module.h"
+#include "httpd/modules/ssl.h"
 
 namespace httpd::modules {
 
 namespace {
 
 using std::string;
+using std::string_view;
 
 /// The largest that an account's entry may be; longer ones have no name here.
 constexpr size_t kAccountBytes = 16384;
@@ -125,7 +129,7 @@ constexpr RequestVariable kVariables[] = {
     {"HTTP_REFERER", [](RequestState& s) { return Field(s, "Referer"); }, "Referer"},
     {"HTTP_USER_AGENT", [](RequestState& s) { return Field(s, "User-Agent"); }, "User-Agent"},
     {"REQUEST_METHOD", [](RequestState& s) { return string(s.head().method_text); }, ""},
-    {"REQUEST_SCHEME", [](RequestState&) -> string { return "http"; }, ""},
+    {"REQUEST_SCHEME", [](RequestState& s) -> string { return SchemeOf(s); }, ""},
     {"REQUEST_URI", Path, ""},
     {"DOCUMENT_URI", DocumentUri, ""},
     {"REQUEST_FILENAME", FileName, ""},
@@ -155,7 +159,7 @@ constexpr RequestVariable kVariables[] = {
     // The file itself has no handler's name: Apache calls it by the type.
     {"HANDLER", [](RequestState& s) { return s.handler.empty() ? s.media_type : s.handler; }, ""},
     {"HTTP2", [](RequestState&) -> string { return "off"; }, ""},
-    {"HTTPS", [](RequestState&) -> string { return "off"; }, ""},
+    {"HTTPS", [](RequestState& s) -> string { return s.request->is_tls ? "on" : "off"; }, ""},
     {"IPV6",
      [](RequestState& s) -> string {
        return s.request->client_address.find(':') == std::string_view::npos ? "off" : "on";
@@ -184,7 +188,24 @@ const RequestVariable* FindRequestVariable(std::string_view name) {
   const auto* found = std::find_if(std::begin(kVariables), std::end(kVariables), [&](const RequestVariable& known) {
     return http::EqualsIgnoreCase(known.name, name);
   });
-  return found == std::end(kVariables) ? nullptr : found;
+  if (found != std::end(kVariables)) return found;
+  constexpr string_view kSslPrefix = "SSL_";
+  if (!http::EqualsIgnoreCase(name.substr(0, kSslPrefix.size()), kSslPrefix)) return nullptr;
+  // Their names are without end (SSL_CLIENT_S_DN_OU_7): those that somebody has asked for. An .htaccess file may be the
+  // one that asks, in any loop.
+  static std::mutex mutex;
+  static std::map<string, RequestVariable, std::less<>> asked;
+  const std::lock_guard lock(mutex);
+  auto entry = asked.find(name);
+  if (entry == asked.end()) {
+    entry = asked.emplace(string(name), RequestVariable{}).first;
+    entry->second.name = entry->first;
+  }
+  return &entry->second;
+}
+
+string RequestVariable::Of(RequestState& state) const {
+  return value ? value(state) : SslVariable(state, name);
 }
 
 std::string EnvironmentValue(const RequestState& state, const std::string& name) {
@@ -199,9 +220,10 @@ std::string EnvironmentValue(const RequestState& state, const std::string& name)
 
 std::string VariableOf(RequestState& state, std::string_view name) {
   if (name.starts_with("ENV:")) return EnvironmentValue(state, string(name.substr(4)));
+  if (name.starts_with("SSL:")) return SslVariable(state, name.substr(4));
   if (name.starts_with("HTTP:")) return Joined(state.head(), name.substr(5));
   const RequestVariable* known = FindRequestVariable(name);
-  return known ? known->value(state) : "";
+  return known ? known->Of(state) : "";
 }
 
 }  // namespace httpd::modules

@@ -7,6 +7,7 @@
 #include "httpd/modules/module.h"
 #include "httpd/modules/request_variables.h"
 #include "httpd/modules/rewrite.h"
+#include "httpd/modules/ssl.h"
 
 namespace httpd::modules::rewrite {
 
@@ -225,6 +226,7 @@ std::string Pass::Variable(const std::string& name) {
   if (starts("LA-U:") || starts("LA-F:")) return name.size() > 5 ? LookAhead(name.substr(5), starts("LA-F:")) : "";
   if (http::EqualsIgnoreCase(view, "REQUEST_FILENAME") || http::EqualsIgnoreCase(view, "SCRIPT_FILENAME")) return file;
   if (starts("ENV:")) return EnvironmentValue(state_, name.substr(4));
+  if (starts("SSL:")) return SslVariable(state_, view.substr(4));
   const RequestVariable* known = starts("HTTP:") ? nullptr : FindRequestVariable(view);
   const std::string_view field = starts("HTTP:") ? view.substr(5) : known ? known->field : "";
   // Host is what every cache tells answers apart by anyway.
@@ -235,11 +237,11 @@ std::string Pass::Variable(const std::string& name) {
   if (starts("HTTP:")) return Joined(state_.head(), field);
   if (!known) return "";
   if (known->name == "SCRIPT_USER" || known->name == "SCRIPT_GROUP") {
-    const std::string value = known->value(state_);
+    const std::string value = known->Of(state_);
     return value.empty() ? "<unknown>" : value;
   }
   if (known->name == "SERVER_ADMIN" && state_.host->host->server_admin.empty()) return "[no address given]";
-  return known->value(state_);
+  return known->Of(state_);
 }
 
 std::optional<std::string> Pass::FromMap(const std::string& name, const std::string& key) {

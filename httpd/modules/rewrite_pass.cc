@@ -265,12 +265,12 @@ void Pass::Qualify() {
 }
 
 void Pass::Reduce() {
-  constexpr std::string_view kScheme = "http://";
+  const std::string kScheme = SchemeOf(state_) + std::string("://");
   if (!http::EqualsIgnoreCase(std::string_view(file).substr(0, kScheme.size()), kScheme)) return;
   const size_t end = std::min(file.find('/', kScheme.size()), file.size());
   std::string_view name = std::string_view(file).substr(kScheme.size(), end - kScheme.size());
   const size_t colon = name.find(':');
-  int port = 80;
+  int port = DefaultPortOf(state_);
   if (colon != std::string_view::npos) {
     port = std::atoi(std::string(name.substr(colon + 1)).c_str());
     name = name.substr(0, colon);

@@ -10,6 +10,7 @@
 #include "httpd/modules/module.h"
 #include "httpd/modules/password.h"
 #include "httpd/modules/section_walk.h"
+#include "httpd/modules/ssl_context.h"
 
 namespace httpd::modules {
 
@@ -176,7 +177,18 @@ os::Result<std::unique_ptr<Site>> Site::Build(const config::ServerConfig& config
       site->names_[found->second].Add(host, index);
     }
   }
+  auto ssl = SslSite::Build(*site);
+  if (!ssl) return ssl.error();
+  site->ssl_ = std::move(ssl).value();
   return site;
+}
+
+bool Site::SharesAddress(int host) const {
+  for (const config::Host::Address& address : hosts_[static_cast<size_t>(host)].host->addresses) {
+    const Names* names = address.host == "*" ? NamesAt(address.port) : NamesAt(address.host, address.port);
+    if (names && names->hosts > 1) return true;
+  }
+  return false;
 }
 
 size_t Site::AnyCaseHash::operator()(std::string_view name) const {
@@ -190,6 +202,7 @@ bool Site::AnyCaseEqual::operator()(std::string_view a, std::string_view b) cons
 }
 
 void Site::Names::Add(const config::Host& host, int index) {
+  ++hosts;
   if (!host.server_path.empty()) {
     by_path.Add(paths.size(), host.server_path);
     paths.emplace_back(host.server_path, index);

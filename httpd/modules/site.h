@@ -24,6 +24,7 @@ namespace httpd::modules {
 
 struct Module;
 class Expression;
+class SslSite;
 
 /// Settings that hold for one file, after every matching section was merged.
 struct Effective {
@@ -96,6 +97,13 @@ class Site {
   const std::string& secret() const { return secret_; }
   void set_secret(std::string secret) { secret_ = std::move(secret); }
 
+  /// TLS of the hosts; null: none of them speaks it.
+  const SslSite* ssl() const { return ssl_.get(); }
+  SslSite* ssl() { return ssl_.get(); }
+
+  /// Whether the host is one of several at an address of its own, which only names tell apart.
+  bool SharesAddress(int host) const;
+
   /// Index of the host that answers. Source  httpd manual, vhosts/details: best address first, then the name, then the
   /// first host of that address. The cost does not depend on the number of hosts; nothing is allocated.
   /// @param local_address  returns the address that the client has reached, a std::string; asked only when some
@@ -128,6 +136,7 @@ class Site {
     std::vector<std::pair<std::string, int>> paths;  ///< ServerPath
     PrefixIndex by_path;                             ///< of paths
     int first = 0;
+    int hosts = 0;
 
     void Add(const config::Host& host, int index);
     void AddWildcard(const std::string& pattern, int index);
@@ -143,6 +152,7 @@ class Site {
   http::MimeTypes types_;
   std::string server_name_;
   std::string secret_;
+  std::shared_ptr<SslSite> ssl_;
   std::vector<Names> names_;
   std::unordered_map<uint16_t, size_t> by_port_;                                         ///< "*": index of names_
   std::map<std::string, std::unordered_map<uint16_t, size_t>, std::less<>> by_address_;  ///< others

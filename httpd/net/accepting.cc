@@ -69,6 +69,7 @@ size_t EventLoop::GiveUpIdle(size_t most) {
   const size_t candidates = std::min(idle.size(), most);
   size_t closed = 0;
   for (size_t i = 0; i < candidates; ++i) {
+    if (idle[i]->tls && idle[i]->tls->has_buffered()) continue;
     char byte;
     // A request that is here already is served: only a connection that is really between two requests goes.
     if (::recv(idle[i]->fd.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN) continue;
@@ -180,6 +181,7 @@ int EventLoop::Accept(const ListenSource& source, int most) {
       }
     }
     c->timeout_ms = handler_.FirstTimeoutMs();
+    if (setup_.tls && !source.is_private) c->tls = setup_.tls->Accept(c->fd.get(), c->local_port);
     BeginReading(c, nullptr);
     c->deadline_ms = ReadDeadline(c, 0);
     OnReadable(c);  // the request is often here already: then epoll never hears of a short connection

@@ -75,6 +75,8 @@ Request EventLoop::MakeRequest(Connection* c, const http::RequestHead& head) {
   request.local_port = c->local_port;
   request.fd = c->fd.get();
   request.is_private = c->is_private;
+  request.is_tls = c->tls != nullptr;
+  request.tls = c->tls.get();
   request.reactor = this;
   request.connection = c;
   request.requests_before = c->requests;
@@ -119,10 +121,10 @@ void EventLoop::Recount(Connection* c) {
 void EventLoop::EndWork(Connection* c, uint64_t bytes, int status) {
   c->working = false;
   Recount(c);
-  CountOut(*c, bytes, status);
+  CountOut(*c, bytes, status, SteadyNs());
 }
 
-void EventLoop::CountOut(Work& work, uint64_t bytes, int status) {
+void EventLoop::CountOut(Work& work, uint64_t bytes, int status, uint64_t now_ns) {
   work.working = false;
   if (work.wake) {
     work.wake->connection = nullptr;
@@ -130,7 +132,7 @@ void EventLoop::CountOut(Work& work, uint64_t bytes, int status) {
   }
   LoopCounters& counters = setup_.slot->counters;
   Bump(counters.busy, -1);
-  const uint64_t duration_us = (SteadyNs() - work.work_started_ns) / 1000;
+  const uint64_t duration_us = (now_ns - work.work_started_ns) / 1000;
   if (status != 0) {
     Bump(counters.accesses, 1);
     Bump(counters.bytes, bytes);
@@ -262,7 +264,8 @@ bool EventLoop::Send(Connection* c, Response& response, const http::RequestHead&
     sent_head_.assign(out_, head_start, head_bytes);
     const uint64_t head_ns = SteadyNs();
     // Not MSG_MORE: pages behind bytes that wait cost the kernel twice as much time as a segment for the head alone.
-    io = FlushOut(c, false);
+    // Records are copied anyway: there it goes with the first ones.
+    io = FlushOut(c, c->tls != nullptr);
     if (io == Io::kDone) io = SendPart(c, response, 0, kSendfileBytes, done);
     if (io == Io::kDone) {
       finish(done, head_ns, sent_head_);
@@ -348,6 +351,10 @@ void EventLoop::BecomeIdle(Connection* c, uint64_t wait_ms) {
 }
 
 void EventLoop::StartLinger(Connection* c) {
+  if (c->tls) {
+    c->tls->Close();
+    c->tls.reset();  // what still comes is dropped: nobody needs to decrypt it
+  }
   if (!c->linger) {
     Destroy(c);
     return;

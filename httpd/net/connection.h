@@ -12,6 +12,7 @@
 
 #include "httpd/net/deadlines.h"
 #include "httpd/net/event_loop.h"
+#include "httpd/net/tls_stream.h"
 #include "os/fd.h"
 
 /// What the parts of the event loop share; nobody else includes it.
@@ -140,6 +141,7 @@ struct Connection : Deadline, Work {
   uint16_t client_port = 0;
   int keep_alive_timeout_ms = 5000;
   int timeout_ms = 60000;
+  std::unique_ptr<TlsStream> tls;  ///< null: plain
   std::unique_ptr<Unsent> unsent;
   std::unique_ptr<Asked> asked;
   std::unique_ptr<Transfer> transfer;

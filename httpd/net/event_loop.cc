@@ -202,6 +202,10 @@ void EventLoop::Destroy(Connection* c) {
   // While its sender still holds the description, a close alone would leave the registration behind, with a pointer to
   // a connection that is no more.
   if (c->was_shared && c->events != 0 && c->fd.valid()) ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, c->fd.get(), nullptr);
+  if (c->tls) {
+    if (c->state == kIdle) c->tls->Close();  // in the middle of an answer it would say that this was all
+    c->tls.reset();
+  }
   c->fd.Reset();
   connections_[c->index] = connections_.back();
   connections_[c->index]->index = c->index;
@@ -236,6 +240,7 @@ void EventLoop::TrimMemory() {
 }
 
 void EventLoop::Want(Connection* c, uint32_t events) {
+  if (c->tls) BeforeWaiting(c, events);
   if (c->deadline_ms < c->look_ms) deadlines_.File(*c, c->deadline_ms);
   if (c->events == events) return;
   epoll_event event{};

@@ -27,6 +27,7 @@ struct Asked;       ///< the loop's own (connection.h), as Connection
 struct Transfer;    ///< ... and this
 struct WakeTarget;  ///< ... and this
 struct Work;        ///< ... and this
+class TlsService;
 
 struct DropHttp2 {
   void operator()(Http2* http2) const;
@@ -57,6 +58,7 @@ class EventLoop final : public Reactor {
   struct Setup {
     std::vector<ListenSource> listeners;
     int intake = -1;                   ///< receiving end of the instance's intake; -1 = none
+    const TlsService* tls = nullptr;   ///< for public listeners; must outlive the loop. null: no TLS
     LoopSlot* slot = nullptr;          ///< our row of the scoreboard
     uint32_t max_busy = 2048;          ///< accept no more while so many requests are in progress
     size_t max_held = 0;               ///< connections at a time, 0 = no limit: then idle ones go, or others wait
@@ -155,6 +157,14 @@ class EventLoop final : public Reactor {
   /// As SendBytes(), of a file. 0: it is shorter than that.
   /// @param use_sendfile  false: it is read and sent, for file systems that sendfile(2) does not work on
   static ssize_t SendFile(Connection* c, int file, uint64_t offset, size_t most, bool use_sendfile);
+  /// Goes on with the handshake of a TLS connection. true: it is complete, bytes of requests come now
+  bool Handshake(Connection* c);
+  /// Answers who speaks plain HTTP where TLS is expected.
+  void AnswerPlainHttp(Connection* c);
+  /// For a TLS connection that is about to wait: what is encrypted goes out; what OpenSSL has read from the socket
+  /// already is looked at in this turn, epoll(7) will not say that it is there.
+  void BeforeWaiting(Connection* c, uint32_t events);
+  void RunBuffered();
   /// Between two requests it can go to a successor.
   bool CanPass(const Connection* c) const;
   void OnEvent(Connection* c, uint32_t events);
@@ -222,7 +232,7 @@ class EventLoop final : public Reactor {
   void EndWork(Connection* c, uint64_t bytes, int status);
   /// The part of both that is the same for a stream of HTTP/2.
   void Count(Work& work, const char* client, const http::RequestHead& head);
-  void CountOut(Work& work, uint64_t bytes, int status);
+  void CountOut(Work& work, uint64_t bytes, int status, uint64_t now_ns);
   /// The connection speaks HTTP/2 from now on, beginning with `received`.
   /// @param upgrade  the HTTP/1.1 request that asked for it, to be answered as the first; null: there was none
   void BeginHttp2(Connection* c, std::string_view received, const http::RequestHead* upgrade);
@@ -262,6 +272,7 @@ class EventLoop final : public Reactor {
   std::multimap<uint64_t, LoopTimer*> timers_;
   std::vector<std::function<void()>> soon_;
   std::vector<std::shared_ptr<WakeTarget>> woken_;
+  std::vector<Connection*> buffered_;  // whose TLS holds bytes that epoll(7) does not know of
   std::unordered_map<const void*, std::shared_ptr<void>> kept_;
   std::mutex commands_mutex_;
   std::vector<std::function<void()>> commands_;

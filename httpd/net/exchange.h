@@ -14,6 +14,7 @@
 namespace httpd::net {
 
 class Reactor;
+class TlsStream;
 struct Connection;
 struct Http2Stream;
 
@@ -25,9 +26,11 @@ struct Request {
   uint16_t local_port = 0;
   int fd = -1;                   ///< a loan, for getsockname(2)
   bool is_private = false;       ///< came over the instance's private socket
+  bool is_tls = false;           ///< came over HTTPS
   uint32_t requests_before = 0;  ///< answered on this connection already
   std::chrono::system_clock::time_point start;
   Reactor* reactor = nullptr;        ///< of the loop (httpd/net/reactor.h); null in tests without one
+  const TlsStream* tls = nullptr;    ///< of the connection (httpd/net/tls_stream.h); null without TLS
   Connection* connection = nullptr;  ///< the loop's own; what Reactor::WakerOf() looks at
   Http2Stream* stream = nullptr;     ///< ... too; null: HTTP/1
   uint32_t stream_id = 0;            ///< of HTTP/2; 0: HTTP/1
@@ -200,6 +203,9 @@ class RequestHandler {
 
   /// For the body of `request`, or for the head of the next request on its connection (`request.head` is empty then).
   virtual ReadTimeout ReadTimeoutOf(const Request& request, bool body) const = 0;
+
+  /// For the TLS handshake of a new connection.
+  virtual ReadTimeout HandshakeTimeoutOf(const Request& request) const { return ReadTimeoutOf(request, false); }
 
   /// For connections before their first request.
   virtual int FirstTimeoutMs() const = 0;

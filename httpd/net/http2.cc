@@ -96,7 +96,7 @@ Http2::~Http2() {
   nghttp2_session_del(session_);
   for (const auto& s : streams_) {
     if (s->client_bound) --loop_.client_bound_;
-    if (s->working) loop_.CountOut(*s, 0, 0);
+    if (s->working) loop_.CountOut(*s, 0, 0, SteadyNs());
   }
 }
 
@@ -471,7 +471,7 @@ bool EventLoop::IsHttp2Preface(Connection* c, std::string_view received) {
   if (c->requests > 0 || !out_.empty() || !received.starts_with("PRI * HTTP/2.0\r\n")) return false;
   head_.Clear();
   const Http2Terms& terms = handler_.Http2Of(MakeRequest(c, head_));
-  return terms.over_plain && terms.direct;
+  return c->tls ? c->tls->Alpn() == "h2" : terms.over_plain && terms.direct;
 }
 
 void EventLoop::BeginHttp2(Connection* c, std::string_view received, const http::RequestHead* upgrade) {
@@ -493,7 +493,9 @@ void EventLoop::SweepStreams() {
       continue;
     }
     stream_deadlines_.File(*s, now_ms_ + kSweepMs);
-    GoOnWithHttp2(s->session->connection(), s->session->OnStreamDeadline(*s));
+    Http2* session = s->session;  // the stream may be no more when this returns
+    const Http2End end = session->OnStreamDeadline(*s);
+    GoOnWithHttp2(session->connection(), end);
   }
 }
 

@@ -104,6 +104,10 @@ struct Http2Pool {
   std::string head;                ///< ... what they point into, as HTTP/1 would write it
   std::string common;              ///< "date: ...\r\nserver: ...\r\n"
   int64_t common_second = -1;
+  std::vector<Http2Stream::Field> common_parts;
+  std::string last_fields;   ///< of an answer, as its handler wrote them: mostly the next has the same
+  std::string last_lowered;  ///< ... with their names in lower case
+  std::vector<Http2Stream::Field> last_parts;  ///< ... what of it is sent
   std::unique_ptr<char[]> out;
   size_t out_size = 0;
 };
@@ -202,6 +206,7 @@ class Http2 {
   void SendAnswer(Http2Stream& s, Response& response);
   void Submit(Http2Stream& s, Response& response);
   void AppendHead(const Response& response, std::optional<uint64_t> length);
+  void AddParts(size_t at, const std::vector<Http2Stream::Field>& parts);  ///< of the text that is at `at` of the head
   /// The answer has to wait: it becomes the stream's own.
   void Own(Http2Stream& s);
   void Resume(Http2Stream& s, bool is_late);

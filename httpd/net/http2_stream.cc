@@ -61,6 +61,26 @@ void Lower(char* text, size_t size) {
   }
 }
 
+/// Lower-cases the names of fields as HTTP/1 has them. @return where those are that HTTP/2 has too
+std::vector<Http2Stream::Field> LowerNames(std::string& fields) {
+  std::vector<Http2Stream::Field> out;
+  for (size_t at = 0; at < fields.size();) {
+    const size_t end = std::min(fields.find("\r\n", at), fields.size());
+    const size_t colon = std::min(fields.find(':', at), end);
+    if (colon > at && colon < end) {
+      Lower(fields.data() + at, colon - at);
+      size_t value = colon + 1;
+      while (value < end && (fields[value] == ' ' || fields[value] == '\t')) ++value;
+      if (!IsForHttp1({fields.data() + at, colon - at})) {
+        out.push_back({{static_cast<uint32_t>(at), static_cast<uint32_t>(colon - at)},
+                       {static_cast<uint32_t>(value), static_cast<uint32_t>(end - value)}});
+      }
+    }
+    at = end + 2;
+  }
+  return out;
+}
+
 uint64_t WaitMs(const Response& response) {
   return static_cast<uint64_t>(response.wait_timeout_ms > 0 ? response.wait_timeout_ms : response.timeout_ms);
 }
@@ -282,6 +302,7 @@ void Http2::TakeUpgraded(const http::RequestHead& head) {
 }
 
 bool EventLoop::UpgradesToHttp2(Connection* c, const http::RequestHead& head) {
+  if (c->tls) return false;  // h2 is a matter of ALPN there
   const http::HeaderField* settings = nullptr;
   for (const http::HeaderField& field : head.fields) {
     if (!http::EqualsIgnoreCase(field.name, "HTTP2-Settings")) continue;
@@ -506,20 +527,37 @@ void Http2::SendAnswer(Http2Stream& s, Response& response) {
   Submit(s, response);
 }
 
+void Http2::AddParts(size_t at, const std::vector<Http2Stream::Field>& parts) {
+  char* text = pool_.head.data() + at;
+  for (const Http2Stream::Field& part : parts) {
+    pool_.fields.push_back({reinterpret_cast<uint8_t*>(text + part.name.at),
+                            reinterpret_cast<uint8_t*>(text + part.value.at), part.name.size, part.value.size,
+                            NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE});
+  }
+}
+
 void Http2::AppendHead(const Response& response, std::optional<uint64_t> length) {
   if (pool_.common_second != loop_.date_second_) {
     pool_.common_second = loop_.date_second_;
     pool_.common = loop_.date_line_;
-    pool_.common[0] = 'd';
-    pool_.common[pool_.common.find("\r\nServer") + 2] = 's';
+    pool_.common_parts = LowerNames(pool_.common);
   }
+  if (pool_.last_fields != response.fields) {
+    pool_.last_fields = pool_.last_lowered = response.fields;
+    pool_.last_parts = LowerNames(pool_.last_lowered);
+  }
+  static const std::vector<Http2Stream::Field> kLength = {{{0, 14}, {16, 0}}};
+  static constexpr std::string_view kStatus = ":status";
+  constexpr size_t kCodeAt = 9;  // behind "HTTP/1.1 "
   std::string& head = pool_.head;
   const std::string_view status_line = http::StatusLine(response.status);
   head = status_line;
   head += pool_.common;
   const size_t fields_at = head.size();
-  head += response.fields;
-  if (length && !response.without_length) {
+  head += pool_.last_lowered;
+  const size_t length_at = head.size();
+  const bool has_length = length && !response.without_length;
+  if (has_length) {
     head += "content-length: ";
     char digits[24];
     head.append(digits, std::to_chars(digits, digits + sizeof digits, *length).ptr);
@@ -527,28 +565,14 @@ void Http2::AppendHead(const Response& response, std::optional<uint64_t> length)
   }
   head += "\r\n";
   pool_.fields.clear();
-  const auto add = [this](const char* name, size_t name_size, const char* value, size_t value_size) {
-    pool_.fields.push_back({reinterpret_cast<uint8_t*>(const_cast<char*>(name)),
-                            reinterpret_cast<uint8_t*>(const_cast<char*>(value)), name_size, value_size,
-                            NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE});
-  };
-  static constexpr std::string_view kStatus = ":status";
-  constexpr size_t kCodeAt = 9;  // behind "HTTP/1.1 "
-  add(kStatus.data(), kStatus.size(), head.data() + kCodeAt, 3);
-  size_t at = status_line.size();
-  while (at + 2 < head.size()) {
-    const size_t end = head.find("\r\n", at);
-    const size_t colon = head.find(':', at);
-    if (end == std::string::npos) break;
-    if (colon < end && colon > at) {
-      if (at >= fields_at) Lower(head.data() + at, colon - at);
-      size_t value = colon + 1;
-      while (value < end && (head[value] == ' ' || head[value] == '\t')) ++value;
-      if (!IsForHttp1({head.data() + at, colon - at})) {
-        add(head.data() + at, colon - at, head.data() + value, end - value);
-      }
-    }
-    at = end + 2;
+  pool_.fields.push_back({reinterpret_cast<uint8_t*>(const_cast<char*>(kStatus.data())),
+                          reinterpret_cast<uint8_t*>(head.data() + kCodeAt), kStatus.size(), 3,
+                          NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE});
+  AddParts(status_line.size(), pool_.common_parts);
+  AddParts(fields_at, pool_.last_parts);
+  if (has_length) {
+    AddParts(length_at, kLength);
+    pool_.fields.back().valuelen = head.size() - 4 - (length_at + 16);
   }
 }
 
@@ -622,7 +646,7 @@ void Http2::Finish(Http2Stream& s, bool aborted) {
   outcome.first_byte = s.head_ns == 0 ? outcome.duration : std::chrono::nanoseconds(s.head_ns - s.work_started_ns);
   if (s.answer) outcome.response_head = answering_ == &s ? pool_.head : s.answer_head;
   loop_.handler_.Finish(RequestOf(s), response, outcome);
-  loop_.CountOut(s, outcome.bytes_out, response.status);
+  loop_.CountOut(s, outcome.bytes_out, response.status, now_ns);
   Recount(s);
   ++c_->requests;
   held_bytes_ -= std::exchange(s.held_bytes, 0);

@@ -59,7 +59,7 @@ void EventLoop::GoOnWith(handover::PassedConnection passed) {
 }
 
 bool EventLoop::CanPass(const Connection* c) const {
-  return plan_.successor >= 0 && !c->is_private && !c->http2;
+  return plan_.successor >= 0 && !c->is_private && !c->tls && !c->http2;
 }
 
 void EventLoop::Pass(Connection* c, uint64_t wait_ms) {

@@ -130,6 +130,7 @@ void EventLoop::RunTimers() {
 void EventLoop::RunSoonWork() {
   // What they ask for in turn belongs to the next turn: nobody keeps this one from ending.
   for (auto& work : std::exchange(soon_, {})) work();
+  if (!buffered_.empty()) RunBuffered();
   for (const std::shared_ptr<WakeTarget>& target : std::exchange(woken_, {})) {
     target->is_queued = false;
     if (target->connection != nullptr) OnWoken(*target);
@@ -137,7 +138,7 @@ void EventLoop::RunSoonWork() {
 }
 
 int EventLoop::UntilDue(int timeout_ms) const {
-  if (!soon_.empty() || !woken_.empty()) return 0;
+  if (!soon_.empty() || !woken_.empty() || !buffered_.empty()) return 0;
   if (timers_.empty()) return timeout_ms;
   const uint64_t first = timers_.begin()->first;
   const int wait_ms = first > now_ms_ ? static_cast<int>(std::min<uint64_t>(first - now_ms_, 1U << 30)) : 0;

@@ -19,6 +19,7 @@ constexpr int kLingerReads = 16;             // per turn: who sends without end 
 }  // namespace
 
 ssize_t EventLoop::Receive(Connection* c, char* to, size_t most) {
+  if (c->tls) return c->tls->Receive(to, most);
   for (;;) {
     const ssize_t n = ::recv(c->fd.get(), to, most, 0);
     if (n >= 0 || errno != EINTR) return n;
@@ -48,6 +49,7 @@ void EventLoop::OnEvent(Connection* c, uint32_t events) {
 }
 
 void EventLoop::OnReadable(Connection* c) {
+  if (c->tls && !c->tls->is_established() && !Handshake(c)) return;
   if (c->state == kLingering) {
     ssize_t n = 1;
     for (int i = 0; i < kLingerReads && n != 0; ++i) {
@@ -85,7 +87,9 @@ void EventLoop::OnReadable(Connection* c) {
 
 void EventLoop::BeginReading(Connection* c, const http::RequestHead* body_of) {
   if (!body_of) head_.Clear();
-  c->read_timeout = handler_.ReadTimeoutOf(MakeRequest(c, body_of ? *body_of : head_), body_of != nullptr);
+  const Request request = MakeRequest(c, body_of ? *body_of : head_);
+  c->read_timeout = c->tls && !c->tls->is_established() ? handler_.HandshakeTimeoutOf(request)
+                                                        : handler_.ReadTimeoutOf(request, body_of != nullptr);
   c->read_start_ms = now_ms_;
   c->is_read_timed = true;
 }

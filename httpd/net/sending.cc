@@ -48,6 +48,7 @@ bool AppendPiece(Stream& stream, std::string_view piece, bool is_last) {
 }
 
 ssize_t EventLoop::SendBytes(Connection* c, std::string_view bytes, bool more) {
+  if (c->tls) return c->tls->Send(bytes, more);
   for (;;) {
     const ssize_t n = ::send(c->fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | (more ? MSG_MORE : 0));
     if (n >= 0 || errno != EINTR) return n;
@@ -55,6 +56,7 @@ ssize_t EventLoop::SendBytes(Connection* c, std::string_view bytes, bool more) {
 }
 
 ssize_t EventLoop::SendFile(Connection* c, int file, uint64_t offset, size_t most, bool use_sendfile) {
+  if (c->tls) return c->tls->SendFile(file, offset, most);
   auto at = static_cast<off_t>(offset);
   for (;;) {
     ssize_t n = 0;

@@ -187,6 +187,7 @@ void EventLoop::GiveUp(Connection* c) {
 }
 
 void EventLoop::LeaveWreck(Connection* c) {
+  if (c->tls) c->tls->Break();
   c->close_after = true;
   c->linger = false;
   SetState(c, kWriting);

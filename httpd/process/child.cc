@@ -17,6 +17,7 @@
 #include "handover/cut_list.h"
 #include "handover/message.h"
 #include "httpd/modules/handler.h"
+#include "httpd/modules/ssl_context.h"
 #include "os/file.h"
 #include "os/process.h"
 #include "os/signals.h"
@@ -203,6 +204,7 @@ int Child::Run() {
     net::EventLoop::Setup loop_setup;
     loop_setup.listeners = setup_.listeners;
     loop_setup.intake = setup_.intake_read;
+    loop_setup.tls = setup_.site->ssl();
     loop_setup.slot = &setup_.board->loop(slot);
     loop_setup.show_request_tails = setup_.site->config().see_request_tail;
     loop_setup.max_busy = setup_.max_busy_per_loop;

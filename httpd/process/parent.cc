@@ -21,6 +21,7 @@
 #include "handover/cut_list.h"
 #include "handover/instance_files.h"
 #include "handover/readiness.h"
+#include "httpd/modules/ssl_context.h"
 #include "httpd/process/runtime_files.h"
 #include "os/file.h"
 #include "os/pid_file.h"
@@ -309,7 +310,29 @@ os::Result<std::unique_ptr<Parent::Generation>> Parent::Prepare(std::shared_ptr<
                                    "what this instance signs will be unknown to the next: " + secret.error().Text());
     }
   }
+  if (generation->site->ssl()) {
+    if (!ticket_keys_) {
+      auto made = modules::TicketKeys::Make(static_cast<uint64_t>(WallSeconds()));
+      if (!made) return made.error();
+      ticket_keys_ = std::move(made).value();
+      RefreshTicketKeys(*generation->error_log);
+    }
+    generation->site->ssl()->set_keys(ticket_keys_);
+  }
   return generation;
+}
+
+int64_t Parent::WallSeconds() const {
+  return std::chrono::system_clock::to_time_t(clock_.WallNow());
+}
+
+void Parent::RefreshTicketKeys(const log::ErrorLog& error_log) {
+  auto done = ticket_keys_->Refresh(runtime_dir_ + "/httpd.tickets", static_cast<uint64_t>(WallSeconds()));
+  const std::string trouble = done ? "" : done.error().Text();
+  if (trouble != ticket_trouble_ && !trouble.empty()) {
+    error_log.Write(Level::kWarn, "ssl", "TLS sessions of this instance will be unknown to the next: " + trouble);
+  }
+  ticket_trouble_ = trouble;
 }
 
 os::Status Parent::StartChildren(Generation& generation) {
@@ -533,6 +556,7 @@ void Parent::Tick() {
   loop_->At(clock_.SteadyNow() + seconds(1), [this] { Tick(); });
   if (leftovers_) leftovers_ = !RemoveLeftovers(runtime_dir_, clock_);
   DropSilentControls();
+  if (ticket_keys_ && current_) RefreshTicketKeys(*current_->error_log);
   if (const uint64_t more = control_troubles_.TakeSuppressed(clock_.SteadyNow()); more > 0) {
     Log(Level::kWarn, "control connections: " + std::to_string(more) + " more refusals were not logged one by one");
   }

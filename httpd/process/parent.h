@@ -13,6 +13,7 @@
 #include "httpd/log/error_log.h"
 #include "httpd/log/log_set.h"
 #include "httpd/modules/site.h"
+#include "httpd/modules/ssl_tickets.h"
 #include "httpd/net/scoreboard.h"
 #include "httpd/process/child.h"
 #include "httpd/process/listeners.h"
@@ -103,6 +104,9 @@ class Parent {
   /// above StartServers is told to leave.
   int MissingChildren(int present);
   void CheckGone();
+  int64_t WallSeconds() const;
+  /// Keys of session tickets: those of other instances, and a new one when it is time.
+  void RefreshTicketKeys(const log::ErrorLog& error_log);
   void Retire(std::unique_ptr<Generation> generation);
 
   void NewGeneration();
@@ -151,6 +155,8 @@ class Parent {
   std::unique_ptr<os::PollLoop> loop_;
   std::unique_ptr<os::SignalFd> signals_;
   std::unique_ptr<net::Scoreboard> board_;
+  std::shared_ptr<modules::TicketKeys> ticket_keys_;  ///< null: no host speaks TLS
+  std::string ticket_trouble_;                        ///< with their file, as it was told last
   os::LockFile lock_;
   os::Fd control_listener_;
   os::Fd private_listener_;

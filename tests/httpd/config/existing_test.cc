@@ -93,9 +93,9 @@ TEST(LoadModule, TakesWhatTheCoreDoesByItselfAndSaysSoWhereItMatters) {
 }
 
 TEST(LoadModule, OfAModuleOfApacheThatIsNotHereNamesItAndWhatToDo) {
-  EXPECT_THAT(Wrong("LoadModule ssl_module modules/mod_ssl.so\n"),
-              HasSubstr("line 1 of /srv/conf/httpd.conf:\nCannot load modules/mod_ssl.so into server: ssl_module is a "
-                        "module of Apache that this server does not have: this server speaks plain HTTP/1.1; put a"));
+  EXPECT_THAT(Wrong("LoadModule md_module modules/mod_md.so\n"),
+              HasSubstr("line 1 of /srv/conf/httpd.conf:\nCannot load modules/mod_md.so into server: md_module is a "
+                        "module of Apache that this server does not have: certificates are made and renewed by a"));
   EXPECT_THAT(Wrong("LoadModule proxy_http_module x\n"), HasSubstr("put them into <IfModule proxy_http_module>"));
   EXPECT_THAT(Wrong("LoadModule foo x\n"), HasSubstr("foo is not one of the modules of this server"));
 }
@@ -110,7 +110,7 @@ TEST(IfModule, EveryModuleIsThereAsLongAsNothingWasLoaded) {
   EXPECT_TRUE(IsModuleThere("alias_module", {}));
   EXPECT_TRUE(IsModuleThere("event.c", {}));
   EXPECT_FALSE(IsModuleThere("prefork.c", {}));
-  EXPECT_FALSE(IsModuleThere("mod_ssl.c", {}));
+  EXPECT_FALSE(IsModuleThere("mod_md.c", {}));
   EXPECT_FALSE(IsModuleThere("alias", {}));
 }
 

@@ -53,7 +53,7 @@ TEST(ReadConfiguration, BadInputIsRefusedWithApachesWordsAndTheRightLine) {
       {"Listen [::1\n", 1, "Invalid address or port"},
       {"Listen 80\nListen 0.0.0.0:80\n", 2, "Cannot define multiple Listeners on the same IP:port"},
       {"Listen [::1]:80\nListen [0:0::1]:80\n", 2, "Cannot define multiple Listeners on the same IP:port"},
-      {"Listen 443 https\n", 1, "Listen protocol 'https' is not supported yet, only http is"},
+      {"Listen 443 ftp\n", 1, "Listen protocol 'ftp' is not spoken here, only http and https are"},
       {"<Directory /tmp>\nListenBacklog 5\n</Directory>\n", 2, "ListenBacklog not allowed in <Directory> context"},
       {"<Location /x>\nErrorLog x\n</Location>\n", 2, "ErrorLog not allowed in <Location> context"},
       {"<DirectoryMatch x>\nListen 1\n</DirectoryMatch>\n", 2, "Listen not allowed in <DirectoryMatch> context"},

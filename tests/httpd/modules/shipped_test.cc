@@ -26,14 +26,15 @@ TEST(ShippedConfiguration, LoadsAndSoDoTheExamples) {
   source.environment = [](const std::string&) { return std::optional<std::string>(); };
   config::ReadRequest request;
   request.server_root = root;
-  request.directives_after = {"Include conf/extra/httpd-vhosts.conf", "Include conf/extra/httpd-default.conf",
-                              "Include conf/extra/httpd-mpm.conf", "Include conf/extra/httpd-info.conf",
-                              "Include conf/extra/httpd-security.conf"};
+  request.directives_after = {"Include conf/extra/httpd-vhosts.conf",   "Include conf/extra/httpd-default.conf",
+                              "Include conf/extra/httpd-mpm.conf",      "Include conf/extra/httpd-info.conf",
+                              "Include conf/extra/httpd-security.conf", "Include conf/extra/httpd-ssl.conf",
+                              "Include conf/extra/httpd-http2.conf"};
   auto result = config::ReadConfiguration(request, source);
   ASSERT_TRUE(result) << result.error().Text();
   EXPECT_THAT(result.value().warnings, testing::IsEmpty());
-  EXPECT_EQ(result.value().virtual_hosts.size(), 2u);
-  EXPECT_EQ(result.value().listen.size(), 1u);
+  EXPECT_EQ(result.value().virtual_hosts.size(), 3u);
+  EXPECT_EQ(result.value().listen.size(), 2u);
   EXPECT_EQ(result.value().types_config, root + "/conf/mime.types");
 }
 

@@ -265,7 +265,7 @@ def upstream(httpd, scratch):
     status, said = run([httpd, "-f", "conf/httpd.conf", "-t"] + tree + hosts, env)
     if status != 0 or "AH00112: Warning: DocumentRoot" not in said:
         wrong.append(f"upstream: httpd -t with extra/httpd-vhosts.conf: status {status}\n{said}")
-    for name, module in (("ssl", "ssl"), ("dav", "dav")):  # what is not here says so
+    for name, module in (("dav", "dav"), ("md", "md")):  # what is not here says so
         line = f"LoadModule {module}_module modules/mod_{module}.so"
         status, said = run([httpd, "-f", "conf/httpd.conf", "-t"] + tree + ["-c", line], env)
         if status != 1 or f"{module}_module is a module of Apache that this server does not have" not in said:

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "httpd/config/directives.h"
+#include "httpd/modules/request_state.h"
+
+namespace httpd::modules {
+
+/// The directives of mod_ssl.
+const std::vector<config::Directive>& SslDirectives();
+
+/// Whether a request may be answered by its host on a connection that was set up for the name that the client said at
+/// its beginning (SNI). Asked before anything else of each request that came over TLS.
+/// @return 0, or the status that refuses it, with a line in the error log: 400, 403, 421
+/// Source  httpd 2.4 manual, SSLVHostSNIPolicy and SSLStrictSNIVHostCheck
+int SslRefusal(RequestState& state);
+
+/// Value of a variable of mod_ssl ("SSL_PROTOCOL", "SSL_CLIENT_S_DN_CN") or of HTTPS; "" = none, or no TLS.
+std::string SslVariable(const RequestState& state, std::string_view name);
+
+/// ... for logs: %{NAME}x, and the names that %{...}c has ("version", "cipher", "subjectdn", "issuerdn"). Where it is
+/// none of them, the variable of the request of that name.
+std::string LoggedSslVariable(const RequestState& state, std::string_view name);
+
+/// Sets what SSLOptions asks for.
+void SetSslVariables(RequestState& state, unsigned options);
+
+}  // namespace httpd::modules
