@@ -20,7 +20,6 @@ constexpr char kOneWorkingModel[] =
 constexpr char kNoProxy[] = "this server is a reverse proxy for http:// and ws:// backends only";
 constexpr char kNoMd[] =
     "certificates are made and renewed by a program such as certbot; httpd -k graceful takes over what it wrote";
-constexpr char kNoHttp2[] = "this server speaks HTTP/1.1";
 constexpr char kNoGnuTls[] = "ssl_module does it; its directives are SSL...";
 constexpr char kNoDav[] = "this server does not write to its documents";
 constexpr char kNoCache[] = "this server does not store answers of others; Expires and Header tell caches what to keep";
@@ -45,7 +44,6 @@ constexpr Known kKnown[] = {
     {"socache_redis", kCore, ""},
     {"systemd", kCore, ""},
     {"md", kNot, kNoMd},
-    {"http2", kNot, kNoHttp2},
     {"gnutls", kNot, kNoGnuTls},
     {"proxy_ajp", kNot, kNoProxy},
     {"proxy_connect", kNot, kNoProxy},

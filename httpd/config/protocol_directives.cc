@@ -11,23 +11,27 @@ namespace {
 using Words = std::vector<std::string>;
 constexpr std::nullopt_t kFine = std::nullopt;
 
-Complaint SetProtocols(Builder& builder, Scope&, const Node& node, const Words& words) {
-  bool ours = false;
+Complaint SetProtocols(Builder& builder, Scope& scope, const Node& node, const Words& words) {
+  std::vector<std::string> protocols;
   for (const std::string& word : words) {
-    if (SameIgnoringCase(word, "http/1.1")) {
-      ours = true;
-    } else {
-      builder.WarnOnce(node, "WARNING: Protocols " + word + " is not spoken here: connections stay with http/1.1");
+    const std::string name = LowerCase(word);
+    if (name != "http/1.1" && name != "h2" && name != "h2c") {
+      // "acme-tls/1" is what mod_md adds.
+      builder.WarnOnce(node, "WARNING: Protocols " + word + " is not spoken here: it is never chosen");
+    } else if (std::find(protocols.begin(), protocols.end(), name) == protocols.end()) {
+      protocols.push_back(name);
     }
   }
-  if (!ours) return "Protocols must name http/1.1: this server speaks nothing else";
+  if (protocols.empty()) return "Protocols must name http/1.1, h2 or h2c: this server speaks nothing else";
+  scope.draft.host.protocols = std::move(protocols);
   return kFine;
 }
 
-Complaint SetProtocolsHonorOrder(Builder&, Scope&, const Node&, const Words& words) {
-  // one protocol has no order
-  if (SameIgnoringCase(words[0], "on") || SameIgnoringCase(words[0], "off")) return kFine;
-  return "ProtocolsHonorOrder must be 'on' or 'off'";
+Complaint SetProtocolsHonorOrder(Builder&, Scope& scope, const Node&, const Words& words) {
+  const bool on = SameIgnoringCase(words[0], "on");
+  if (!on && !SameIgnoringCase(words[0], "off")) return "ProtocolsHonorOrder must be 'on' or 'off'";
+  scope.draft.host.protocols_honor_order = on;
+  return kFine;
 }
 
 // Requests are always read as strictly as RFC 9112 has it. Source  server/core.c set_http_protocol_options
@@ -87,9 +91,9 @@ using Arity::kOne;
 std::vector<Directive> ProtocolDirectives() {
   return {
     {"Protocols", "core.c", kInHosts, kAtLeastOne, "Controls which protocols are allowed", kNo, SetProtocols,
-     "protocol ...", "http/1.1", "Must name http/1.1, which is what this server speaks. Others are told about and never chosen, as in Apache without the module that speaks them."},
+     "protocol ...", "http/1.1", "http/1.1, h2 (over TLS) and h2c (without it: for clients that begin with HTTP/2 at once or ask for it with Upgrade). http/1.1 is spoken whether it is named or not. Others are told about and never chosen."},
     {"ProtocolsHonorOrder", "core.c", kInHosts, kOne, "'off' (default) or 'on' to respect given order of protocols, by default the client specified order determines selection", kNo, SetProtocolsHonorOrder,
-     "On|Off", "On", "Accepted; one protocol has no order."},
+     "On|Off", "On", "On: of what a client offers over TLS the first of Protocols is chosen; Off: the first of the client's."},
     {"HttpProtocolOptions", "core.c", kInHosts, kAtLeastOne, "'Allow0.9' or 'Require1.0' (default); 'RegisteredMethods' or 'LenientMethods' (default); 'Unsafe' or 'Strict' (default). Sets HTTP acceptance rules", kNo, SetHttpProtocolOptions,
      "[Strict|Unsafe] [RegisteredMethods|LenientMethods] [Allow0.9|Require1.0]", "Strict LenientMethods Require1.0", "RegisteredMethods refuses methods that neither HTTP nor RegisterHttpMethod knows. Requests are always read strictly and HTTP/0.9 is never spoken: Unsafe and Allow0.9 are accepted with a warning that they are not honoured."},
     {"RegisterHttpMethod", "core.c", kInServer, kAtLeastOne, "Registers non-standard HTTP methods", kNo, AddHttpMethod,

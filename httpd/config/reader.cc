@@ -139,6 +139,8 @@ void Builder::InheritFromMain(HostDraft& draft) const {
     to.error_log_connection_formats = from.error_log_connection_formats;
   }
   if (unsaid("KeepAlive")) to.keep_alive = from.keep_alive;
+  if (unsaid("Protocols")) to.protocols = from.protocols;
+  if (unsaid("ProtocolsHonorOrder")) to.protocols_honor_order = from.protocols_honor_order;
   if (unsaid("KeepAliveTimeout")) to.keep_alive_timeout_ms = from.keep_alive_timeout_ms;
   if (unsaid("MaxKeepAliveRequests")) to.max_keep_alive_requests = from.max_keep_alive_requests;
   if (unsaid("Timeout")) to.timeout_ms = from.timeout_ms;

@@ -163,8 +163,10 @@ struct Host {
   int max_keep_alive_requests = 100;  ///< 0 = no limit
   int timeout_ms = 60000;             ///< Timeout: longest wait for the client in one read or write
   bool trace_enable = true;
-  bool registered_methods_only = false;  ///< HttpProtocolOptions RegisteredMethods
-  PerDirectory settings;                 ///< said outside any section
+  std::vector<std::string> protocols = {"http/1.1"};  ///< Protocols: of "http/1.1", "h2", "h2c", most wanted first
+  bool protocols_honor_order = true;                  ///< ours decides; false: the client's
+  bool registered_methods_only = false;               ///< HttpProtocolOptions RegisteredMethods
+  PerDirectory settings;                              ///< said outside any section
   /// The main server's first, which all hosts share, in the order of the configuration.
   std::vector<std::shared_ptr<const Section>> sections;
   SourceLine where;

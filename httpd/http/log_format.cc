@@ -553,8 +553,7 @@ void LogFormat::Render(const LogRecord& record, std::string& out) const {
           out.push_back('-');
           break;
         }
-        out.append("HTTP/1.");
-        AppendNumber(head->minor, out);
+        out.append(head->Protocol());
         break;
       case Kind::kRequestHeader:
         if (head != nullptr) {

@@ -374,6 +374,13 @@ ParseResult BadLine(int status, const char* reason, const char* line, const char
 
 }  // namespace
 
+std::string_view RequestHead::Protocol() const {
+  static constexpr std::array<std::string_view, 10> kVersions = {"HTTP/1.0", "HTTP/1.1", "HTTP/1.2", "HTTP/1.3",
+                                                                 "HTTP/1.4", "HTTP/1.5", "HTTP/1.6", "HTTP/1.7",
+                                                                 "HTTP/1.8", "HTTP/1.9"};
+  return major == 2 ? std::string_view("HTTP/2.0") : kVersions[static_cast<size_t>(minor)];
+}
+
 std::string_view RequestHead::Find(std::string_view name) const {
   for (const HeaderField& field : fields) {
     if (EqualsIgnoreCase(field.name, name)) return field.value;
@@ -385,6 +392,7 @@ void RequestHead::Clear() {
   line = method_text = target = path = query = authority = {};
   method = Method::kOther;
   has_query = false;
+  major = 1;
   minor = 1;
   keep_alive = true;
   chunked = false;
@@ -505,6 +513,43 @@ ParseResult ParseRequestHead(std::string_view buffer, const HeadLimits& limits, 
   int status = 0;
   if (const char* reason = Judge(out, facts, status)) return Bad(status, reason);
   return {ParseResult::State::kComplete, static_cast<size_t>(p - buffer.data()), 0, ""};
+}
+
+ParseResult CompleteHead(std::string_view method, std::string_view target, std::string_view authority,
+                         RequestHead& out) {
+  out.major = 2;
+  out.minor = 1;
+  out.method_text = method;
+  out.method = MethodOf(method);
+  out.target = target;
+  const bool is_path = !target.empty() && (target[0] == '/' || target == "*");
+  if (!is_path && out.method != Method::kConnect) return Bad(400, "target is no path");
+  const char* const end = target.data() + target.size();
+  if (SkipTarget(target.data(), end) != end) return Bad(400, "bad byte in the target");
+  if (const char* reason = SplitTarget(out)) return Bad(400, reason);
+  Facts facts;
+  for (const HeaderField& field : out.fields) {
+    const Known which = Recognise(field.name.data(), field.name.size());
+    if (which == Known::kCount) continue;
+    std::string_view& slot = out.known[static_cast<size_t>(which)];
+    if (slot.data() == nullptr) {
+      slot = field.value;
+    } else {
+      out.repeated |= 1u << static_cast<unsigned>(which);
+    }
+    ReadKnown(which, field.value, out, facts);
+  }
+  if (authority.data() != nullptr) {
+    if (!out.Has(Known::kHost)) {
+      out.fields.push_back({"host", authority});
+      out.known[static_cast<size_t>(Known::kHost)] = authority;
+    } else if (!EqualsIgnoreCase(out.Get(Known::kHost), authority)) {
+      return Bad(400, "Host is not :authority");
+    }
+  }
+  int status = 0;
+  if (const char* reason = Judge(out, facts, status)) return Bad(status, reason);
+  return {ParseResult::State::kComplete, 0, 0, ""};
 }
 
 void BodyReader::Start(const RequestHead& head, uint64_t max_bytes) {

@@ -48,6 +48,7 @@ struct RequestHead {
   std::string_view authority;  ///< host[:port]: of an absolute-form target, otherwise the Host field; "" when missing
   Method method = Method::kOther;
   bool has_query = false;
+  int major = 1;           ///< 2: HTTP/2; then `minor` is 1, as what HTTP/1.1 has it has too
   int minor = 1;           ///< HTTP/1.<minor>
   bool keep_alive = true;  ///< from version and Connection
   bool chunked = false;    ///< Transfer-Encoding: chunked is the final coding
@@ -63,6 +64,8 @@ struct RequestHead {
   bool Repeated(Known which) const { return (repeated >> static_cast<unsigned>(which) & 1u) != 0; }
   /// First field of that name, case-insensitive; data()==nullptr when missing.
   std::string_view Find(std::string_view name) const;
+  /// "HTTP/1.1", "HTTP/2.0": as logs and programs are told.
+  std::string_view Protocol() const;
   void Clear();
 };
 
@@ -93,6 +96,15 @@ struct ParseResult {
 /// Content-Length with Transfer-Encoding, Transfer-Encoding in HTTP/1.0, user information or a fragment in the target.
 /// Source  RFC 9112 2-7, RFC 9110 7.2, 8.6, 10.1.1
 ParseResult ParseRequestHead(std::string_view buffer, const HeadLimits& limits, RequestHead& out);
+
+/// The same for a head that came field by field: HTTP/2. `out` holds the fields, without the pseudo ones, and `line`;
+/// everything else is found here. `chunked` is left for the caller, who knows whether there is a body.
+/// @param target     ":path", or ":authority" of CONNECT; a part of `out.line`
+/// @param authority  ":authority"; data() == nullptr: there was none. It becomes the Host field where that is missing.
+/// @return kComplete, or kBad with 400 or 417
+/// Source  RFC 9113 8.3
+ParseResult CompleteHead(std::string_view method, std::string_view target, std::string_view authority,
+                         RequestHead& out);
 
 /// Decodes a request body as it arrives. Chunk framing is strict: no sign, no white space after a size, at most 16 hex
 /// digits, CRLF everywhere; extensions and trailers are checked and dropped, 16 KiB of them per body, then 400.

@@ -8,6 +8,7 @@
 #include <chrono>
 
 #include "httpd/modules/expression.h"
+#include "httpd/modules/http2.h"
 #include "httpd/modules/module.h"
 #include "httpd/modules/ssl.h"
 
@@ -90,7 +91,7 @@ void AccessLogs::Write(RequestState& state, const net::Outcome& outcome) {
   record.response_head = outcome.response_head;
   record.environment = [&state](std::string_view name) {
     const std::string* value = state.environment.Find(name);
-    return value ? *value : std::string();
+    return value ? *value : Http2Variable(*state.request, name);
   };
   record.variable = [&state](std::string_view name) { return LoggedSslVariable(state, name); };
   record.note = [&state](std::string_view name) {

@@ -133,7 +133,7 @@ void AnswerCache::MakeKey(const RequestState& state) {
   key_.clear();
   key_ += request.head->method == http::Method::kHead ? 'h' : 'g';
   if (request.is_tls) key_ += 's';
-  key_ += static_cast<char>('0' + request.head->minor);
+  key_ += request.head->major == 2 ? '2' : static_cast<char>('0' + request.head->minor);
   key_.append(reinterpret_cast<const char*>(&state.host_index), sizeof state.host_index);
   key_.append(reinterpret_cast<const char*>(&request.local_port), sizeof request.local_port);
   key_.append(request.head->target);

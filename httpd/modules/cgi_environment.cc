@@ -5,6 +5,7 @@
 #include <map>
 
 #include "httpd/http/ascii.h"
+#include "httpd/modules/http2.h"
 #include "httpd/modules/module.h"
 #include "httpd/modules/site.h"
 
@@ -99,8 +100,12 @@ std::vector<std::string> CgiEnvironment(RequestState& state, bool pass_authoriza
     if (head.has_query) all["REDIRECT_QUERY_STRING"] = head.query;
   }
 
+  for (const char* variable : {"HTTP2", "H2PUSH", "H2_PUSH", "H2_STREAM_ID", "H2_STREAM_TAG"}) {
+    if (std::string value = Http2Variable(request, variable); !value.empty()) all[variable] = std::move(value);
+  }
+
   all["GATEWAY_INTERFACE"] = "CGI/1.1";
-  all["SERVER_PROTOCOL"] = head.minor == 0 ? "HTTP/1.0" : "HTTP/1.1";
+  all["SERVER_PROTOCOL"] = head.Protocol();
   all["REQUEST_METHOD"] =
       IsBodyGone(state) && head.method != http::Method::kHead ? "GET" : std::string(head.method_text);
   all["QUERY_STRING"] = state.query;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "httpd/modules/http2.h"
 #include "httpd/modules/reqtimeout.h"
 #include "httpd/modules/ssl.h"
 #include "httpd/net/tls_stream.h"
@@ -34,6 +35,7 @@ Handler::Handler(const Site& site, const net::Scoreboard& board)
   limits_.field_size = static_cast<size_t>(site.config().limit_request_field_size);
   for (const CompiledHost& host : site.hosts()) {
     idle_timeout_ms_ = std::max(idle_timeout_ms_, host.host->keep_alive_timeout_ms);
+    http2_.push_back(Http2TermsOf(*host.host));
   }
 }
 
@@ -43,6 +45,12 @@ net::ReadTimeout Handler::ReadTimeoutOf(const Request& request, bool body) const
   const int host = site_.Select(request.local_port, body ? request.head->authority : std::string_view(),
                                 [&request] { return LocalAddressOf(request); });
   return modules::ReadTimeoutOf(site_.hosts()[static_cast<size_t>(host)].host->settings.modules, body);
+}
+
+const net::Http2Terms& Handler::Http2Of(const Request& request) const {
+  const int host =
+      site_.Select(request.local_port, request.head->authority, [&request] { return LocalAddressOf(request); });
+  return http2_[static_cast<size_t>(host)];
 }
 
 net::ReadTimeout Handler::HandshakeTimeoutOf(const Request& request) const {

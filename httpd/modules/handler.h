@@ -39,6 +39,7 @@ class Handler final : public net::RequestHandler {
   uint64_t LostLogLines() const override { return logs_.lost_lines(); }
   uint64_t BodyLimit() const override { return kDefaultBodyLimit; }
   const http::HeadLimits& Limits() const override { return limits_; }
+  const net::Http2Terms& Http2Of(const net::Request& request) const override;
   const AnswerCache& answers() const { return answers_; }
 
  private:
@@ -49,7 +50,8 @@ class Handler final : public net::RequestHandler {
   Pipeline pipeline_;
   std::shared_ptr<StatePool> states_;
   http::HeadLimits limits_;
-  int idle_timeout_ms_ = 0;  ///< the longest KeepAliveTimeout of all hosts
+  std::vector<net::Http2Terms> http2_;  ///< of the hosts
+  int idle_timeout_ms_ = 0;             ///< the longest KeepAliveTimeout of all hosts
   AnswerCache answers_;
   AccessLogs logs_;
 };

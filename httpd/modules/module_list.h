@@ -32,6 +32,7 @@ extern const Module kEnv;             ///< SetEnv, PassEnv, UnsetEnv
 extern const Module kExpires;         ///< Expires and Cache-Control: max-age by media type
 extern const Module kFilter;          ///< SetOutputFilter, AddOutputFilterByType, FilterChain
 extern const Module kHeaders;         ///< Header, RequestHeader
+extern const Module kHttp2;           ///< H2..., with httpd/net/http2.h
 extern const Module kInfo;            ///< server-info
 extern const Module kLogio;           ///< LogIOTrackTTFB
 extern const Module kMime;            ///< what a file's extensions say

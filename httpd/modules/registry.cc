@@ -56,6 +56,7 @@ std::span<const Module* const> Modules() {
       // Headers last: they see what everybody else set.
       &kHeaders,
       &kReqTimeout,
+      &kHttp2,
       // Handlers: the file itself is last.
       &kCgi,
       &kCgid,

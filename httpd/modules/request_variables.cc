@@ -150,7 +150,7 @@ constexpr RequestVariable kVariables[] = {
     {"SERVER_NAME", ServerName, ""},
     {"SERVER_PORT", ServerPort, ""},
     {"SERVER_ADMIN", [](RequestState& s) { return s.host->host->server_admin; }, ""},
-    {"SERVER_PROTOCOL", [](RequestState& s) { return "HTTP/1." + std::to_string(s.head().minor); }, ""},
+    {"SERVER_PROTOCOL", [](RequestState& s) { return std::string(s.head().Protocol()); }, ""},
     {"DOCUMENT_ROOT", [](RequestState& s) { return s.host->host->document_root; }, ""},
     {"CONTEXT_PREFIX", [](RequestState& s) { return s.url_root; }, ""},
     {"CONTEXT_DOCUMENT_ROOT", ContextRoot, ""},

@@ -163,7 +163,7 @@ std::string SubjectOf(const Rule& rule, RequestState& state) {
     case Rule::Subject::kMethod:
       return std::string(state.head().method_text);
     case Rule::Subject::kProtocol:
-      return "HTTP/1." + std::to_string(state.head().minor);
+      return std::string(state.head().Protocol());
     case Rule::Subject::kUri:
       return state.path.empty() ? std::string(state.head().path) : std::string(state.path);
     case Rule::Subject::kHeaderPattern:

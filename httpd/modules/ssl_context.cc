@@ -95,9 +95,14 @@ int OnHello(SSL* ssl, int*, void* site_pointer) {
 int OnAlpn(SSL*, const unsigned char** chosen, unsigned char* chosen_length, const unsigned char* offered,
            unsigned offered_length, void* host_pointer) {
   const std::string& ours = static_cast<const SslHost*>(host_pointer)->protocols;
-  unsigned char* found = nullptr;
-  if (::SSL_select_next_proto(&found, chosen_length, reinterpret_cast<const unsigned char*>(ours.data()),
-                              static_cast<unsigned>(ours.size()), offered, offered_length) != OPENSSL_NPN_NEGOTIATED) {
+  const bool is_ours = static_cast<const SslHost*>(host_pointer)->honors_protocol_order;
+  const auto* wanted = reinterpret_cast<const unsigned char*>(ours.data());
+  const auto wanted_length = static_cast<unsigned>(ours.size());
+  unsigned char* found = nullptr;  // in the list of whoever decides
+  const int result =
+      is_ours ? ::SSL_select_next_proto(&found, chosen_length, wanted, wanted_length, offered, offered_length)
+              : ::SSL_select_next_proto(&found, chosen_length, offered, offered_length, wanted, wanted_length);
+  if (result != OPENSSL_NPN_NEGOTIATED) {
     return SSL_TLSEXT_ERR_NOACK;  // as Apache: HTTP/1.1 without a word
   }
   *chosen = found;
@@ -427,7 +432,14 @@ os::Result<std::unique_ptr<SslHost>> CompileHost(const SslSite& site, const Host
     if (!key) return key.error();
     out->own_keys.push_back(key.value());
   }
-  AddProtocol(out->protocols, "http/1.1");
+  bool has_http1 = false;
+  for (const std::string& protocol : host.protocols) {
+    if (protocol == "h2c") continue;  // never over TLS
+    AddProtocol(out->protocols, protocol);
+    has_http1 = has_http1 || protocol == "http/1.1";
+  }
+  if (!has_http1) AddProtocol(out->protocols, "http/1.1");
+  out->honors_protocol_order = host.protocols_honor_order;
   out->server_setup = ServerSetup(*out->settings);
   out->client_setup = ClientSetup(*out->settings);
   SetSessionContext(context, host, out->client_setup);

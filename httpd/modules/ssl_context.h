@@ -29,6 +29,7 @@ struct SslHost {
   const SslSettings* settings = nullptr;  ///< never null
   std::vector<TicketKey> own_keys;        ///< SSLSessionTicketKeyFile: one; empty: those of all
   std::string protocols;                  ///< for ALPN, as it writes them, most wanted first
+  bool honors_protocol_order = true;      ///< false: the client's first is chosen
   std::string server_setup;               ///< two hosts whose texts are the same show the same certificate ...
   std::string client_setup;               ///< ... and ask the same of clients
 };

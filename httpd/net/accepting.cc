@@ -11,6 +11,7 @@
 
 #include "httpd/net/connection.h"
 #include "httpd/net/event_loop.h"
+#include "httpd/net/http2.h"
 
 namespace httpd::net {
 
@@ -72,6 +73,7 @@ size_t EventLoop::GiveUpIdle(size_t most) {
     char byte;
     // A request that is here already is served: only a connection that is really between two requests goes.
     if (::recv(idle[i]->fd.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN) continue;
+    if (idle[i]->http2) idle[i]->http2->SayGoodbye();
     Destroy(idle[i]);
     ++closed;
   }

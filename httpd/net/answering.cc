@@ -91,19 +91,23 @@ Request EventLoop::MakeRequest(Connection* c, const http::RequestHead& head) {
 
 void EventLoop::BeginWork(Connection* c, const http::RequestHead& head) {
   if (c->working) return;
-  c->working = true;
-  c->work_started_ns = SteadyNs();
-  c->work_wall_ns = wall_ns_;
   if (c->state == kIdle) SetState(c, kReading);
+  Count(*c, c->address, head);
+}
+
+void EventLoop::Count(Work& work, const char* client, const http::RequestHead& head) {
+  work.working = true;
+  work.work_started_ns = SteadyNs();
+  work.work_wall_ns = wall_ns_;
   Bump(setup_.slot->counters.busy, 1);
   if (!free_workers_.empty()) {
-    c->worker = static_cast<int>(free_workers_.back());
+    work.worker = static_cast<int>(free_workers_.back());
     free_workers_.pop_back();
-    WorkerSlot& worker = setup_.slot->worker[static_cast<size_t>(c->worker)];
+    WorkerSlot& worker = setup_.slot->worker[static_cast<size_t>(work.worker)];
     worker.started_ms.store(now_ms_, std::memory_order_relaxed);
     constexpr size_t kShown = sizeof worker.request - 1;
     const size_t hidden = setup_.show_request_tails && head.line.size() > kShown ? head.line.size() - kShown : 0;
-    worker.SetText(c->address, head.authority, head.line.substr(hidden));
+    worker.SetText(client, head.authority, head.line.substr(hidden));
     worker.state.store('W', std::memory_order_relaxed);
   }
 }
@@ -121,28 +125,33 @@ void EventLoop::Recount(Connection* c) {
 void EventLoop::EndWork(Connection* c, uint64_t bytes, int status) {
   c->working = false;
   Recount(c);
-  if (c->wake) {
-    c->wake->connection = nullptr;
-    c->wake.reset();
+  CountOut(*c, bytes, status, SteadyNs());
+}
+
+void EventLoop::CountOut(Work& work, uint64_t bytes, int status, uint64_t now_ns) {
+  work.working = false;
+  if (work.wake) {
+    work.wake->connection = nullptr;
+    work.wake.reset();
   }
   LoopCounters& counters = setup_.slot->counters;
   Bump(counters.busy, -1);
-  const uint64_t duration_us = (SteadyNs() - c->work_started_ns) / 1000;
+  const uint64_t duration_us = (now_ns - work.work_started_ns) / 1000;
   if (status != 0) {
     Bump(counters.accesses, 1);
     Bump(counters.bytes, bytes);
     Bump(counters.duration_us, duration_us);
     if (status >= 500) Bump(counters.errors, 1);
   }
-  if (c->worker >= 0) {
-    WorkerSlot& worker = setup_.slot->worker[static_cast<size_t>(c->worker)];
+  if (work.worker >= 0) {
+    WorkerSlot& worker = setup_.slot->worker[static_cast<size_t>(work.worker)];
     worker.state.store('_', std::memory_order_relaxed);
     Bump(worker.accesses, 1);
     Bump(worker.bytes, bytes);
     Bump(worker.duration_ms, duration_us / 1000);
     worker.last_duration_ms.store(static_cast<uint32_t>(duration_us / 1000), std::memory_order_relaxed);
-    free_workers_.push_back(static_cast<uint32_t>(c->worker));
-    c->worker = -1;
+    free_workers_.push_back(static_cast<uint32_t>(work.worker));
+    work.worker = -1;
   }
 }
 void EventLoop::TakeTerms(Connection* c, const Response& response) {

@@ -73,6 +73,7 @@ struct WakeTarget final : public Waker::Target, public std::enable_shared_from_t
   void Wake() override;
   EventLoop* loop = nullptr;
   Connection* connection = nullptr;  ///< null: the exchange is over
+  Http2Stream* stream = nullptr;     ///< of `connection`; null: HTTP/1
   bool is_queued = false;
 };
 
@@ -116,8 +117,20 @@ struct Unsent {
   std::string line;   ///< request line of the last answer in it
 };
 
+/// A request in progress as the scoreboard counts it.
+struct Work {
+  int worker = -1;  ///< its row; -1 = none
+  bool working = false;
+  bool client_bound = false;  ///< counted in client_bound_
+  uint64_t work_started_ns = 0;
+  int64_t work_wall_ns = 0;
+  std::shared_ptr<WakeTarget> wake;  ///< of this exchange; null: nobody asked for it
+};
+
+Work& WorkOf(Http2Stream& stream);
+
 /// Every client has one, mostly idle: what only a request in progress needs is behind a pointer or given back with it.
-struct Connection : Deadline {
+struct Connection : Deadline, Work {
   os::Fd fd;
   uint32_t index = 0;
   uint64_t deadline_ms = 0;  ///< takes effect with the Want() that follows, as far as it comes closer
@@ -125,27 +138,22 @@ struct Connection : Deadline {
   uint32_t requests = 0;
   uint8_t state = kIdle;
   bool is_private = false;
-  bool close_after = false;  ///< what is being sent is the last answer
-  bool linger = false;       ///< ... and the client may still be sending
-  bool working = false;
+  bool close_after = false;    ///< what is being sent is the last answer
+  bool linger = false;         ///< ... and the client may still be sending
   bool was_shared = false;     ///< came from another process, which may hold its descriptor a moment longer
   bool is_read_timed = false;  ///< read_timeout holds: a head or a body is arriving
-  bool client_bound = false;   ///< counted in client_bound_
   uint16_t local_port = 0;
   uint16_t client_port = 0;
   int keep_alive_timeout_ms = 5000;
   int timeout_ms = 60000;
-  int worker = -1;
-  uint64_t work_started_ns = 0;
-  int64_t work_wall_ns = 0;
   std::unique_ptr<TlsStream> tls;  ///< null: plain
   std::unique_ptr<Unsent> unsent;
   std::unique_ptr<Asked> asked;
   std::unique_ptr<Transfer> transfer;
-  std::shared_ptr<WakeTarget> wake;  ///< of this exchange; null: nobody asked for it
-  std::string pending;               ///< read, not yet worked on
-  uint64_t read_start_ms = 0;        ///< when the head or body that is arriving was begun
-  ReadTimeout read_timeout;          ///< ... and how long it may take
+  std::unique_ptr<Http2, DropHttp2> http2;  ///< null: HTTP/1
+  std::string pending;                      ///< read, not yet worked on
+  uint64_t read_start_ms = 0;               ///< when the head or body that is arriving was begun
+  ReadTimeout read_timeout;                 ///< ... and how long it may take
   char address[INET6_ADDRSTRLEN] = "";
   uint64_t linger_end_ms = 0;
 };

@@ -14,6 +14,7 @@
 #include "handover/message.h"
 #include "httpd/http/values.h"
 #include "httpd/net/connection.h"
+#include "httpd/net/http2.h"
 
 namespace httpd::net {
 
@@ -34,6 +35,7 @@ EventLoop::EventLoop(Setup setup, RequestHandler& handler)
 EventLoop::~EventLoop() {
   for (Connection* c : connections_) {
     if (c->wake) c->wake->connection = nullptr;
+    c->http2.reset();
   }
   blocks_.clear();
   soon_.clear();
@@ -66,6 +68,7 @@ os::Status EventLoop::Open() {
   }
   UpdateClock();
   deadlines_.PassTo(now_ms_);
+  stream_deadlines_.PassTo(now_ms_);
   UpdateAccepting();
   return os::kDone;
 }
@@ -190,6 +193,7 @@ void EventLoop::SetState(Connection* c, uint8_t state) {
 
 void EventLoop::Destroy(Connection* c) {
   if (c->working) EndWork(c, 0, 0);
+  c->http2.reset();
   // Not SetState(kIdle): whatever it was counted as ends here.
   LoopCounters& counters = setup_.slot->counters;
   if (c->state == kWriting) Bump(counters.writing, -1);
@@ -257,6 +261,10 @@ void EventLoop::Sweep() {
       continue;
     }
     deadlines_.File(*c, now_ms_ + kSweepMs);  // whatever becomes of it here: as long as it is there, it is looked at
+    if (c->http2) {
+      GoOnWithHttp2(c, c->http2->OnDeadline());
+      continue;
+    }
     if (c->state == kWaiting && c->asked && c->asked->response.deferred) {
       ResumeAnswer(c, true);
       continue;
@@ -278,6 +286,7 @@ void EventLoop::Sweep() {
     GiveUp(c);
     Destroy(c);
   }
+  if (http2_) SweepStreams();
   TrimMemory();
   if (intake_watched_ && !draining_) {
     while (ReceiveAdopted()) {

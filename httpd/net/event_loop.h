@@ -21,10 +21,18 @@
 
 namespace httpd::net {
 
+class Http2;        ///< the loop's own (http2.h)
+struct Http2Pool;   ///< ... and this
 struct Asked;       ///< the loop's own (connection.h), as Connection
 struct Transfer;    ///< ... and this
 struct WakeTarget;  ///< ... and this
+struct Work;        ///< ... and this
 class TlsService;
+
+struct DropHttp2 {
+  void operator()(Http2* http2) const;
+  void operator()(Http2Pool* pool) const;
+};
 
 /// A socket that a loop accepts from.
 struct ListenSource {
@@ -99,6 +107,7 @@ class EventLoop final : public Reactor {
 
  private:
   friend struct WakeTarget;
+  friend class Http2;
   /// Lives until the turn ends in which its Watch was destroyed: epoll_wait(2) may have reported it already.
   struct WatchEntry {
     int fd = -1;
@@ -208,7 +217,7 @@ class EventLoop final : public Reactor {
   Io WaitForClient(Connection* c);
   Io WaitForSource(Connection* c);
   Io WaitForRate(Connection* c);
-  uint64_t Allowance(Transfer& t) const;
+  uint64_t Allowance(const Response& response, uint64_t& allowance, uint64_t& refilled_ms) const;
   void OnHalfClosed(Connection* c);
   void FinishTransfer(Connection* c, bool aborted);
   void AfterAnswer(Connection* c);
@@ -225,6 +234,20 @@ class EventLoop final : public Reactor {
   std::optional<handover::CutRequest> InProgress(const Connection* c) const;
   void BeginWork(Connection* c, const http::RequestHead& head);
   void EndWork(Connection* c, uint64_t bytes, int status);
+  /// The part of both that is the same for a stream of HTTP/2.
+  void Count(Work& work, const char* client, const http::RequestHead& head);
+  void CountOut(Work& work, uint64_t bytes, int status, uint64_t now_ns);
+  /// The connection speaks HTTP/2 from now on, beginning with `received`.
+  /// @param upgrade  the HTTP/1.1 request that asked for it, to be answered as the first; null: there was none
+  void BeginHttp2(Connection* c, std::string_view received, const http::RequestHead* upgrade);
+  bool IsHttp2Preface(Connection* c, std::string_view received);
+  /// Whether `head`, the whole of a request, asks for HTTP/2 and gets it.
+  bool UpgradesToHttp2(Connection* c, const http::RequestHead& head);
+  Http2Pool& SharedOfHttp2();
+  void SweepStreams();
+  enum class Http2End { kNone, kLinger, kGone };
+  /// After whatever a connection of HTTP/2 has done.
+  void GoOnWithHttp2(Connection* c, Http2End end);
   Request MakeRequest(Connection* c, const http::RequestHead& head);
   void SetState(Connection* c, uint8_t state);
 
@@ -246,6 +269,8 @@ class EventLoop final : public Reactor {
   std::vector<Connection*> free_;
   std::vector<std::unique_ptr<Connection[]>> blocks_;  // of both; kept, next to each other: none pins a page of buffers
   DeadlineWheel deadlines_;                            // of all that wait for something
+  DeadlineWheel stream_deadlines_;                     // of streams of HTTP/2
+  std::unique_ptr<Http2Pool, DropHttp2> http2_;        // null: no connection has spoken HTTP/2
   std::vector<std::pair<int, std::function<void()>>> foreign_;
   std::vector<handover::PassedConnection> passing_;
   std::vector<std::unique_ptr<WatchEntry>> dead_watches_;

@@ -16,6 +16,7 @@ namespace httpd::net {
 class Reactor;
 class TlsStream;
 struct Connection;
+struct Http2Stream;
 
 /// One request as a handler sees it. Views live until the handler returns; Finish() gets the same content again.
 struct Request {
@@ -31,6 +32,24 @@ struct Request {
   Reactor* reactor = nullptr;        ///< of the loop (httpd/net/reactor.h); null in tests without one
   const TlsStream* tls = nullptr;    ///< of the connection (httpd/net/tls_stream.h); null without TLS
   Connection* connection = nullptr;  ///< the loop's own; what Reactor::WakerOf() looks at
+  Http2Stream* stream = nullptr;     ///< ... too; null: HTTP/1
+  uint32_t stream_id = 0;            ///< of HTTP/2; 0: HTTP/1
+};
+
+/// How a connection speaks HTTP/2. Source  httpd 2.4 manual, mod_http2: the directives' defaults
+struct Http2Terms {
+  bool over_tls = false;           ///< Protocols h2
+  bool over_plain = false;         ///< Protocols h2c
+  bool direct = true;              ///< H2Direct: whoever begins a plain connection with the preface is understood
+  bool upgrade = true;             ///< H2Upgrade: a plain HTTP/1.1 connection may become one of HTTP/2
+  uint32_t max_streams = 100;      ///< H2MaxSessionStreams
+  uint32_t window = 65535;         ///< H2WindowSize: bytes of a request's body that may come before they are taken
+  uint32_t stream_memory = 32768;  ///< H2StreamMaxMemSize: bytes of an answer that are produced ahead
+  uint32_t max_data_frame = 0;     ///< H2MaxDataFrameLen; 0 = as the protocol has it
+  uint32_t max_header_block = 0;   ///< H2MaxHeaderBlockLen; 0 = 64 KiB
+  uint32_t max_stream_errors = 8;  ///< H2MaxStreamErrors; 0 = no limit
+  int padding_bits = 0;            ///< H2Padding
+  int stream_timeout_ms = 0;       ///< H2StreamTimeout; 0 = Timeout
 };
 
 /// What a handler wants to find again in Finish(); travels with the Response, which gives it back when it is done.
@@ -206,6 +225,9 @@ class RequestHandler {
   /// Largest request body where the answer does not say otherwise, bytes; 0 = no limit.
   virtual uint64_t BodyLimit() const = 0;
   virtual const http::HeadLimits& Limits() const = 0;
+
+  /// For a connection that begins to speak HTTP/2, or asks to in `request` (`request.head` is empty if not).
+  virtual const Http2Terms& Http2Of(const Request& request) const = 0;
 };
 
 }  // namespace httpd::net

@@ -7,6 +7,7 @@
 #include "handover/message.h"
 #include "httpd/net/connection.h"
 #include "httpd/net/event_loop.h"
+#include "httpd/net/http2.h"
 #include "os/socket.h"
 
 namespace httpd::net {
@@ -58,7 +59,7 @@ void EventLoop::GoOnWith(handover::PassedConnection passed) {
 }
 
 bool EventLoop::CanPass(const Connection* c) const {
-  return plan_.successor >= 0 && !c->is_private && !c->tls;
+  return plan_.successor >= 0 && !c->is_private && !c->tls && !c->http2;
 }
 
 void EventLoop::Pass(Connection* c, uint64_t wait_ms) {
@@ -112,6 +113,10 @@ void EventLoop::Drain(const DrainPlan& plan) {
     // is adopted here and passed on below, which wakes somebody who stays.
     while (ReceiveAdopted()) {
     }
+  }
+  for (size_t i = connections_.size(); i > 0; --i) {
+    Connection* c = connections_[i - 1];
+    if (c->http2) GoOnWithHttp2(c, c->http2->Drain());
   }
   if (plan.successor < 0) {
     if (!passing_.empty()) NoSuccessorAnyMore();
@@ -173,6 +178,12 @@ std::optional<handover::CutRequest> EventLoop::InProgress(const Connection* c) c
 void EventLoop::CutAndStop(const std::function<void(const handover::CutRequest&)>& tell) {
   for (size_t i = connections_.size(); i > 0; --i) {
     Connection* c = connections_[i - 1];
+    if (c->http2 && !c->is_private) {
+      c->http2->TellInProgress(tell);
+      GiveUp(c);
+      Destroy(c);
+      continue;
+    }
     const auto request = InProgress(c);
     if (!request) continue;
     tell(*request);

@@ -102,12 +102,14 @@ void EventLoop::LetGo(const void* object) {
 Waker EventLoop::WakerOf(const Request& request) {
   Connection* c = request.connection;
   if (c == nullptr) return {};
-  if (!c->wake) {
-    c->wake = std::make_shared<WakeTarget>();
-    c->wake->loop = this;
-    c->wake->connection = c;
+  Work& work = request.stream ? WorkOf(*request.stream) : *c;
+  if (!work.wake) {
+    work.wake = std::make_shared<WakeTarget>();
+    work.wake->loop = this;
+    work.wake->connection = c;
+    work.wake->stream = request.stream;
   }
-  return Waker(c->wake);
+  return Waker(work.wake);
 }
 
 void WakeTarget::Wake() {

@@ -7,6 +7,7 @@
 
 #include "httpd/net/connection.h"
 #include "httpd/net/event_loop.h"
+#include "httpd/net/http2.h"
 
 namespace httpd::net {
 
@@ -26,6 +27,10 @@ ssize_t EventLoop::Receive(Connection* c, char* to, size_t most) {
 }
 
 void EventLoop::OnEvent(Connection* c, uint32_t events) {
+  if (c->http2) {
+    GoOnWithHttp2(c, c->http2->OnEvent(events));
+    return;
+  }
   if (c->state != kWriting && c->state != kWaiting) {
     OnReadable(c);
     return;
@@ -207,6 +212,10 @@ void EventLoop::Process(Connection* c, const char* data, size_t length) {
       break;
     }
     if (parsed.state == http::ParseResult::State::kBad) {
+      if (parsed.status == 505 && IsHttp2Preface(c, {data + at, length - at})) {
+        BeginHttp2(c, {data + at, length - at}, nullptr);
+        return;
+      }
       if (!AnswerBad(c, parsed.status, parsed.reason)) return;
       at = length;
       break;
@@ -219,6 +228,10 @@ void EventLoop::Process(Connection* c, const char* data, size_t length) {
         return;
       }
       continue;
+    }
+    if (head_.Has(http::Known::kUpgrade) && UpgradesToHttp2(c, head_)) {
+      BeginHttp2(c, {data + at, length - at}, &head_);
+      return;
     }
     BeginWork(c, head_);
     answered = true;

@@ -176,25 +176,25 @@ EventLoop::Io EventLoop::WaitForRate(Connection* c) {
   return Io::kBlocked;
 }
 
-uint64_t EventLoop::Allowance(Transfer& t) const {
-  const uint64_t rate = t.response.rate_limit;
+uint64_t EventLoop::Allowance(const Response& response, uint64_t& allowance, uint64_t& refilled_ms) const {
+  const uint64_t rate = response.rate_limit;
   if (rate == 0) return UINT64_MAX;
   const uint64_t interval = RateInterval(rate);
-  if (t.refilled_ms == 0) {
-    t.allowance = t.response.rate_burst + interval;
-    t.refilled_ms = now_ms_;
+  if (refilled_ms == 0) {
+    allowance = response.rate_burst + interval;
+    refilled_ms = now_ms_;
   }
   // Credit is for a turn that came late, not for a client that was slow: two intervals at most.
-  if (t.allowance < 2 * interval) {
-    const uint64_t more = (now_ms_ - t.refilled_ms) * rate / 1000;
-    t.allowance = std::min(t.allowance + more, 2 * interval);
+  if (allowance < 2 * interval) {
+    const uint64_t more = (now_ms_ - refilled_ms) * rate / 1000;
+    allowance = std::min(allowance + more, 2 * interval);
     // Less than a byte is lost. To go on by what these bytes are worth, rounded down, would stand still: at 204,800 a
     // second, one millisecond is 204 bytes and 204 bytes are no millisecond.
-    if (more > 0) t.refilled_ms = now_ms_;
+    if (more > 0) refilled_ms = now_ms_;
   } else {
-    t.refilled_ms = now_ms_;
+    refilled_ms = now_ms_;
   }
-  return t.allowance;
+  return allowance;
 }
 
 EventLoop::Io EventLoop::PumpFile(Connection* c) {
@@ -210,7 +210,7 @@ EventLoop::Io EventLoop::PumpFile(Connection* c) {
     const Response::Part& part = t.response.parts[t.cursor.part];
     const bool last = t.cursor.part + 1 == t.response.parts.size();
     if (t.cursor.text_done < part.text.size()) {
-      const uint64_t allowed = Allowance(t);
+      const uint64_t allowed = Allowance(t.response, t.allowance, t.refilled_ms);
       if (allowed == 0) return WaitForRate(c);
       const size_t want = static_cast<size_t>(std::min<uint64_t>(part.text.size() - t.cursor.text_done, allowed));
       const bool more = t.response.rate_limit == 0 && (part.length > 0 || !last);
@@ -220,7 +220,7 @@ EventLoop::Io EventLoop::PumpFile(Connection* c) {
       sent(static_cast<uint64_t>(n));
     } else if (t.cursor.file_done < part.length) {
       if (budget == 0) return WaitForClient(c);
-      const uint64_t allowed = Allowance(t);
+      const uint64_t allowed = Allowance(t.response, t.allowance, t.refilled_ms);
       if (allowed == 0) return WaitForRate(c);
       const uint64_t before = t.cursor.file_done;
       const uint64_t most = std::min(budget, allowed);
@@ -279,7 +279,7 @@ EventLoop::Io EventLoop::PumpSource(Connection* c) {
   uint64_t budget = kSourceBytes;
   for (;;) {
     while (stream.buffer_done < stream.buffer.size()) {
-      const uint64_t allowed = Allowance(t);
+      const uint64_t allowed = Allowance(t.response, t.allowance, t.refilled_ms);
       if (allowed == 0) return WaitForRate(c);
       const size_t want = static_cast<size_t>(std::min<uint64_t>(stream.buffer.size() - stream.buffer_done, allowed));
       const ssize_t n = SendBytes(c, std::string_view(stream.buffer).substr(stream.buffer_done, want), false);

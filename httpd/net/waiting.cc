@@ -6,6 +6,7 @@
 
 #include "httpd/net/connection.h"
 #include "httpd/net/event_loop.h"
+#include "httpd/net/http2.h"
 
 namespace httpd::net {
 
@@ -89,6 +90,10 @@ void EventLoop::OnHalfClosed(Connection* c) {
 
 void EventLoop::OnWoken(const WakeTarget& target) {
   Connection* c = target.connection;
+  if (target.stream != nullptr) {
+    GoOnWithHttp2(c, c->http2->OnWoken(*target.stream));
+    return;
+  }
   if (c->asked && c->asked->sink_waits && c->asked->sink->WantsMore()) {
     c->asked->sink_waits = false;
     c->read_start_ms += now_ms_ - c->asked->sink_waits_ms;  // the time that the sink took is not the client's
@@ -203,6 +208,10 @@ bool EventLoop::FeedWhileSending(Connection* c, std::string_view data) {
 }
 
 void EventLoop::GiveUp(Connection* c) {
+  if (c->http2) {
+    c->http2->GiveUp();
+    return;
+  }
   if (c->transfer) {
     FinishTransfer(c, true);
     return;

@@ -200,10 +200,20 @@ TEST(HttpProtocolOptions, WhatIsStricterIsHonouredAndWhatIsLooserIsToldAbout) {
   EXPECT_THAT(Wrong("HttpProtocolOptions Foo\n"), HasSubstr("HttpProtocolOptions accepts 'Unsafe' or 'Strict'"));
 }
 
-TEST(Protocols, MustNameTheOneThatIsSpoken) {
-  EXPECT_THAT(Good("Protocols h2 http/1.1\nProtocolsHonorOrder On\n").warnings,
-              ElementsAre(HasSubstr("Protocols h2 is not spoken here")));
-  EXPECT_THAT(Wrong("Protocols h2\n"), HasSubstr("Protocols must name http/1.1"));
+TEST(Protocols, AreKeptInTheirOrderForEachHost) {
+  const ServerConfig c = Good(
+      "Protocols H2 h2c acme-tls/1 http/1.1 h2\nProtocolsHonorOrder Off\n<VirtualHost *:1>\n</VirtualHost>\n"
+      "<VirtualHost *:2>\nProtocols http/1.1\nProtocolsHonorOrder On\n</VirtualHost>\n");
+  EXPECT_THAT(c.main.protocols, ElementsAre("h2", "h2c", "http/1.1"));
+  EXPECT_FALSE(c.main.protocols_honor_order);
+  EXPECT_THAT(c.virtual_hosts.at(0).protocols, ElementsAre("h2", "h2c", "http/1.1"));
+  EXPECT_FALSE(c.virtual_hosts.at(0).protocols_honor_order);
+  EXPECT_THAT(c.virtual_hosts.at(1).protocols, ElementsAre("http/1.1"));
+  EXPECT_TRUE(c.virtual_hosts.at(1).protocols_honor_order);
+  EXPECT_THAT(c.warnings, ElementsAre(HasSubstr("Protocols acme-tls/1 is not spoken here")));
+  EXPECT_THAT(Good("\n").main.protocols, ElementsAre("http/1.1"));
+  EXPECT_THAT(Wrong("Protocols spdy/3\n"), HasSubstr("Protocols must name http/1.1, h2 or h2c"));
+  EXPECT_THAT(Wrong("ProtocolsHonorOrder maybe\n"), HasSubstr("must be 'on' or 'off'"));
 }
 
 TEST(Warning, IsPrintedAndTheServerStarts) {

@@ -28,7 +28,8 @@ TEST(ShippedConfiguration, LoadsAndSoDoTheExamples) {
   request.server_root = root;
   request.directives_after = {"Include conf/extra/httpd-vhosts.conf",   "Include conf/extra/httpd-default.conf",
                               "Include conf/extra/httpd-mpm.conf",      "Include conf/extra/httpd-info.conf",
-                              "Include conf/extra/httpd-security.conf", "Include conf/extra/httpd-ssl.conf"};
+                              "Include conf/extra/httpd-security.conf", "Include conf/extra/httpd-ssl.conf",
+                              "Include conf/extra/httpd-http2.conf"};
   auto result = config::ReadConfiguration(request, source);
   ASSERT_TRUE(result) << result.error().Text();
   EXPECT_THAT(result.value().warnings, testing::IsEmpty());

@@ -49,6 +49,7 @@ class FakeHandler final : public RequestHandler {
   uint64_t LostLogLines() const override { return 0; }
   uint64_t BodyLimit() const override { return body_limit; }
   const http::HeadLimits& Limits() const override { return limits; }
+  const Http2Terms& Http2Of(const Request&) const override { return http2; }
 
   os::Fd OpenFile(uint64_t bytes) const;  ///< full of "f"
   std::vector<Finished> Log() const;
@@ -64,6 +65,7 @@ class FakeHandler final : public RequestHandler {
   std::function<void(const Request&, Response&, bool)> resume;
   uint64_t bad_file_bytes = 0;  ///< HandleBad answers with a file of so many bytes
   http::HeadLimits limits;
+  Http2Terms http2;
 
  private:
   mutable std::mutex mutex_;
