@@ -64,6 +64,8 @@ struct RequestHead {
   /// First field of that name, case-insensitive; data()==nullptr when missing.
   std::string_view Find(std::string_view name) const;
   void Clear();
+  /// Every view into `from` becomes one into its copy at `to`.
+  void MoveTo(std::string_view from, const char* to);
 };
 
 /// Fills `known` and `repeated` anew from `fields`, which somebody has changed.
