@@ -403,6 +403,19 @@ void RequestHead::Clear() {
   repeated = 0;
 }
 
+void RequestHead::MoveTo(std::string_view from, const char* to) {
+  const auto move = [from, to](std::string_view& view) {
+    if (view.data() < from.data() || view.data() > from.data() + from.size()) return;
+    view = {to + (view.data() - from.data()), view.size()};
+  };
+  for (std::string_view* view : {&line, &method_text, &target, &path, &query, &authority}) move(*view);
+  for (HeaderField& field : fields) {
+    move(field.name);
+    move(field.value);
+  }
+  for (std::string_view& view : known) move(view);
+}
+
 ParseResult ParseRequestHead(std::string_view buffer, const HeadLimits& limits, RequestHead& out) {
   out.Clear();
   const char* p = buffer.data();

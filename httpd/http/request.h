@@ -67,6 +67,8 @@ struct RequestHead {
   /// "HTTP/1.1", "HTTP/2.0": as logs and programs are told.
   std::string_view Protocol() const;
   void Clear();
+  /// Every view into `from` becomes one into its copy at `to`.
+  void MoveTo(std::string_view from, const char* to);
 };
 
 /// Fills `known` and `repeated` anew from `fields`, which somebody has changed.

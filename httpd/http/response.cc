@@ -1,5 +1,7 @@
 #include "httpd/http/response.h"
 
+#include <emmintrin.h>
+
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -25,8 +27,20 @@ bool IsBlank(char c) {
   return c == ' ' || c == '\t';
 }
 
+/// No control bytes but tabs.
 bool IsText(std::string_view text) {
-  return std::none_of(text.begin(), text.end(), [](char c) {
+  const char* p = text.data();
+  const char* const end = p + text.size();
+  const __m128i control = _mm_set1_epi8(0x1f);
+  const __m128i tab = _mm_set1_epi8('\t');
+  const __m128i del = _mm_set1_epi8(0x7f);
+  for (; end - p >= 16; p += 16) {
+    const __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    const __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(v, control), v);
+    const __m128i bad = _mm_or_si128(_mm_andnot_si128(_mm_cmpeq_epi8(v, tab), low), _mm_cmpeq_epi8(v, del));
+    if (_mm_movemask_epi8(bad) != 0) return false;
+  }
+  return std::none_of(p, end, [](char c) {
     const auto byte = static_cast<unsigned char>(c);
     return (byte < 0x20 && byte != '\t') || byte == 0x7f;
   });

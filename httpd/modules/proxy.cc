@@ -63,12 +63,20 @@ std::optional<Verdict> Map(RequestState& state, const Mapping& mapping) {
   std::string url;
   bool is_raw = mapping.keeps_encoding;
   const http::RequestHead& head = state.head();
+  std::string raw;  // as it was sent
+  if (is_raw) {
+    raw = head.path;
+    if (head.has_query) raw.append("?").append(head.query);
+  }
   if (mapping.regex) {
     std::vector<Poco::RegularExpression::Match> groups;
     if (!Finds(state, *mapping.regex, state.path, &groups)) return std::nullopt;
     if (mapping.is_exclusion()) return Verdict::Declined();
-    if (is_raw && !Finds(state, *mapping.regex, std::string(head.target), &groups)) is_raw = false;
-    const std::string subject = is_raw ? std::string(head.target) : state.path;
+    if (is_raw && !Finds(state, *mapping.regex, raw, &groups)) {
+      is_raw = false;
+      Finds(state, *mapping.regex, state.path, &groups);
+    }
+    const std::string& subject = is_raw ? raw : state.path;
     url = ExpandGroups(mapping.to, subject, groups);
     if (url == mapping.to) url += subject;  // no group in it: the whole path is meant
   } else {
@@ -81,8 +89,7 @@ std::optional<Verdict> Map(RequestState& state, const Mapping& mapping) {
       is_raw = false;
     }
     url = mapping.to;
-    url += is_raw ? head.target.substr(head.target.find(head.path)).substr(length)
-                  : std::string_view(state.path).substr(length);
+    url += is_raw ? std::string_view(raw).substr(length) : std::string_view(state.path).substr(length);
   }
   if (Verdict verdict = SetUrl(state, std::move(url), is_raw, mapping.drops_query);
       !verdict.is(Verdict::Kind::kDeclined)) {
@@ -114,7 +121,7 @@ Verdict FromHandler(RequestState& state) {
   std::string url = state.handler.substr(kHandler.size());
   if (url.find("://") == std::string::npos && !url.starts_with("unix:")) return Verdict::Status(400);
   // As in Apache the name of the file is what the backend is asked for.
-  url += state.file + state.path_info;
+  url += state.file;
   if (Verdict verdict = SetUrl(state, std::move(url), false, false); !verdict.is(Verdict::Kind::kDeclined)) {
     return verdict;
   }
@@ -201,7 +208,13 @@ std::shared_ptr<const Worker> WorkerFor(const HostSettings* host, std::string_vi
 Verdict GoTo(RequestState& state, std::string url, bool is_raw) {
   if (is_raw && state.has_query) url.append("?").append(state.query);
   const Verdict verdict = SetUrl(state, std::move(url), is_raw, false);
-  return verdict.is(Verdict::Kind::kDeclined) ? Verdict::Done() : verdict;
+  if (!verdict.is(Verdict::Kind::kDeclined)) return verdict;
+  // From here on it is no file, and no directory whose index is wanted.
+  state.file = "proxy:" + state.proxy_url;
+  state.path_info.clear();
+  state.info = {};
+  state.handler = "proxy-server";
+  return Verdict::Done();
 }
 
 Verdict Exchange::Begin(RequestState& state) {

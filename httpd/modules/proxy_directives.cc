@@ -289,6 +289,13 @@ Complaint SetFlag(Builder&, Scope& scope, const Node& node, const Words& words) 
   return std::nullopt;
 }
 
+Complaint SetInherit(Builder&, Scope& scope, const Node& node, const Words& words) {
+  bool on = false;
+  if (auto complaint = config::TakeFlag(node, words[0], on)) return complaint;
+  HostOf(scope).inherits = on;
+  return std::nullopt;
+}
+
 Complaint SetErrorOverride(Builder&, Scope& scope, const Node& node, const Words& words) {
   bool on = false;
   if (auto complaint = config::TakeFlag(node, words[0], on)) return complaint;
@@ -416,6 +423,8 @@ const std::vector<config::Directive>& Directives() {
        kNo, AddReverse, "internal-domain public-domain"},
       {"ProxyPassReverseCookiePath", kModule, kAnywhere, Arity::kTwo, "an internal and public path for a cookie", kNo,
        AddReverse, "internal-path public-path"},
+      {"ProxyPassInherit", kModule, kInHosts, Arity::kFlag, "Does this vhost inherit parent ProxyPass mappings", kNo,
+       SetInherit, "On|Off", "On"},
       {"ProxyPassInterpolateEnv", kModule, kAnywhere, Arity::kFlag, "Interpolate Env Vars in reverse Proxy", kNo,
        OnlyOff, "On|Off", "Off", "Only Off."},
       {"ProxyPreserveHost", kModule, kAnywhere, Arity::kFlag, "on if we should preserve host header while proxying",

@@ -262,14 +262,14 @@ std::optional<Verdict> Exchange::FindAddresses(RequestState& state, bool is_late
 }
 
 std::optional<Verdict> Exchange::ConnectNext(RequestState& state) {
-  if (address_ >= addresses_.size()) return NotConnected(state, EINVAL, "");
+  if (address_ >= addresses_.size()) return NotConnected(state, EINVAL);
   const auto* host = HostSettingsFor<HostSettings>(state);
   const int buffer = worker_->receive_buffer != 0 ? worker_->receive_buffer
                      : host                       ? host->receive_buffer.value_or(0)
                                                   : 0;
   bool is_connected = false;
   auto link = pool_.Connect(worker_, addresses_[address_], buffer, is_connected);
-  if (!link) return NotConnected(state, link.error().sys, "");
+  if (!link) return NotConnected(state, link.error().sys);
   if (is_connected) {
     TakeLink(std::move(link).value(), false);
     return std::nullopt;
@@ -295,13 +295,13 @@ std::optional<Verdict> Exchange::FinishConnecting(RequestState& state, bool is_l
   is_late_ = false;
   if (sys != 0 || !is_readable_) {
     FinishLink(false);
-    return NotConnected(state, sys != 0 ? sys : ETIME, "");
+    return NotConnected(state, sys != 0 ? sys : ETIME);
   }
   TakeLink(std::move(link_), false);
   return std::nullopt;
 }
 
-std::optional<Verdict> Exchange::NotConnected(RequestState& state, int sys, const char*) {
+std::optional<Verdict> Exchange::NotConnected(RequestState& state, int sys) {
   const std::string place = PlaceOf(*worker_);
   const std::string where = address_ < addresses_.size() ? addresses_[address_].Text() : place;
   if (worker_->unix_path.empty()) {
@@ -358,10 +358,16 @@ void Exchange::Flush() {
   while (head_done_ < head_.size() || body_done_ < body_.size()) {
     iovec pieces[2] = {{head_.data() + head_done_, head_.size() - head_done_},
                        {body_.data() + body_done_, body_.size() - body_done_}};
-    msghdr message{};
-    message.msg_iov = pieces[0].iov_len == 0 ? pieces + 1 : pieces;
-    message.msg_iovlen = pieces[0].iov_len == 0 || pieces[1].iov_len == 0 ? 1 : 2;
-    const ssize_t n = ::sendmsg(link_->fd.get(), &message, MSG_NOSIGNAL);
+    ssize_t n = 0;
+    if (pieces[0].iov_len != 0 && pieces[1].iov_len != 0) {
+      msghdr message{};
+      message.msg_iov = pieces;
+      message.msg_iovlen = 2;
+      n = ::sendmsg(link_->fd.get(), &message, MSG_NOSIGNAL);
+    } else {
+      const iovec& one = pieces[0].iov_len != 0 ? pieces[0] : pieces[1];
+      n = ::send(link_->fd.get(), one.iov_base, one.iov_len, MSG_NOSIGNAL);
+    }
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) {
       link_->watch->Want((is_watched_ ? uint32_t{EPOLLIN} : 0U) | EPOLLOUT);

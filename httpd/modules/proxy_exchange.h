@@ -68,7 +68,7 @@ class Exchange {
   std::optional<Verdict> FindAddresses(RequestState& state, bool is_late);
   std::optional<Verdict> ConnectNext(RequestState& state);
   std::optional<Verdict> FinishConnecting(RequestState& state, bool is_late);
-  std::optional<Verdict> NotConnected(RequestState& state, int sys, const char* text);
+  std::optional<Verdict> NotConnected(RequestState& state, int sys);
   std::optional<Verdict> ReadHead(RequestState& state, bool is_late);
   std::optional<Verdict> Unanswered(RequestState& state, int sys);
   void TakeLink(std::unique_ptr<Link> link, bool is_reused);
@@ -90,7 +90,6 @@ class Exchange {
   static void Log(const RequestState& state, const char* module, std::string text);
 
   Pool& pool_;
-  std::weak_ptr<Exchange> self_;
   net::Waker waker_;
   Phase phase_ = Phase::kChoose;
   std::shared_ptr<const Worker> worker_;

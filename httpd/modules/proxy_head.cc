@@ -18,23 +18,28 @@ using http::EqualsIgnoreCase;
 
 namespace {
 
-constexpr std::string_view kHopByHop[] = {"Host",    "Connection", "Keep-Alive",        "Proxy-Connection",
-                                          "TE",      "Trailer",    "Transfer-Encoding", "Content-Length",
-                                          "Upgrade", "Expect",     "Max-Forwards"};
-
+/// Fields that are for one hop alone, or that the proxy says itself.
 bool IsHopByHop(std::string_view name) {
-  switch (name.size()) {  // most are neither so short nor so long
+  const auto is = [name](std::string_view known) { return EqualsIgnoreCase(name, known); };
+  switch (name.size()) {
     case 2:
+      return is("TE");
     case 4:
+      return is("Host");
     case 6:
+      return is("Expect");
     case 7:
+      return is("Trailer") || is("Upgrade");
     case 10:
+      return is("Connection") || is("Keep-Alive");
     case 12:
+      return is("Max-Forwards");
     case 14:
+      return is("Content-Length");
     case 16:
+      return is("Proxy-Connection");
     case 17:
-      return std::any_of(std::begin(kHopByHop), std::end(kHopByHop),
-                         [name](std::string_view known) { return EqualsIgnoreCase(name, known); });
+      return is("Transfer-Encoding");
     default:
       return false;
   }

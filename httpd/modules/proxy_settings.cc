@@ -103,7 +103,7 @@ std::shared_ptr<WorkerShared> MakeWorkerShared() {
 
 std::unique_ptr<config::ModuleSettings> HostSettings::MergedWith(const ModuleSettings& other) const {
   auto out = std::make_unique<HostSettings>(static_cast<const HostSettings&>(other));
-  PutFirst(out->mappings, mappings);
+  if (out->inherits.value_or(true)) PutFirst(out->mappings, mappings);
   PutFirst(out->workers, workers);
   PutFirst(out->balancers, balancers);
   if (!out->via) out->via = via;

@@ -53,7 +53,6 @@ struct Worker {
   std::string authority;      ///< what goes into Host: "127.0.0.1:8080"
   std::string unix_path;      ///< "" = TCP
   bool is_websocket = false;  ///< ws:
-  bool is_generic = false;    ///< of a URL that nobody has announced: its connections are not kept
 
   std::optional<int> timeout_ms;
   std::optional<int> connect_timeout_ms;
@@ -113,6 +112,7 @@ struct HostSettings final : config::ModuleSettings {
   std::vector<Mapping> mappings;
   std::vector<std::shared_ptr<Worker>> workers;
   std::vector<std::shared_ptr<Balancer>> balancers;
+  std::optional<bool> inherits;  ///< ProxyPassInherit: mappings of the main server
   std::optional<Via> via;
   std::optional<int> timeout_ms;
   std::optional<int> most_forwards;

@@ -174,7 +174,7 @@ bool EventLoop::Answer(Connection* c, const http::RequestHead& head, std::string
   handler_.Handle(MakeRequest(c, head), response_);
   TakeTerms(c, response_);
   if (response_.sink) response_.sink->End();
-  if (response_.deferred) return Park(c, head_text, bytes_in);
+  if (response_.deferred) return Park(c, head, head_text, bytes_in);
   if (!ReadAhead(response_)) {
     if (&head != &head_) head_ = head;
     return AnswerBad(c, 500, "the body of the answer could not be made");

@@ -186,7 +186,8 @@ class EventLoop final : public Reactor {
   void WaitForRest(Connection* c);                              ///< of c->asked: its body, or its answer
   std::unique_ptr<Asked> NewAsked();
   void Recycle(std::unique_ptr<Asked> asked);
-  bool Park(Connection* c, std::string_view head_text, uint64_t bytes_in);
+  /// @param head  its views are into `head_text`
+  bool Park(Connection* c, const http::RequestHead& head, std::string_view head_text, uint64_t bytes_in);
   void ResumeAnswer(Connection* c, bool is_late);
   /// Sends an answer that stands; false as Answer(). `asked` must stay where it is until this returns.
   bool SendAsked(Connection* c, Asked& asked);

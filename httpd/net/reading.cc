@@ -116,7 +116,8 @@ bool EventLoop::BeginUpload(Connection* c, std::string_view head_text) {
   c->asked = NewAsked();
   Asked& asked = *c->asked;
   asked.head_text = head_text;
-  http::ParseRequestHead(asked.head_text, handler_.Limits(), asked.head);  // it parsed before: the same again
+  asked.head = head_;
+  asked.head.MoveTo(head_text, asked.head_text.data());
   asked.bytes_in = head_text.size();
   BeginWork(c, asked.head);
   response_.Clear();

@@ -42,11 +42,12 @@ void EventLoop::Recycle(std::unique_ptr<Asked> asked) {
   spare_asked_.push_back(std::move(asked));
 }
 
-bool EventLoop::Park(Connection* c, std::string_view head_text, uint64_t bytes_in) {
+bool EventLoop::Park(Connection* c, const http::RequestHead& head, std::string_view head_text, uint64_t bytes_in) {
   c->asked = NewAsked();
   Asked& asked = *c->asked;
   asked.head_text = head_text;
-  http::ParseRequestHead(asked.head_text, handler_.Limits(), asked.head);
+  asked.head = head;
+  asked.head.MoveTo(head_text, asked.head_text.data());
   asked.bytes_in = bytes_in;
   asked.response = std::move(response_);
   asked.sink = std::move(asked.response.sink);

@@ -350,6 +350,16 @@ TEST_F(Proxy, RulesAndHandlersLeadToBackendsToo) {
   EXPECT_THAT(Fetch("GET /m/a"), HasSubstr("GET /matched/a HTTP/1.1"));
 }
 
+TEST_F(Proxy, RulesOfDirectoriesLeadToBackendsAndNotToTheirIndex) {
+  Write("www/dir/index.html", "index");
+  Backend({Echo, Echo});
+  Write("www/dir/.htaccess", "RewriteEngine On\nRewriteRule ^(.*)$ " + BackendUrl() + "/inner/$1 [P]\n");
+  Serve("<Directory " + root() +
+        "/www>\nAllowOverride All\nOptions FollowSymLinks\nRequire all granted\n</Directory>\n");
+  EXPECT_THAT(Fetch("GET /dir/a%20b?q=1"), HasSubstr("GET /inner/a%20b?q=1 HTTP/1.1"));
+  EXPECT_THAT(Fetch("GET /dir/"), HasSubstr("GET /inner/ HTTP/1.1"));
+}
+
 TEST_F(Proxy, FieldsAndFiltersWorkOnProxiedAnswers) {
   Backend({[](Peer& peer) {
     const std::string head = peer.ReadHead();
