@@ -552,7 +552,7 @@ void Http2::AppendHead(const Response& response, std::optional<uint64_t> length)
   std::string& head = pool_.head;
   const std::string_view status_line = http::StatusLine(response.status);
   head = status_line;
-  head += pool_.common;
+  if (!response.is_dated) head += pool_.common;
   const size_t fields_at = head.size();
   head += pool_.last_lowered;
   const size_t length_at = head.size();
@@ -568,7 +568,7 @@ void Http2::AppendHead(const Response& response, std::optional<uint64_t> length)
   pool_.fields.push_back({reinterpret_cast<uint8_t*>(const_cast<char*>(kStatus.data())),
                           reinterpret_cast<uint8_t*>(head.data() + kCodeAt), kStatus.size(), 3,
                           NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE});
-  AddParts(status_line.size(), pool_.common_parts);
+  if (!response.is_dated) AddParts(status_line.size(), pool_.common_parts);
   AddParts(fields_at, pool_.last_parts);
   if (has_length) {
     AddParts(length_at, kLength);
