@@ -287,11 +287,12 @@ Status Writer::MakeLink(const std::string& path) {
     sys = errno;
   } else {
     KillPoint("linked");
-    if (::renameat(directory, temporary.c_str(), AT_FDCWD, settings_.link.c_str()) != 0) sys = errno;
+    const bool renamed = ::renameat(directory, temporary.c_str(), AT_FDCWD, settings_.link.c_str()) == 0;
+    // Why it cannot be is what link(2) says, and so Apache.
+    if (!renamed && ::link(path.c_str(), settings_.link.c_str()) != 0) sys = errno;
     ::unlinkat(directory, temporary.c_str(), 0);  // still there also when both names were one file already
   }
   if (sys == 0) return kDone;
-  if (sys == EISDIR) sys = EEXIST;  // what link(2) says, and so Apache
   return Error{ErrorKind::kIo, 0, "Error linking file " + path + " to " + settings_.link + " (" + Strerror(sys) + ")"};
 }
 

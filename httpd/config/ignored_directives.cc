@@ -52,8 +52,6 @@ constexpr char kHelp[] = "Accepted, has no meaning here";
 // clang-format off
 std::vector<Directive> IgnoredDirectives() {
   return {
-    {"AcceptFilter", "core.c", kInServer, kTwo, "Set the Accept Filter to use for a protocol", kNo, SetMeaningless,
-     "protocol filter", "", "Linux wakes a loop when data is there; ListenTCPDeferAccept makes the kernel wait for it before that."},
     {"AsyncRequestWorkerFactor", "event.c", kInServer, kOne, kHelp, kNo, SetMeaningless,
      "factor", "", "a loop holds any number of connections; MaxRequestWorkers bounds the requests in progress."},
     {"DefaultStateDir", "core.c", kInServer, kOne, "Common directory for persistent state (databases, long-lived caches, etc.)", kNo, SetMeaningless,

@@ -51,6 +51,12 @@ Complaint SetListen(Builder& builder, Scope&, const Node& node, const Words& wor
   return kFine;
 }
 
+Complaint SetAcceptFilter(Builder& builder, Scope&, const Node&, const Words& words) {
+  // Source  server/core.c set_accf_map, server/listen.c ap_apply_accept_filter: on Linux all filters but none are one
+  builder.config().accept_filters[LowerCase(words[0])] = !SameIgnoringCase(words[1], "none");
+  return kFine;
+}
+
 Complaint SetRuntimeDir(Builder& builder, Scope&, const Node& node, const Words& words) {
   builder.config().runtime_dir = WithoutTrailingSlash(builder.Absolute(words[0]));
   builder.config().runtime_dir_where = node.where;
@@ -172,7 +178,8 @@ std::vector<Directive> ProcessDirectives() {
     {"GracefulRestartTimeout", "event.c", kInServer, kOne, "Maximum time in seconds to wait for the child processes of the previous generation after a graceful restart", kNo, SetNonNegative<&ServerConfig::graceful_restart_timeout_s>, "seconds", "0"},
     {"SendBufferSize", "event.c", kInServer, kOne, "Send buffer size in bytes", kNo, SetBufferSize<&ServerConfig::send_buffer_size>, "bytes", "0"},
     {"ReceiveBufferSize", "event.c", kInServer, kOne, "Receive buffer size in bytes", kNo, SetBufferSize<&ServerConfig::receive_buffer_size>, "bytes", "0"},
-    {"ListenTCPDeferAccept", "event.c", kInServer, kOne, "Value set for the socket option TCP_DEFER_ACCEPT if it is set", kNo, SetNonNegative<&ServerConfig::defer_accept_s>, "seconds", "0"},
+    {"AcceptFilter", "core.c", kInServer, Arity::kTwo, "Set the Accept Filter to use for a protocol", kNo, SetAcceptFilter, "protocol filter", "none for every protocol", "For the addresses whose Listen names that protocol (http where it names none). With any filter but none the kernel hands a connection over when its first bytes are there (TCP_DEFER_ACCEPT, 30 seconds where ListenTCPDeferAccept says nothing): that a client has connected wakes nobody, and a connection for one request costs a third less. A client that sends nothing is accepted when the time is over. The default is none, Apache's data: a graceful stop answers the first request of everybody who has connected before it, and it cannot see those that the kernel keeps back. A graceful restart and an upgrade keep them."},
+    {"ListenTCPDeferAccept", "event.c", kInServer, kOne, "Value set for the socket option TCP_DEFER_ACCEPT if it is set", kNo, SetNonNegative<&ServerConfig::defer_accept_s>, "seconds", "0", "How long the kernel waits for the first bytes of a connection before it is accepted all the same, rounded up to 1, 3, 7, 15, 31... seconds; 0 = it does not wait. See AcceptFilter."},
     {"CoreDumpDirectory", "core.c", kInServer, kOne, "The location of the directory Apache changes to before dumping core", kNo, SetCoreDumpDirectory, "directory"},
     {"ExtendedStatus", "core.c", kInServer, kFlag, "\"On\" to track extended status information, \"Off\" to disable", kNo, SetExtendedStatus},
     {"SeeRequestTail", "core.c", kInServer, kFlag, "For extended status, \"On\" to see the last 63 chars of the request line, \"Off\" (default) to see the first 63", kNo, SetSeeRequestTail, "On|Off", "Off"},

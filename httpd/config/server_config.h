@@ -200,13 +200,14 @@ struct ServerConfig {
   int max_connections_per_child = 0;  ///< 0 = no limit
   int worker_connections = 0;         ///< most connections that one child holds; 0 = as descriptors allow
   int listen_backlog = 511;
-  int send_buffer_size = 0;             ///< bytes; 0 = the system's
-  int receive_buffer_size = 0;          ///< bytes; 0 = the system's
-  int defer_accept_s = 0;               ///< TCP_DEFER_ACCEPT; 0 = off
-  std::string core_dump_directory;      ///< absolute; "" = wherever the children are
-  int graceful_shutdown_timeout_s = 0;  ///< 0 = no limit
-  int graceful_restart_timeout_s = 0;   ///< ours: bounds old generations after a graceful restart; 0 = no limit
-  int limit_request_line = 8190;        ///< bytes
+  int send_buffer_size = 0;                    ///< bytes; 0 = the system's
+  int receive_buffer_size = 0;                 ///< bytes; 0 = the system's
+  int defer_accept_s = 0;                      ///< TCP_DEFER_ACCEPT; 0 = off
+  std::map<std::string, bool> accept_filters;  ///< of protocols of Listen; false: none
+  std::string core_dump_directory;             ///< absolute; "" = wherever the children are
+  int graceful_shutdown_timeout_s = 0;         ///< 0 = no limit
+  int graceful_restart_timeout_s = 0;          ///< ours: bounds old generations after a graceful restart; 0 = no limit
+  int limit_request_line = 8190;               ///< bytes
   int limit_request_fields = 100;
   int limit_request_field_size = 8190;  ///< bytes
   int max_internal_redirects = 10;      ///< LimitInternalRecursion

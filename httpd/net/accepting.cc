@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 
 #include "httpd/net/connection.h"
@@ -18,6 +19,17 @@ namespace {
 constexpr size_t kGivenUpAtOnce = 16;
 constexpr size_t kConnectionsInABlock = 64;
 constexpr size_t kLookedAtMost = 256;  // for them: of those whose time is up within the same tick
+
+/// As inet_ntop(3), whose way through printf is a fifth of all the instructions of a short connection.
+void WriteAddress(const in_addr& address, char (&to)[INET6_ADDRSTRLEN]) {
+  const auto* byte = reinterpret_cast<const uint8_t*>(&address.s_addr);
+  char* at = to;
+  for (int i = 0; i < 4; ++i) {
+    if (i > 0) *at++ = '.';
+    at = std::to_chars(at, to + sizeof to, byte[i]).ptr;
+  }
+  *at = '\0';
+}
 
 }  // namespace
 
@@ -149,7 +161,7 @@ int EventLoop::Accept(const ListenSource& source, int most) {
     Connection* c = NewConnection(std::move(fd), source.port, source.is_private);
     if (raw.ss_family == AF_INET) {
       const auto* v4 = reinterpret_cast<const sockaddr_in*>(&raw);
-      ::inet_ntop(AF_INET, &v4->sin_addr, c->address, sizeof c->address);
+      WriteAddress(v4->sin_addr, c->address);
       c->client_port = ntohs(v4->sin_port);
     } else if (raw.ss_family == AF_INET6) {
       const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&raw);

@@ -13,7 +13,8 @@ namespace httpd::net {
 
 namespace {
 
-constexpr uint64_t kMaxLingerMs = 30000;  // in all; both as Apache
+constexpr uint64_t kMaxLingerMs = 30000;      // in all; both as Apache
+constexpr uint64_t kOneSegmentBytes = 60000;  // beside a head; offloaded segments end at 64 KiB
 
 bool HasToken(std::string_view list, std::string_view token) {
   for (size_t at = 0; at < list.size();) {
@@ -254,9 +255,10 @@ bool EventLoop::Send(Connection* c, Response& response, const http::RequestHead&
   if (is_plain_file) {  // mostly the socket takes all of it: then nothing has to be kept
     sent_head_.assign(out_, head_start, head_bytes);
     const uint64_t head_ns = SteadyNs();
-    // Not MSG_MORE: pages behind bytes that wait cost the kernel twice as much time as a segment for the head alone.
-    // Records are copied anyway: there it goes with the first ones.
-    io = FlushOut(c, c->tls != nullptr);
+    // What fits into one segment of the kernel's leaves as one. Not more: pages behind bytes that wait then cost twice
+    // as much time as a segment for the head alone. Records are copied anyway: there it goes with the first ones.
+    const uint64_t length_of_file = response.parts[0].length;
+    io = FlushOut(c, length_of_file > 0 && (c->tls != nullptr || length_of_file <= kOneSegmentBytes));
     if (io == Io::kDone) io = SendPart(c, response, 0, kSendfileBytes, done);
     if (io == Io::kDone) {
       finish(done, head_ns, sent_head_);

@@ -32,17 +32,24 @@ void SetBuffer(const os::Fd& fd, int option, int lock_bit, int bytes) {
   ::setsockopt(fd.get(), SOL_SOCKET, SO_BUF_LOCK, &locks, sizeof locks);
 }
 
+constexpr int kDeferAcceptSeconds = 30;  // as Apache with an AcceptFilter
+
 // An option that the kernel refuses is no reason not to serve.
-void Apply(const SocketOptions& options, const os::Fd& fd) {
+void Apply(const SocketOptions& options, const std::string& protocol, const os::Fd& fd) {
   SetBuffer(fd, SO_SNDBUF, SOCK_SNDBUF_LOCK, options.send_buffer);
   SetBuffer(fd, SO_RCVBUF, SOCK_RCVBUF_LOCK, options.receive_buffer);
-  ::setsockopt(fd.get(), IPPROTO_TCP, TCP_DEFER_ACCEPT, &options.defer_accept_s, sizeof options.defer_accept_s);
+  int seconds = options.defer_accept_s;
+  if (const auto filter = options.accept_filters.find(protocol); filter != options.accept_filters.end()) {
+    seconds = !filter->second ? 0 : seconds == 0 ? kDeferAcceptSeconds : seconds;
+  }
+  ::setsockopt(fd.get(), IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof seconds);
 }
 
 }  // namespace
 
 SocketOptions SocketOptionsOf(const config::ServerConfig& config) {
-  return {config.listen_backlog, config.send_buffer_size, config.receive_buffer_size, config.defer_accept_s};
+  return {config.listen_backlog, config.send_buffer_size, config.receive_buffer_size, config.defer_accept_s,
+          config.accept_filters};
 }
 
 os::Result<ListenerList> OpenListeners(const std::vector<config::ListenAddress>& wanted, const ListenerList& have,
@@ -55,7 +62,7 @@ os::Result<ListenerList> OpenListeners(const std::vector<config::ListenAddress>&
         std::find_if(have.begin(), have.end(), [&](const auto& open) { return open->address == address.value(); });
     if (same != have.end()) {
       ::listen((*same)->fd.get(), options.backlog);  // on a listening socket this only sets the backlog
-      Apply(options, (*same)->fd);
+      Apply(options, listen.protocol, (*same)->fd);
       out.push_back(*same);
       continue;
     }
@@ -73,7 +80,7 @@ os::Result<ListenerList> OpenListeners(const std::vector<config::ListenAddress>&
                            ": AH00072: make_sock: could not bind to address " + address.value().Text() +
                            "\nno listening sockets available, shutting down\nAH00015: Unable to open logs"};
     }
-    Apply(options, fd.value());
+    Apply(options, listen.protocol, fd.value());
     out.push_back(std::make_shared<OpenListener>(OpenListener{address.value(), std::move(fd).value()}));
   }
   if (out.empty()) {

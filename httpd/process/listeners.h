@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,9 +23,10 @@ using ListenerList = std::vector<std::shared_ptr<OpenListener>>;
 /// What is set on every listener, on those that were open before too. Connections inherit it.
 struct SocketOptions {
   int backlog = 511;
-  int send_buffer = 0;     ///< bytes; 0 = the system's, also where it was set before
-  int receive_buffer = 0;  ///< bytes; 0 = the system's, also where it was set before
-  int defer_accept_s = 0;  ///< 0 = off
+  int send_buffer = 0;                              ///< bytes; 0 = the system's, also where it was set before
+  int receive_buffer = 0;                           ///< bytes; 0 = the system's, also where it was set before
+  int defer_accept_s = 0;                           ///< 0 = off
+  std::map<std::string, bool> accept_filters = {};  ///< for Listen with these protocols: defer_accept_s or 30, or 0
 };
 SocketOptions SocketOptionsOf(const config::ServerConfig& config);
 

@@ -173,6 +173,7 @@ PidFile "{self.dir}/pid"
 ServerName localhost
 Listen 127.0.0.1:{self.port}
 ListenBacklog 4096
+AcceptFilter http data
 {self.modules}
 {self.if_root("User www-data")}
 {self.if_root("Group www-data")}
@@ -309,7 +310,7 @@ log_format common '$remote_addr - $remote_user [$time_local] "$request" $status 
 access_log {log};
 {more}
 server {{
-listen 127.0.0.1:{self.port} backlog=4096{" ssl http2" if self.tls else ""};
+listen 127.0.0.1:{self.port} backlog=4096 deferred{" ssl http2" if self.tls else ""};
 server_name localhost;
 {where}
 }}
@@ -410,6 +411,7 @@ server.max-worker = {s.workers}
 server.max-fds = 20000
 server.max-connections = 16384
 server.listen-backlog = 4096
+server.defer-accept = 30
 server.max-keep-alive-requests = 65535
 server.max-keep-alive-idle = 300
 server.max-read-idle = 300

@@ -15,6 +15,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
+using ::testing::Pair;
 
 /// Modules of the server that this program is not linked with.
 const bool kRegistered = [] {
@@ -152,19 +153,24 @@ TEST(IfDirectiveIfSectionIfFile, ADirectiveOfAModuleThatWasNotLoadedDoesNotExist
 TEST(WithoutMeaning, DirectivesAreToldAboutOncePerName) {
   const ServerConfig c = Good(
       "ThreadLimit 64\nthreadlimit 65\nMutex default\nMutex file:/x ssl-cache\nMinSpareServers 5\nLoadFile x.so\n"
-      "AcceptFilter http none\nAcceptFilter https none\nEnableMMAP Off\nScoreBoardFile logs/s\n");
+      "EnableMMAP Off\nScoreBoardFile logs/s\n");
   std::vector<std::string> names;
   for (const std::string& warning : c.warnings) {
     EXPECT_THAT(warning, HasSubstr(" has no meaning here: "));
     names.push_back(warning.substr(9, warning.find(" has") - 9));
   }
-  EXPECT_THAT(names, ElementsAre("ThreadLimit", "Mutex", "MinSpareServers", "LoadFile", "AcceptFilter", "EnableMMAP",
-                                 "ScoreBoardFile"));
+  EXPECT_THAT(names,
+              ElementsAre("ThreadLimit", "Mutex", "MinSpareServers", "LoadFile", "EnableMMAP", "ScoreBoardFile"));
 }
 
 TEST(WithoutMeaning, WhatIsWrongForApacheIsStillWrong) {
   EXPECT_THAT(Wrong("Mutex foo\n"), HasSubstr("Invalid Mutex argument foo (Mutex mechanisms are: 'none', 'default',"));
   EXPECT_THAT(Wrong("EnableMMAP maybe\n"), HasSubstr("parameter must be 'on' or 'off'"));
+}
+
+TEST(Process, AcceptFilterIsOfAProtocolAndAllFiltersButNoneAreOne) {
+  EXPECT_THAT(Good("AcceptFilter HTTP none\nAcceptFilter https none\nAcceptFilter https httpready\n").accept_filters,
+              ElementsAre(Pair("http", false), Pair("https", true)));
 }
 
 TEST(Process, BufferSizesAndTheDirectoryOfCoreFilesAreTaken) {

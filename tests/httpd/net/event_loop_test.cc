@@ -518,6 +518,27 @@ TEST(EventLoop, AChildThatHasServedEnoughAsksOnceToBeReplaced) {
   }
 }
 
+TEST(EventLoop, AClientIsKnownByTheAddressThatItComesFrom) {
+  FakeHandler handler;
+  RunningLoop loop(handler);
+  for (const char* const address : {"127.0.0.1", "127.255.10.254", "127.0.100.99"}) {
+    os::Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const auto from = os::SocketAddress::FromIp(address, 0);
+    const auto to = os::SocketAddress::FromIp("127.0.0.1", loop.port());
+    ASSERT_TRUE(from);
+    ASSERT_TRUE(to);
+    ASSERT_EQ(::bind(fd.get(), from.value().raw(), from.value().length()), 0);
+    ASSERT_EQ(::connect(fd.get(), to.value().raw(), to.value().length()), 0);
+    const auto own = os::SocketAddress::OfSocket(fd);
+    ASSERT_TRUE(own);
+    Client client(std::move(fd));
+    ASSERT_TRUE(client.Send(kGet));
+    EXPECT_THAT(client.Answer(), EndsWith("ok"));
+    ASSERT_TRUE(loop.Until([&] { return !handler.Log().empty(); }));
+    EXPECT_EQ(handler.Log().back().client, own.value().Text());
+  }
+}
+
 TEST(EventLoop, WorkersShowTheRequestInProgress) {
   FakeHandler handler;
   RunningLoop loop(handler);

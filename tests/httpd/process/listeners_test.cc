@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 namespace httpd::process {
@@ -82,6 +83,25 @@ TEST(OpenListeners, SocketOptionsAreAppliedAgainToWhatIsOpenAndTakenBack) {
   EXPECT_EQ(OptionOf(have->fd, SOL_SOCKET, SO_SNDBUF), own);
   EXPECT_EQ(OptionOf(have->fd, SOL_SOCKET, SO_BUF_LOCK), 0) << "the kernel does not size them again";
   EXPECT_EQ(OptionOf(have->fd, IPPROTO_TCP, TCP_DEFER_ACCEPT), 0);
+}
+
+TEST(OpenListeners, WithAnAcceptFilterAConnectionIsThereWhenItsFirstBytesAre) {
+  for (const bool is_deferred : {true, false}) {
+    SocketOptions options;
+    options.accept_filters["http"] = is_deferred;
+    options.defer_accept_s = is_deferred ? 0 : 30;
+    const auto open = OpenListeners({Want("127.0.0.1", 0)}, {}, options, false);
+    ASSERT_TRUE(open);
+    const os::Fd& listener = open.value()[0]->fd;
+    const auto address = os::SocketAddress::OfSocket(listener);
+    ASSERT_TRUE(address);
+    const os::Fd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    ASSERT_EQ(::connect(client.get(), address.value().raw(), address.value().length()), 0);
+    pollfd waiting{listener.get(), POLLIN, 0};
+    EXPECT_EQ(::poll(&waiting, 1, 0), is_deferred ? 0 : 1);  // over loopback the client's connect(2) includes it
+    ASSERT_EQ(::send(client.get(), "G", 1, 0), 1);
+    EXPECT_EQ(::poll(&waiting, 1, 10000), 1);
+  }
 }
 
 TEST(OpenListeners, NoListenerIsAnError) {
