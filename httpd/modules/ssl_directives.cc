@@ -365,13 +365,13 @@ std::unique_ptr<config::ModuleSettings> SslPlaceSettings::MergedWith(const Modul
 
 const std::vector<config::Directive>& SslDirectives() {
   constexpr OnRead kNo = OnRead::kNo;
-  constexpr char kModule[] = "mod_ssl.c";
-  constexpr char kNoStapling[] =
+  static constexpr char kModule[] = "mod_ssl.c";
+  static constexpr char kNoStapling[] =
       "answers of certificate authorities about revocation are not fetched; leave the SSLStapling directives out";
-  constexpr char kNoOcsp[] =
+  static constexpr char kNoOcsp[] =
       "nobody is asked over the network about a client's certificate; SSLCARevocationFile holds what is revoked";
-  constexpr char kNoProxy[] = "no backend is reached with TLS.";
-  constexpr char kOnlyStapling[] = "there is no OCSP stapling.";
+  static constexpr char kNoProxy[] = "no backend is reached with TLS.";
+  static constexpr char kOnlyStapling[] = "there is no OCSP stapling.";
   using S = SslSettings;
   // clang-format off
   static const std::vector<config::Directive> table = {

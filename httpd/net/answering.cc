@@ -276,10 +276,9 @@ bool EventLoop::Send(Connection* c, Response& response, const http::RequestHead&
     sent_head_.assign(out_, head_start, head_bytes);
     const uint64_t head_ns = SteadyNs();
     // What fits into one segment of the kernel's leaves as one. Not more: pages behind bytes that wait then cost twice
-    // as much time as a segment for the head alone. Records of TLS are copied anyway: there it goes with the first
-    // ones.
+    // as much time as a segment for the head alone. Records are copied anyway: there it goes with the first ones.
     const uint64_t length_of_file = response.parts[0].length;
-    io = FlushOut(c, c->tls || (length_of_file > 0 && length_of_file <= kOneSegmentBytes));
+    io = FlushOut(c, length_of_file > 0 && (c->tls != nullptr || length_of_file <= kOneSegmentBytes));
     if (io == Io::kDone) io = SendPart(c, response, 0, kSendfileBytes, done);
     if (io == Io::kDone) {
       finish(done, head_ns, sent_head_);

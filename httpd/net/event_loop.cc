@@ -242,7 +242,7 @@ void EventLoop::TrimMemory() {
 }
 
 void EventLoop::Want(Connection* c, uint32_t events) {
-  if (c->tls) BeforeWaiting(c, events);
+  if (c->tls) events = BeforeWaiting(c, events);
   if (c->deadline_ms < c->look_ms) deadlines_.File(*c, c->deadline_ms);
   if (c->events == events) return;
   epoll_event event{};

@@ -164,7 +164,8 @@ class EventLoop final : public Reactor {
   void AnswerPlainHttp(Connection* c);
   /// For a TLS connection that is about to wait: what is encrypted goes out; what OpenSSL has read from the socket
   /// already is looked at in this turn, epoll(7) will not say that it is there.
-  void BeforeWaiting(Connection* c, uint32_t events);
+  /// @return `events`, with EPOLLOUT where an answer is being sent that did not go out
+  uint32_t BeforeWaiting(Connection* c, uint32_t events);
   void RunBuffered();
   /// Between two requests it can go to a successor.
   bool CanPass(const Connection* c) const;

@@ -255,6 +255,7 @@ void EventLoop::Process(Connection* c, const char* data, size_t length) {
     }
   }
   // The last answer waits for the end of the stream, which follows at once, and leaves in one segment with it.
+  // Not so a record: what the socket does not take would be lost with the stream.
   switch (FlushOut(c, c->close_after && !c->tls)) {
     case Io::kGone:
       Destroy(c);

@@ -39,11 +39,13 @@ void EventLoop::AnswerPlainHttp(Connection* c) {
   }
 }
 
-void EventLoop::BeforeWaiting(Connection* c, uint32_t events) {
+uint32_t EventLoop::BeforeWaiting(Connection* c, uint32_t events) {
   if (c->tls->has_unsent()) c->tls->Flush();  // what fails here fails again when the connection is used
-  if ((events & EPOLLIN) == 0 || !c->tls->has_buffered() || c->tls->is_queued) return;
-  c->tls->is_queued = true;
-  buffered_.push_back(c);
+  if ((events & EPOLLIN) != 0 && c->tls->has_buffered() && !c->tls->is_queued) {
+    c->tls->is_queued = true;
+    buffered_.push_back(c);
+  }
+  return c->tls->has_unsent() && c->state == kWriting ? events | EPOLLOUT : events;
 }
 
 void EventLoop::RunBuffered() {

@@ -15,8 +15,7 @@ namespace httpd::net {
 namespace {
 
 constexpr size_t kRecordBytes = 16384;
-constexpr size_t kBatchBytes = 4 * kRecordBytes;  // encrypted before they are sent: a send(2) for four records
-constexpr size_t kMostUnsent = 256U << 10;        // of who makes us answer (KeyUpdate) and does not read
+constexpr size_t kMostUnsent = 256U << 10;  // of who makes us answer (KeyUpdate) and does not read
 constexpr size_t kMostPlain = 8192;
 
 /// One for the streams of a thread: none of them keeps anything in it when its call returns.
@@ -247,49 +246,22 @@ bool TlsStream::Settle(ssize_t& result) {
   return true;
 }
 
-ssize_t TlsStream::Encrypt(const char* data, size_t length) {
-  size_t done = 0;
-  while (done < length) {
-    const int n = ::SSL_write(ssl_, data + done, static_cast<int>(std::min(length - done, kRecordBytes)));
-    if (n <= 0) {
-      is_broken_ = true;
-      NoteError();
-      errno = EPIPE;
-      return -1;
-    }
-    done += static_cast<size_t>(n);
-  }
-  return static_cast<ssize_t>(done);
-}
-
 ssize_t TlsStream::Send(std::string_view bytes, bool more) {
   ssize_t result = 0;
   if (Settle(result)) return result;
   if (bytes.empty()) return 0;
-  const size_t length = std::min(bytes.size(), kBatchBytes);
-  const bool is_small = length <= kRecordBytes;
-  if (is_small && (more || !out_.empty())) {
-    sink_ = Sink::kOut;
-  } else if (!is_small) {
-    sink_ = Sink::kBatch;
-    Batch().assign(out_);
-    Release(out_);
-  }
-  const Sink sink = sink_;
-  result = Encrypt(bytes.data(), length);
+  // A send(2) for each record: to collect several of them costs more, by the copy, than the calls do.
+  if (more || !out_.empty()) sink_ = Sink::kOut;
+  const int n = ::SSL_write(ssl_, bytes.data(), static_cast<int>(std::min(bytes.size(), kRecordBytes)));
   sink_ = Sink::kSocket;
-  if (result < 0) {
-    Batch().clear();
+  if (n <= 0) {
+    is_broken_ = true;
+    NoteError();
+    errno = EPIPE;
     return -1;
   }
-  int flushed = 1;
-  if (sink == Sink::kBatch) {
-    flushed = FlushBatch();
-  } else if (!more) {
-    flushed = Flush();
-  }
-  if (flushed == 1) return result;
-  accepted_ = static_cast<uint32_t>(result);
+  if (more || Flush() == 1) return n;
+  accepted_ = static_cast<uint32_t>(n);
   return -1;
 }
 
@@ -297,9 +269,9 @@ ssize_t TlsStream::SendFile(int file, uint64_t offset, size_t most) {
   ssize_t result = 0;
   if (Settle(result)) return result;
   static thread_local std::unique_ptr<char[]> buffer;
-  if (!buffer) buffer.reset(new char[kBatchBytes]);
+  if (!buffer) buffer.reset(new char[kRecordBytes]);
   do {
-    result = ::pread(file, buffer.get(), std::min(most, kBatchBytes), static_cast<off_t>(offset));
+    result = ::pread(file, buffer.get(), std::min(most, kRecordBytes), static_cast<off_t>(offset));
   } while (result < 0 && errno == EINTR);
   if (result <= 0) {
     if (result < 0 && errno == EAGAIN) errno = EIO;

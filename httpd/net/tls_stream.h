@@ -18,7 +18,8 @@ namespace httpd::net {
 ///
 /// Ownership  of the SSL object and its BIO; the socket is a loan that must outlive the stream
 /// Memory     while nothing is in progress, OpenSSL's object for the connection and this one: buffers are given back
-///            when they are empty (SSL_MODE_RELEASE_BUFFERS), batches are made in memory that a thread's streams share
+///            when they are empty (SSL_MODE_RELEASE_BUFFERS), flights of handshakes are gathered where all streams of a
+///            thread do
 /// Blocks     never
 /// Threads    one owner
 /// Source     SSL_read(3), SSL_write(3), RFC 8446, RFC 5246
@@ -93,7 +94,6 @@ class TlsStream {
   int FlushBatch();
   /// EAGAIN or what Send() has to say of bytes that were encrypted before. @return false: nothing, go on
   bool Settle(ssize_t& result);
-  ssize_t Encrypt(const char* data, size_t length);
   void NoteError();
 
   ssl_st* ssl_;

@@ -192,10 +192,11 @@ TEST(Tls, GarbageEndsTheConnection) {
   FakeHandler handler;
   FakeTls tls;
   Loop loop(handler, tls);
-  for (const char* garbage : {"\x16\x03\x01\xff\xff no record is as long", "\x80\x2e\x01", "\x16\x03\x01\x00\x05hello",
-                              "\x17\x03\x03\x00\x05hello"}) {
+  for (const std::string& garbage :
+       {std::string("\x16\x03\x01\xff\xff no record is as long"), std::string("\x80\x2e\x01 of SSL 2"),
+        std::string("\x16\x03\x01\0\x05hello", 10), std::string("\x17\x03\x03\0\x05hello", 10)}) {
     Client client(loop.port());
-    ASSERT_TRUE(client.Send({garbage, 8}));
+    ASSERT_TRUE(client.Send(garbage));
     client.ShutDownWriting();
     client.Read(1000);  // an alert, or nothing, and then the end
   }
