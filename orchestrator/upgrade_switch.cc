@@ -20,6 +20,7 @@ using std::chrono::seconds;
 namespace {
 
 constexpr milliseconds kQueueSample{100};
+constexpr milliseconds kDeathIsSeen{1000};
 constexpr int kEndingMs = 500;  // a process that is killed closes its sockets before it has ended
 
 }  // namespace
@@ -206,7 +207,11 @@ Outcome Upgrade::Bake() {
     if (newcomer_gone_) return NewcomerEnded();
     if (!failed.empty()) return {Event::kFailed, "during the bake time, " + failed};
     auto status = newcomer_control_.AskStatus();
-    if (!status) return {Event::kFailed, "the new instance does not tell its status: " + status.error().Text()};
+    if (!status) {
+      // Who dies closes its sockets a moment before its end can be waited for.
+      if (Await(kDeathIsSeen, [] { return false; }) == Woke::kNewcomerEnded) return NewcomerEnded();
+      return {Event::kFailed, "the new instance does not tell its status: " + status.error().Text()};
+    }
     now = {status.value().accesses, status.value().errors};
     losses_.errors = now.errors;
     if (IsErrorRateWorse(old_traffic_, now)) {

@@ -19,6 +19,8 @@ Pool& Pool::Of(net::Reactor& reactor) {
   return *static_cast<Pool*>(place.get());
 }
 
+Pool::Pool(net::Reactor& reactor) : reactor_(reactor), scratch_(new char[kScratchBytes]) {}
+
 Pool::~Pool() = default;
 
 std::unique_ptr<Link> Pool::TakeIdle(const Worker& worker) {

@@ -32,7 +32,7 @@ class Pool {
   static constexpr size_t kScratchBytes = 64U << 10;
 
   static Pool& Of(net::Reactor& reactor);
-  explicit Pool(net::Reactor& reactor) : reactor_(reactor), scratch_(new char[kScratchBytes]) {}
+  explicit Pool(net::Reactor& reactor);
   ~Pool();
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
