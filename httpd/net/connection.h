@@ -21,7 +21,7 @@ namespace httpd::net {
 
 inline constexpr size_t kScratchBytes = 64U << 10;
 inline constexpr size_t kOutFlushBytes = 128U << 10;
-inline constexpr uint64_t kSendfileBytes = 1U << 20;  // per turn and connection: a fast client must not own the loop
+inline constexpr uint64_t kSendfileBytes = 2U << 20;  // per turn and connection: a fast client must not own the loop
 inline constexpr uint64_t kSweepMs = DeadlineWheel::kTickMs;
 inline constexpr size_t kMostInARow = 8;     // connections from one listener, while other loops wait for it too
 inline constexpr int kMostAccepts = 32;      // at once: those who are connected already have their turn too
