@@ -23,6 +23,8 @@ namespace httpd::net {
 
 /// One request of an HTTP/2 connection and its answer. Recycled: its texts keep their memory.
 struct Http2Stream : Deadline, Work {
+  static constexpr size_t kPieceBytes = 16U << 10;  ///< of a source, at a time
+
   enum class Phase : uint8_t {
     kHead,     ///< its fields are arriving
     kReady,    ///< complete, to be answered soon
@@ -84,6 +86,11 @@ struct Http2Stream : Deadline, Work {
   uint64_t head_ns = 0;
   uint64_t deadline_ms = UINT64_MAX;  ///< when the client, or who makes the answer, has been silent for too long
 };
+
+/// How long an answer may say nothing.
+inline uint64_t WaitMs(const Response& response) {
+  return static_cast<uint64_t>(response.wait_timeout_ms > 0 ? response.wait_timeout_ms : response.timeout_ms);
+}
 
 /// What all HTTP/2 connections of one loop share: things that would otherwise be made for every connection or request,
 /// and the buffer that frames are written into. Nothing stays in the buffer when a connection's turn is over.
@@ -186,7 +193,7 @@ class Http2 {
   void StartLeaving();
   void FinalGoaway();
 
-  // ---- streams (http2_stream.cc) ----
+  // ---- streams (http2_head.cc, http2_stream.cc, http2_answer.cc) ----
   Http2Stream* NewStream(int32_t id);
   void Drop(Http2Stream* s);  ///< it is over, for the session too
   void AddField(Http2Stream& s, std::string_view name, std::string_view value);
