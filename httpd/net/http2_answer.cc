@@ -59,7 +59,7 @@ void Http2::Submit(Http2Stream& s, Response& response) {
 
 void Http2::Own(Http2Stream& s) {
   if (s.answer == &loop_.response_) {
-    s.response = std::move(loop_.response_);
+    std::swap(s.response, loop_.response_);  // each keeps the memory of the other
     s.answer = &s.response;
   }
   Response& response = s.response;

@@ -13,16 +13,6 @@ namespace {
 
 constexpr size_t kMostHead = 60U << 10;  // of one request, as for HTTP/1
 
-Http2Stream::Span Append(std::string& text, std::string_view part) {
-  const Http2Stream::Span span{static_cast<uint32_t>(text.size()), static_cast<uint32_t>(part.size())};
-  text.append(part);
-  return span;
-}
-
-std::string_view At(const std::string& text, Http2Stream::Span span) {
-  return std::string_view(text).substr(span.at, span.size);
-}
-
 /// Of the connection, which HTTP/2 does not have. RFC 9113 8.2.2
 bool IsForHttp1(std::string_view name) {
   switch (name.size()) {
@@ -98,74 +88,82 @@ std::optional<std::string> DecodeSettings(std::string_view text) {
 
 }  // namespace
 
-void Http2::AddField(Http2Stream& s, std::string_view name, std::string_view value) {
-  if (s.bad_status == 431) return;
+void Http2Stream::LetGo() {
+  for (nghttp2_rcbuf* one : kept) nghttp2_rcbuf_decref(one);
+  kept.clear();
+}
+
+bool Http2::AddField(Http2Stream& s, std::string_view name, std::string_view value) {
+  if (s.bad_status == 431) return false;
   const http::HeadLimits& limits = loop_.handler_.Limits();
+  const size_t size = name.size() + value.size();
   const bool is_path = name == ":path";
-  if (s.text.size() + name.size() + value.size() > kMostHead ||
-      (!is_path && name.size() + value.size() + 2 > limits.field_size)) {
+  if (s.head_bytes + size > kMostHead || (!is_path && size + 2 > limits.field_size)) {
     s.bad_status = 431;
     s.bad_reason = "header field too long";
-    return;
+    return false;
   }
-  const size_t before = s.text.size();
   if (name[0] == ':') {
-    const auto span = Append(s.text, value);
     if (is_path) {
-      s.path = span;
+      s.path = value;
     } else if (name == ":method") {
-      s.method = span;
+      s.method = value;
     } else if (name == ":authority") {
-      s.authority = span;
-      s.has_authority = true;
+      s.authority = value;
+    } else {
+      return false;
     }
-  } else if (limits.fields != 0 && s.parts.size() == limits.fields) {
+  } else if (limits.fields != 0 && s.head.fields.size() == limits.fields) {
     s.bad_status = 431;
     s.bad_reason = "too many header fields";
+    return false;
   } else {
-    const auto name_span = Append(s.text, name);
-    s.parts.push_back({name_span, Append(s.text, value)});
+    s.head.fields.push_back({name, value});
+    s.cookies += name == "cookie" ? 1 : 0;
+    s.has_length = s.has_length || name == "content-length";
   }
-  head_bytes_ += s.text.size() - before;
+  s.head_bytes += size;
+  head_bytes_ += size;
+  return true;
+}
+
+void Http2::JoinCookies(Http2Stream& s) {
+  http::HeaderField* first = nullptr;
+  const size_t at = s.text.size();
+  for (http::HeaderField& field : s.head.fields) {
+    if (field.name != "cookie") continue;
+    if (first) s.text.append("; ");
+    if (!first) first = &field;
+    s.text.append(field.value);
+  }
+  first->value = std::string_view(s.text).substr(at);
+  std::erase_if(s.head.fields,
+                [first](const http::HeaderField& field) { return &field > first && field.name == "cookie"; });
 }
 
 void Http2::BuildHead(Http2Stream& s) {
-  // Whatever `head` points into is appended first: then the text stays where it is.
-  const size_t before = s.text.size();
-  const Http2Stream::Span path = s.path.size > 0 ? s.path : s.authority;
-  Http2Stream::Span line{static_cast<uint32_t>(before), s.method.size + path.size + 10};
-  s.text.reserve(before + line.size);
-  s.text.append(At(s.text, s.method)).append(" ").append(At(s.text, path)).append(" HTTP/2.0");
-  // One Cookie field in pieces. RFC 9113 8.2.3
-  Http2Stream::Field* cookie = nullptr;
-  size_t cookies = 0;
-  for (const Http2Stream::Field& part : s.parts) cookies += At(s.text, part.name) == "cookie";
-  if (cookies > 1) {
-    std::string joined;
-    for (Http2Stream::Field& part : s.parts) {
-      if (At(s.text, part.name) != "cookie") continue;
-      if (cookie) joined += "; ";
-      if (!cookie) cookie = &part;
-      joined += At(s.text, part.value);
-    }
-    cookie->value = Append(s.text, joined);
+  constexpr std::string_view kVersion = " HTTP/2.0";
+  const std::string_view path = s.path.empty() ? s.authority : s.path;
+  const size_t line_size = s.method.size() + 1 + path.size() + kVersion.size();
+  size_t size = line_size;
+  if (s.cookies > 1) {
+    for (const http::HeaderField& field : s.head.fields) size += field.name == "cookie" ? field.value.size() + 2 : 0;
   }
-  head_bytes_ += s.text.size() - before;
+  s.text.reserve(size);  // then it stays where it is
+  s.text.append(s.method).append(" ").append(path).append(kVersion);
+  if (s.cookies > 1) JoinCookies(s);
+  s.head_bytes += s.text.size();
+  head_bytes_ += s.text.size();
   http::RequestHead& head = s.head;
-  for (const Http2Stream::Field& part : s.parts) {
-    const std::string_view name = At(s.text, part.name);
-    if (cookie && &part != cookie && name == "cookie") continue;
-    head.fields.push_back({name, At(s.text, part.value)});
-  }
-  head.line = At(s.text, line);
-  head.method_text = head.line.substr(0, s.method.size);
-  if (s.bad_status == 0 && line.size > loop_.handler_.Limits().line) {
+  head.line = std::string_view(s.text).substr(0, line_size);
+  head.method_text = head.line.substr(0, s.method.size());
+  if (s.bad_status == 0 && line_size > loop_.handler_.Limits().line) {
     s.bad_status = 414;
     s.bad_reason = "request line too long";
   }
   if (s.bad_status != 0) return;
-  const auto result = http::CompleteHead(head.method_text, head.line.substr(s.method.size + 1, path.size),
-                                         s.has_authority ? At(s.text, s.authority) : std::string_view(), head);
+  const auto result =
+      http::CompleteHead(head.method_text, head.line.substr(s.method.size() + 1, path.size()), s.authority, head);
   if (result.state != http::ParseResult::State::kBad) return;
   s.bad_status = result.status;
   s.bad_reason = result.reason;
@@ -173,10 +171,7 @@ void Http2::BuildHead(Http2Stream& s) {
 
 void Http2::TakeHead(Http2Stream& s, bool ends) {
   s.body_ended = ends;
-  const bool has_length = std::any_of(s.parts.begin(), s.parts.end(), [&s](const Http2Stream::Field& part) {
-    return At(s.text, part.name) == "content-length";
-  });
-  s.head.chunked = !ends && !has_length;
+  s.head.chunked = !ends && !s.has_length;
   BuildHead(s);
   if (!ends && s.bad_status == 0) {
     BeginUpload(s);
@@ -195,13 +190,20 @@ void Http2::TakeUpgraded(const http::RequestHead& head) {
   }
   Http2Stream* s = NewStream(1);
   nghttp2_session_set_stream_user_data(session_, 1, s);
-  AddField(*s, ":method", head.method_text);
-  AddField(*s, ":path", head.target);
-  std::string name;
+  size_t size = head.method_text.size() + head.target.size();
+  for (const http::HeaderField& field : head.fields) size += field.name.size() + field.value.size();
+  upgrade_.reserve(size);  // then it stays where it is
+  const auto keep = [this](std::string_view part) {
+    const size_t at = upgrade_.size();
+    upgrade_ += part;
+    return std::string_view(upgrade_).substr(at);
+  };
+  AddField(*s, ":method", keep(head.method_text));
+  AddField(*s, ":path", keep(head.target));
   for (const http::HeaderField& field : head.fields) {
-    name = field.name;
-    Lower(name.data(), name.size());
-    if (!IsForHttp1(name)) AddField(*s, name, field.value);
+    const std::string_view name = keep(field.name);
+    Lower(upgrade_.data() + (name.data() - upgrade_.data()), name.size());
+    if (!IsForHttp1(name)) AddField(*s, name, keep(field.value));
   }
   s->bytes_in = head.line.size();
   TakeHead(*s, true);
@@ -235,6 +237,13 @@ void Http2::AddParts(size_t at, const std::vector<Http2Stream::Field>& parts) {
 }
 
 void Http2::AppendHead(const Response& response, std::optional<uint64_t> length) {
+  if (response.without_length) length.reset();
+  const bool is_same = pool_.last_status == response.status && pool_.last_is_dated == response.is_dated &&
+                       pool_.last_length == length && pool_.last_fields == response.fields;
+  if (is_same && (response.is_dated || pool_.common_second == loop_.date_second_)) return;
+  pool_.last_status = response.status;
+  pool_.last_is_dated = response.is_dated;
+  pool_.last_length = length;
   if (pool_.common_second != loop_.date_second_) {
     pool_.common_second = loop_.date_second_;
     pool_.common = loop_.date_line_;
@@ -254,8 +263,7 @@ void Http2::AppendHead(const Response& response, std::optional<uint64_t> length)
   const size_t fields_at = head.size();
   head += pool_.last_lowered;
   const size_t length_at = head.size();
-  const bool has_length = length && !response.without_length;
-  if (has_length) {
+  if (length) {
     head += "content-length: ";
     char digits[24];
     head.append(digits, std::to_chars(digits, digits + sizeof digits, *length).ptr);
@@ -268,7 +276,7 @@ void Http2::AppendHead(const Response& response, std::optional<uint64_t> length)
                           NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE});
   if (!response.is_dated) AddParts(status_line.size(), pool_.common_parts);
   AddParts(fields_at, pool_.last_parts);
-  if (has_length) {
+  if (length) {
     AddParts(length_at, kLength);
     pool_.fields.back().valuelen = head.size() - 4 - (length_at + 16);
   }

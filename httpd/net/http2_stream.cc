@@ -12,7 +12,7 @@ using Phase = Http2Stream::Phase;
 
 constexpr size_t kMostHeld = 1U << 20;  // of answers in memory that wait for the client, and of frames
 constexpr size_t kMostSpare = 256;
-constexpr size_t kSpareText = 4096;  // a longer one is not kept
+constexpr size_t kMostSpareBytes = 1U << 20;  // of their texts
 constexpr size_t kSinkBytes = 64U << 10;
 
 }  // namespace
@@ -24,6 +24,7 @@ Http2Stream* Http2::NewStream(int32_t id) {
   } else {
     made = std::move(pool_.spare.back());
     pool_.spare.pop_back();
+    pool_.spare_bytes -= made->spare_bytes;
   }
   Http2Stream* s = made.get();
   s->session = this;
@@ -40,7 +41,7 @@ void Http2::Drop(Http2Stream* s) {
   if (arriving_ == s) arriving_ = nullptr;
   if (answering_ == s) answering_ = nullptr;
   if (sending_ == s) sending_ = nullptr;
-  head_bytes_ -= s->text.size();
+  head_bytes_ -= s->head_bytes;
   std::unique_ptr<Http2Stream> spare = std::move(streams_[s->index]);
   if (s->index + 1 != streams_.size()) {
     streams_[s->index] = std::move(streams_.back());
@@ -48,19 +49,19 @@ void Http2::Drop(Http2Stream* s) {
   }
   streams_.pop_back();
   if (streams_.empty()) idle_ms_ = loop_.now_ms_;
-  if (pool_.spare.size() >= kMostSpare || s->text.capacity() > kSpareText || s->response.body.capacity() > kSpareText ||
-      s->source.buffer.capacity() > 2 * Http2Stream::kPieceBytes) {
-    return;
-  }
+  s->spare_bytes = s->text.capacity() + s->response.body.capacity() + s->source.buffer.capacity();
+  if (pool_.spare.size() >= kMostSpare || pool_.spare_bytes + s->spare_bytes > kMostSpareBytes) return;
+  pool_.spare_bytes += s->spare_bytes;
   s->Unfile();
   s->deadline_ms = UINT64_MAX;
   s->phase = Phase::kHead;
-  s->text.clear();
-  s->parts.clear();
-  s->method = s->path = s->authority = {};
-  s->has_authority = false;
-  s->bad_status = 0;
   s->head.Clear();
+  s->LetGo();
+  s->text.clear();
+  s->head_bytes = s->cookies = 0;
+  s->method = s->path = s->authority = {};
+  s->has_length = false;
+  s->bad_status = 0;
   s->body_ended = s->sink_waits = s->is_submitted = false;
   s->received = s->bytes_in = s->body_limit = 0;
   s->pause.reset();
