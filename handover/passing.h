@@ -16,6 +16,9 @@ struct PassedConnection {
   std::string unread;     ///< bytes of the next request(s) that were already read from the socket
   uint32_t requests = 0;  ///< answered on it so far (MaxKeepAliveRequests goes on counting)
   uint32_t wait_ms = 0;   ///< how much longer it may stay idle: what its client was promised; 0: the giver did not say
+  bool is_proxied = false;   ///< a proxy has told at its beginning whose it is: will not do so again
+  std::string client;        ///< ... numeric address that was told
+  uint16_t client_port = 0;  ///< ... and port
 };
 
 /// Longest `unread` that can be passed; a connection with more is served where it is.

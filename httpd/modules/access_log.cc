@@ -83,7 +83,7 @@ void AccessLogs::Write(RequestState& state, const net::Outcome& outcome) {
   record.head = &state.head();
   record.raw_line = request.head->line;
   record.client_address = state.client_address();
-  record.peer_address = request.client_address;
+  record.peer_address = request.peer_address();
   record.remote_port = request.client_port;
   record.user = state.user;
   record.local_port = request.local_port;

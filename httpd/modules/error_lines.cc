@@ -27,9 +27,8 @@ void ErrorLines::Write(const RequestState& looked_up, config::LogLevel level, st
   auto& state = const_cast<RequestState&>(*top);
   const net::Request& request = *state.request;
   const log::ErrorLog& log = *state.host->error_log;
-  const std::string port = ":" + std::to_string(request.client_port);
-  const std::string client = std::string(state.client_address()) + port;
-  const std::string peer = std::string(request.client_address) + port;
+  const std::string client = std::string(state.client_address()) + ":" + std::to_string(request.client_port);
+  const std::string peer = std::string(request.peer_address()) + ":" + std::to_string(request.peer_port());
   bool is_first_of_connection = false;
   const bool is_first = !std::exchange(state.is_noted, true);
   if (is_first) {

@@ -1,4 +1,6 @@
 // mod_remoteip: the client's address behind proxies. Source  httpd 2.4 manual, mod_remoteip
+#include "httpd/modules/remoteip.h"
+
 #include <arpa/inet.h>
 
 #include <algorithm>
@@ -22,8 +24,8 @@ using config::Node;
 using config::Scope;
 using Words = std::vector<std::string>;
 
-/// IPv4 as ::ffff:a.b.c.d, so that an address has one form.
-using Address = std::array<uint8_t, 16>;
+using Address = RemoteAddress;
+using Network = RemoteNetwork;
 
 constexpr bool IsV4(const Address& a) {
   for (size_t i = 0; i < 10; ++i) {
@@ -45,20 +47,6 @@ std::string TextOf(const Address& address) {
   return IsV4(address) ? ::inet_ntop(AF_INET, address.data() + 12, text, sizeof text)
                        : ::inet_ntop(AF_INET6, address.data(), text, sizeof text);
 }
-
-struct Network {
-  Address base{};
-  int bits = 128;
-  bool is_internal = false;
-
-  bool Holds(const Address& address) const {
-    const auto whole = static_cast<size_t>(bits / 8);
-    if (!std::equal(base.begin(), base.begin() + static_cast<std::ptrdiff_t>(whole), address.begin())) return false;
-    if (bits % 8 == 0) return true;
-    const auto mask = static_cast<uint8_t>(0xff << (8 - bits % 8));
-    return (base[whole] & mask) == (address[whole] & mask);
-  }
-};
 
 std::optional<int> Bits(const std::string& text, int most) {
   int value = 0;
@@ -108,12 +96,15 @@ std::optional<Network> ParseNetwork(const std::string& text, bool is_internal) {
 struct RemoteipSettings final : config::ModuleSettings {
   std::string header, proxies_header;
   std::vector<Network> proxies;
+  std::optional<bool> proxy_protocol;
+  std::vector<Network> exceptions;
 
   std::unique_ptr<ModuleSettings> MergedWith(const ModuleSettings& other) const override {
     auto out = std::make_unique<RemoteipSettings>(static_cast<const RemoteipSettings&>(other));
     if (out->header.empty()) out->header = header;
     if (out->proxies_header.empty()) out->proxies_header = proxies_header;
     if (out->proxies.empty()) out->proxies = proxies;
+    // The PROXY protocol is a matter of addresses, not of hosts: nothing of it is inherited.
     return out;
   }
 };
@@ -168,9 +159,22 @@ Complaint AddProxyList(config::Builder& builder, Scope& scope, const Node& node,
   return std::nullopt;
 }
 
-Complaint ProxyProtocol(config::Builder&, Scope&, const Node& node, const Words& words) {
-  if (words.size() == 1 && config::SameIgnoringCase(words[0], "off")) return std::nullopt;
-  return node.name + ": the PROXY protocol is not supported: connections must begin with a request";
+Complaint SetProxyProtocol(config::Builder&, Scope& scope, const Node& node, const Words& words) {
+  const bool is_on = config::SameIgnoringCase(words[0], "on");
+  if (!is_on && !config::SameIgnoringCase(words[0], "off")) return node.name + " must be On or Off";
+  auto& settings = config::SettingsOf<RemoteipSettings>(scope);
+  settings.proxy_protocol.reset();
+  if (is_on || scope.in_virtual_host) settings.proxy_protocol = is_on;
+  return std::nullopt;
+}
+
+Complaint AddExceptions(config::Builder&, Scope& scope, const Node& node, const Words& words) {
+  for (const std::string& word : words) {
+    const auto network = ParseNetwork(word, false);
+    if (!network) return node.name + ": ip address '" + word + "' appears to be invalid";
+    config::SettingsOf<RemoteipSettings>(scope).exceptions.push_back(*network);
+  }
+  return std::nullopt;
 }
 
 const std::vector<config::Directive>& Directives() {
@@ -204,10 +208,16 @@ const std::vector<config::Directive>& Directives() {
        "The filename to read the list of internal proxies, see the RemoteIPInternalProxy directive", OnRead::kNo,
        AddProxyList<true>, "filename", "", "Addresses and networks, and comments after #."},
       {"RemoteIPProxyProtocol", kFile, kWhere, Arity::kFlag, "Enable PROXY protocol handling ('on', 'off')",
-       OnRead::kNo, ProxyProtocol, "On|Off", "Off", "Only Off: connections must begin with a request."},
+       OnRead::kNo, SetProxyProtocol, "On|Off", "Off",
+       "Connections to the addresses of this host begin with a header of version 1 or 2 in which a proxy tells the "
+       "client's address and port (HAProxy's send-proxy and send-proxy-v2), before TLS and before HTTP; without it "
+       "they "
+       "are closed. In the server's own part: to all addresses of which no virtual host says something else. "
+       "RemoteIPHeader is not looked at there. UNKNOWN, LOCAL and unspecified families leave the address as it is."},
       {"RemoteIPProxyProtocolExceptions", kFile, kWhere, Arity::kAtLeastOne,
-       "Disable PROXY protocol handling for this list of networks in CIDR format", OnRead::kNo, ProxyProtocol,
-       "host|range [host|range] [host|range]", "", "An error: the PROXY protocol is not supported."},
+       "Disable PROXY protocol handling for this list of networks in CIDR format", OnRead::kNo, AddExceptions,
+       "host|range [host|range] [host|range]", "",
+       "Who connects from there sends no such header, whichever address it is."},
   };
   return table;
 }
@@ -221,7 +231,7 @@ bool IsPrivate(const Address& a) {
 
 void Early(RequestState& state) {
   const auto* settings = HostSettingsFor<RemoteipSettings>(state);
-  if (!settings || settings->header.empty() || state.redirects > 0) return;
+  if (!settings || settings->header.empty() || state.redirects > 0 || state.request->peer != nullptr) return;
   if (state.Header(settings->header).data() == nullptr) return;
   auto current = ParseAddress(std::string(state.request->client_address));
   if (!current) return;  // the private socket
@@ -273,6 +283,67 @@ void Early(RequestState& state) {
 }
 
 }  // namespace
+
+bool RemoteNetwork::Holds(const RemoteAddress& address) const {
+  const auto whole = static_cast<size_t>(bits / 8);
+  if (!std::equal(base.begin(), base.begin() + static_cast<std::ptrdiff_t>(whole), address.begin())) return false;
+  if (bits % 8 == 0) return true;
+  const auto mask = static_cast<uint8_t>(0xff << (8 - bits % 8));
+  return (base[whole] & mask) == (address[whole] & mask);
+}
+
+std::unique_ptr<const ProxiedConnections> ProxiedConnections::Of(const Site& site) {
+  std::unique_ptr<ProxiedConnections> out(new ProxiedConnections(site));
+  const auto* main = site.hosts()[0].host->settings.modules.Find<RemoteipSettings>();
+  out->is_on_ = main && main->proxy_protocol.value_or(false);
+  bool is_wanted = out->is_on_;
+  for (const CompiledHost& host : site.hosts()) {
+    const auto* settings = host.host->settings.modules.Find<RemoteipSettings>();
+    if (!settings || (settings == main && &host != &site.hosts()[0])) continue;  // what it has is the main server's
+    for (const Network& network : settings->exceptions) out->exceptions_.push_back(network);
+    if (!settings->proxy_protocol) continue;
+    is_wanted = is_wanted || *settings->proxy_protocol;
+    for (const config::Host::Address& address : host.host->addresses) {
+      std::erase_if(out->said_, [&address](const Said& said) {
+        return said.address.host == address.host && said.address.port == address.port;
+      });
+      out->said_.push_back({address, *settings->proxy_protocol});
+      out->has_addresses_ = out->has_addresses_ || address.host != "*";
+    }
+  }
+  return is_wanted ? std::move(out) : nullptr;
+}
+
+bool ProxiedConnections::Expects(int fd, uint16_t port, std::string_view peer) const {
+  net::Request request;
+  request.fd = fd;
+  const std::string local = has_addresses_ ? LocalAddressOf(request) : std::string();
+  std::optional<bool> is_on;
+  for (const Said& said : said_) {
+    if ((said.address.port != 0 && said.address.port != port) ||
+        (said.address.host != "*" && said.address.host != local)) {
+      continue;
+    }
+    is_on = is_on.value_or(true) && said.is_on;
+  }
+  if (!is_on.value_or(is_on_)) return false;
+  if (exceptions_.empty()) return true;
+  const auto from = ParseAddress(std::string(peer));
+  return !from || std::none_of(exceptions_.begin(), exceptions_.end(),
+                               [&from](const Network& network) { return network.Holds(*from); });
+}
+
+void ProxiedConnections::Refused(int fd, uint16_t port, std::string_view peer, uint16_t peer_port,
+                                 std::string_view why) const {
+  const int index = site_.Select(port, {}, [fd] {
+    net::Request request;
+    request.fd = fd;
+    return LocalAddressOf(request);
+  });
+  site_.hosts()[static_cast<size_t>(index)].error_log->Write(
+      config::LogLevel::kError, "remoteip",
+      "[client " + std::string(peer) + ":" + std::to_string(peer_port) + "] " + std::string(why));
+}
 
 const Module kRemoteip = {.name = {"mod_remoteip.c", "remoteip_module"},
                           .directives = Directives,

@@ -162,13 +162,13 @@ constexpr RequestVariable kVariables[] = {
     {"HTTPS", [](RequestState& s) -> string { return s.request->is_tls ? "on" : "off"; }, ""},
     {"IPV6",
      [](RequestState& s) -> string {
-       return s.request->client_address.find(':') == std::string_view::npos ? "off" : "on";
+       return s.request->peer_address().find(':') == std::string_view::npos ? "off" : "on";
      },
      ""},
     {"REQUEST_STATUS", [](RequestState& s) { return s.response ? std::to_string(s.response->status) : ""; }, ""},
     {"REQUEST_LOG_ID", [](RequestState& s) { return s.request_id; }, ""},
     {"CONN_LOG_ID", [](RequestState&) -> string { return ""; }, ""},
-    {"CONN_REMOTE_ADDR", [](RequestState& s) { return string(s.request->client_address); }, ""},
+    {"CONN_REMOTE_ADDR", [](RequestState& s) { return string(s.request->peer_address()); }, ""},
     {"TIME_YEAR", [](RequestState& s) { return Time("%Y", s); }, ""},
     {"TIME_MON", [](RequestState& s) { return Time("%m", s); }, ""},
     {"TIME_DAY", [](RequestState& s) { return Time("%d", s); }, ""},

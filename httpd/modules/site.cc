@@ -9,6 +9,7 @@
 #include "httpd/modules/expression.h"
 #include "httpd/modules/module.h"
 #include "httpd/modules/password.h"
+#include "httpd/modules/remoteip.h"
 #include "httpd/modules/section_walk.h"
 #include "httpd/modules/ssl_context.h"
 
@@ -182,6 +183,7 @@ os::Result<std::unique_ptr<Site>> Site::Build(const config::ServerConfig& config
   auto ssl = SslSite::Build(*site);
   if (!ssl) return ssl.error();
   site->ssl_ = std::move(ssl).value();
+  site->proxied_ = ProxiedConnections::Of(*site);
   return site;
 }
 

@@ -14,6 +14,7 @@
 #include "httpd/log/error_log.h"
 #include "httpd/log/log_set.h"
 #include "httpd/modules/prefix_index.h"
+#include "httpd/net/proxied.h"
 #include "os/error.h"
 
 namespace Poco {
@@ -102,6 +103,9 @@ class Site {
   const SslSite* ssl() const { return ssl_.get(); }
   SslSite* ssl() { return ssl_.get(); }
 
+  /// Which connections begin with a header of the PROXY protocol; null: none.
+  const net::ProxyHeaderService* proxied() const { return proxied_.get(); }
+
   /// Whether the host is one of several at an address of its own, which only names tell apart.
   bool SharesAddress(int host) const;
 
@@ -154,6 +158,7 @@ class Site {
   std::string server_name_;
   std::string secret_;
   std::shared_ptr<SslSite> ssl_;
+  std::unique_ptr<const net::ProxyHeaderService> proxied_;
   std::vector<Names> names_;
   std::unordered_map<uint16_t, size_t> by_port_;                                         ///< "*": index of names_
   std::map<std::string, std::unordered_map<uint16_t, size_t>, std::less<>> by_address_;  ///< others

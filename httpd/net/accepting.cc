@@ -12,6 +12,7 @@
 #include "httpd/net/connection.h"
 #include "httpd/net/event_loop.h"
 #include "httpd/net/http2.h"
+#include "httpd/net/proxied.h"
 
 namespace httpd::net {
 
@@ -182,6 +183,8 @@ int EventLoop::Accept(const ListenSource& source, int most) {
     }
     c->timeout_ms = handler_.FirstTimeoutMs();
     if (setup_.tls && !source.is_private) c->tls = setup_.tls->Accept(c->fd.get(), c->local_port);
+    c->awaits_proxy_header =
+        setup_.proxied && !source.is_private && setup_.proxied->Expects(c->fd.get(), c->local_port, c->address);
     BeginReading(c, nullptr);
     c->deadline_ms = ReadDeadline(c, 0);
     OnReadable(c);  // the request is often here already: then epoll never hears of a short connection

@@ -61,6 +61,7 @@ Request EventLoop::MakeRequest(Connection* c, const http::RequestHead& head) {
   request.head = &head;
   request.client_address = c->address;
   request.client_port = c->client_port;
+  request.peer = c->peer.get();
   request.local_port = c->local_port;
   request.fd = c->fd.get();
   request.is_private = c->is_private;

@@ -138,15 +138,17 @@ struct Connection : Deadline, Work {
   uint32_t requests = 0;
   uint8_t state = kIdle;
   bool is_private = false;
-  bool close_after = false;    ///< what is being sent is the last answer
-  bool linger = false;         ///< ... and the client may still be sending
-  bool was_shared = false;     ///< came from another process, which may hold its descriptor a moment longer
-  bool is_read_timed = false;  ///< read_timeout holds: a head or a body is arriving
+  bool close_after = false;          ///< what is being sent is the last answer
+  bool linger = false;               ///< ... and the client may still be sending
+  bool was_shared = false;           ///< came from another process, which may hold its descriptor a moment longer
+  bool awaits_proxy_header = false;  ///< nothing else is read before that is complete; what came of it is in `pending`
+  bool is_read_timed = false;        ///< read_timeout holds: a head or a body is arriving
   uint16_t local_port = 0;
   uint16_t client_port = 0;
   int keep_alive_timeout_ms = 5000;
   int timeout_ms = 60000;
   std::unique_ptr<TlsStream> tls;  ///< null: plain
+  std::unique_ptr<RealPeer> peer;  ///< null: there was no header of the PROXY protocol
   std::unique_ptr<Unsent> unsent;
   std::unique_ptr<Asked> asked;
   std::unique_ptr<Transfer> transfer;

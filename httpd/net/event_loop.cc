@@ -216,7 +216,9 @@ void EventLoop::Destroy(Connection* c) {
   c->requests = 0;
   c->worker = -1;
   c->state = kIdle;
-  c->close_after = c->linger = c->working = c->was_shared = c->is_read_timed = c->client_bound = false;
+  c->close_after = c->linger = c->working = c->was_shared = c->is_read_timed = c->client_bound =
+      c->awaits_proxy_header = false;
+  c->peer.reset();
   c->Unfile();
   GiveBack(c);
   c->asked.reset();
@@ -263,6 +265,10 @@ void EventLoop::Sweep() {
     deadlines_.File(*c, now_ms_ + kSweepMs);  // whatever becomes of it here: as long as it is there, it is looked at
     if (c->http2) {
       GoOnWithHttp2(c, c->http2->OnDeadline());
+      continue;
+    }
+    if (c->awaits_proxy_header) {
+      RefuseProxyHeader(c, "RemoteIPProxyProtocol: no PROXY header came in time");
       continue;
     }
     if (c->state == kWaiting && c->asked && c->asked->response.deferred) {

@@ -28,6 +28,7 @@ struct Transfer;    ///< ... and this
 struct WakeTarget;  ///< ... and this
 struct Work;        ///< ... and this
 class TlsService;
+class ProxyHeaderService;
 
 struct DropHttp2 {
   void operator()(Http2* http2) const;
@@ -57,10 +58,11 @@ class EventLoop final : public Reactor {
  public:
   struct Setup {
     std::vector<ListenSource> listeners;
-    int intake = -1;                   ///< receiving end of the instance's intake; -1 = none
-    const TlsService* tls = nullptr;   ///< for public listeners; must outlive the loop. null: no TLS
-    LoopSlot* slot = nullptr;          ///< our row of the scoreboard
-    uint32_t max_busy = 2048;          ///< accept no more while so many requests are in progress
+    int intake = -1;                              ///< receiving end of the instance's intake; -1 = none
+    const TlsService* tls = nullptr;              ///< for public listeners; must outlive the loop. null: no TLS
+    const ProxyHeaderService* proxied = nullptr;  ///< ... as this. null: no connection begins with such a header
+    LoopSlot* slot = nullptr;                     ///< our row of the scoreboard
+    uint32_t max_busy = 2048;                     ///< accept no more while so many requests are in progress
     size_t max_held = 0;               ///< connections at a time, 0 = no limit: then idle ones go, or others wait
     bool show_request_tails = false;   ///< on the scoreboard: the ends of long request lines, not their beginnings
     uint64_t max_connections = 0;      ///< ask to be recycled after so many; 0 = never
@@ -158,6 +160,11 @@ class EventLoop final : public Reactor {
   /// As SendBytes(), of a file. 0: it is shorter than that.
   /// @param use_sendfile  false: it is read and sent, for file systems that sendfile(2) does not work on
   static ssize_t SendFile(Connection* c, int file, uint64_t offset, size_t most, bool use_sendfile);
+  /// Goes on with the header of the PROXY protocol. true: it is complete, and what comes now is the client's own
+  bool ReadProxyHeader(Connection* c);
+  void RefuseProxyHeader(Connection* c, std::string_view why);  ///< ... and the connection, which is gone then
+  /// @param address  "": nobody else than who has connected
+  static void SetClient(Connection* c, std::string_view address, uint16_t port);
   /// Goes on with the handshake of a TLS connection. true: it is complete, bytes of requests come now
   bool Handshake(Connection* c);
   /// Answers who speaks plain HTTP where TLS is expected.

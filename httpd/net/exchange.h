@@ -18,6 +18,12 @@ class TlsStream;
 struct Connection;
 struct Http2Stream;
 
+/// Who has connected, where a header of the PROXY protocol may have told of somebody else.
+struct RealPeer {
+  std::string address;  ///< numeric
+  uint16_t port = 0;
+};
+
 /// One request as a handler sees it. Views live until the handler returns; Finish() gets the same content again.
 struct Request {
   const http::RequestHead* head = nullptr;
@@ -34,6 +40,11 @@ struct Request {
   Connection* connection = nullptr;  ///< the loop's own; what Reactor::WakerOf() looks at
   Http2Stream* stream = nullptr;     ///< ... too; null: HTTP/1
   uint32_t stream_id = 0;            ///< of HTTP/2; 0: HTTP/1
+  const RealPeer* peer = nullptr;    ///< null: the connection did not begin with a header of the PROXY protocol
+
+  /// Whose connection this is: the client's address, or that of a proxy that has told it.
+  std::string_view peer_address() const { return peer ? std::string_view(peer->address) : client_address; }
+  uint16_t peer_port() const { return peer ? peer->port : client_port; }
 };
 
 /// How a connection speaks HTTP/2. Source  httpd 2.4 manual, mod_http2: the directives' defaults

@@ -41,7 +41,7 @@ Http2Pool::Http2Pool() : out(new char[kOutBytes]) {
     nghttp2_session_callbacks_new(made);
     nghttp2_session_callbacks_set_on_begin_frame_callback(*made, Http2::OnBeginFrame);
     nghttp2_session_callbacks_set_on_begin_headers_callback(*made, Http2::OnBeginHeaders);
-    nghttp2_session_callbacks_set_on_header_callback(*made, Http2::OnHeader);
+    nghttp2_session_callbacks_set_on_header_callback2(*made, Http2::OnHeader);
     nghttp2_session_callbacks_set_unpack_extension_callback(
         *made, [](nghttp2_session*, void**, const nghttp2_frame_hd*, void*) { return int{NGHTTP2_ERR_CANCEL}; });
     nghttp2_session_callbacks_set_on_frame_recv_callback(*made, Http2::OnFrame);
@@ -87,8 +87,8 @@ Http2::Http2(EventLoop& loop, Connection* c, const Http2Terms& terms)
   constexpr size_t kUsualHeaderBlock = 65536;
   nghttp2_option_set_max_send_header_block_length(
       pool_.option, terms.max_header_block > 0 ? terms.max_header_block : kUsualHeaderBlock);
-  nghttp2_session_server_new2(&session_, terms.padding_bits > 0 ? pool_.padding_callbacks : pool_.callbacks, this,
-                              pool_.option);
+  nghttp2_session_server_new3(&session_, terms.padding_bits > 0 ? pool_.padding_callbacks : pool_.callbacks, this,
+                              pool_.option, pool_.memory.allocator());
 }
 
 Http2::~Http2() {
@@ -351,18 +351,26 @@ int Http2::OnBeginHeaders(nghttp2_session* session, const nghttp2_frame* frame, 
   return 0;
 }
 
-int Http2::OnHeader(nghttp2_session* session, const nghttp2_frame* frame, const uint8_t* name, size_t name_size,
-                    const uint8_t* value, size_t value_size, uint8_t, void* user) {
+int Http2::OnHeader(nghttp2_session* session, const nghttp2_frame* frame, nghttp2_rcbuf* name, nghttp2_rcbuf* value,
+                    uint8_t, void* user) {
   auto* self = static_cast<Http2*>(user);
+  const nghttp2_vec name_text = nghttp2_rcbuf_get_buf(name);
+  const nghttp2_vec value_text = nghttp2_rcbuf_get_buf(value);
   if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
-    if (self->arriving_) {
-      self->AddField(*self->arriving_, {reinterpret_cast<const char*>(name), name_size},
-                     {reinterpret_cast<const char*>(value), value_size});
+    Http2Stream* s = self->arriving_;
+    if (!s || !self->AddField(*s, {reinterpret_cast<const char*>(name_text.base), name_text.len},
+                              {reinterpret_cast<const char*>(value_text.base), value_text.len})) {
+      return 0;
+    }
+    for (nghttp2_rcbuf* text : {name, value}) {
+      if (nghttp2_rcbuf_is_static(text) != 0) continue;
+      nghttp2_rcbuf_incref(text);
+      s->kept.push_back(text);
     }
     return 0;
   }
   // Trailers are read past, as those of HTTP/1.
-  self->trailer_bytes_ += static_cast<uint32_t>(name_size + value_size);
+  self->trailer_bytes_ += static_cast<uint32_t>(name_text.len + value_text.len);
   if (self->trailer_bytes_ <= kMostTrailerBytes) return 0;
   nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_ENHANCE_YOUR_CALM);
   return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;

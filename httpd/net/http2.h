@@ -16,6 +16,7 @@
 #include "httpd/net/deadlines.h"
 #include "httpd/net/event_loop.h"
 #include "httpd/net/exchange.h"
+#include "httpd/net/http2_memory.h"
 #include "httpd/net/reactor.h"
 
 /// What the loop has for connections that speak HTTP/2; nobody else includes it.
@@ -23,6 +24,8 @@ namespace httpd::net {
 
 /// One request of an HTTP/2 connection and its answer. Recycled: its texts keep their memory.
 struct Http2Stream : Deadline, Work {
+  static constexpr size_t kPieceBytes = 16U << 10;  ///< of a source, at a time
+
   enum class Phase : uint8_t {
     kHead,     ///< its fields are arriving
     kReady,    ///< complete, to be answered soon
@@ -30,7 +33,7 @@ struct Http2Stream : Deadline, Work {
     kWaiting,  ///< the body is here, the answer comes later
     kSending   ///< the answer is being sent or was
   };
-  /// A part of `text`.
+  /// A part of a text.
   struct Span {
     uint32_t at = 0;
     uint32_t size = 0;
@@ -41,15 +44,22 @@ struct Http2Stream : Deadline, Work {
   };
 
   Http2* session = nullptr;
-  uint32_t index = 0;  ///< among the session's
+  uint32_t index = 0;      ///< among the session's
+  size_t spare_bytes = 0;  ///< of its texts, while it is spare
   int32_t id = 0;
   Phase phase = Phase::kHead;
 
+  ~Http2Stream() { LetGo(); }
+  /// Of the fields of the request; nothing may look at `head` any more.
+  void LetGo();
+
   // ---- the request ----
-  std::string text;  ///< what `head` points into; complete before it does
-  std::vector<Field> parts;
-  Span method, path, authority;
-  bool has_authority = false;
+  std::vector<nghttp2_rcbuf*> kept;  ///< what `head` points into: nghttp2's texts, we count as one who uses them
+  std::string text;                  ///< ... and what nghttp2 does not have as one piece; complete before it does
+  size_t head_bytes = 0;             ///< of both, as if each field had its own
+  std::string_view method, path, authority;
+  uint32_t cookies = 0;
+  bool has_length = false;
   int bad_status = 0;  ///< 0: nothing is wrong with the head
   const char* bad_reason = "";
   http::RequestHead head;
@@ -85,6 +95,11 @@ struct Http2Stream : Deadline, Work {
   uint64_t deadline_ms = UINT64_MAX;  ///< when the client, or who makes the answer, has been silent for too long
 };
 
+/// How long an answer may say nothing.
+inline uint64_t WaitMs(const Response& response) {
+  return static_cast<uint64_t>(response.wait_timeout_ms > 0 ? response.wait_timeout_ms : response.timeout_ms);
+}
+
 /// What all HTTP/2 connections of one loop share: things that would otherwise be made for every connection or request,
 /// and the buffer that frames are written into. Nothing stays in the buffer when a connection's turn is over.
 struct Http2Pool {
@@ -96,10 +111,12 @@ struct Http2Pool {
   Http2Pool(const Http2Pool&) = delete;
   Http2Pool& operator=(const Http2Pool&) = delete;
 
+  Http2Memory memory;  ///< goes last: streams have texts in it
   nghttp2_session_callbacks* callbacks = nullptr;
   nghttp2_session_callbacks* padding_callbacks = nullptr;  ///< the same for connections with H2Padding
   nghttp2_option* option = nullptr;
   std::vector<std::unique_ptr<Http2Stream>> spare;
+  size_t spare_bytes = 0;          ///< that they hold
   std::vector<nghttp2_nv> fields;  ///< of the answer that is begun
   std::string head;                ///< ... what they point into, as HTTP/1 would write it
   std::string common;              ///< "date: ...\r\nserver: ...\r\n"
@@ -108,6 +125,9 @@ struct Http2Pool {
   std::string last_fields;   ///< of an answer, as its handler wrote them: mostly the next has the same
   std::string last_lowered;  ///< ... with their names in lower case
   std::vector<Http2Stream::Field> last_parts;  ///< ... what of it is sent
+  int last_status = 0;                         ///< ... what else `head` was made of
+  bool last_is_dated = false;
+  std::optional<uint64_t> last_length;
   std::unique_ptr<char[]> out;
   size_t out_size = 0;
 };
@@ -157,8 +177,8 @@ class Http2 {
   // ---- the session (http2.cc) ----
   static int OnBeginFrame(nghttp2_session*, const nghttp2_frame_hd* frame, void* self);
   static int OnBeginHeaders(nghttp2_session*, const nghttp2_frame* frame, void* self);
-  static int OnHeader(nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name, size_t name_size,
-                      const uint8_t* value, size_t value_size, uint8_t flags, void* self);
+  static int OnHeader(nghttp2_session*, const nghttp2_frame* frame, nghttp2_rcbuf* name, nghttp2_rcbuf* value,
+                      uint8_t flags, void* self);
   static int OnFrame(nghttp2_session*, const nghttp2_frame* frame, void* self);
   static int OnInvalidFrame(nghttp2_session*, const nghttp2_frame* frame, int error, void* self);
   static int OnData(nghttp2_session*, uint8_t flags, int32_t id, const uint8_t* data, size_t size, void* self);
@@ -186,12 +206,14 @@ class Http2 {
   void StartLeaving();
   void FinalGoaway();
 
-  // ---- streams (http2_stream.cc) ----
+  // ---- streams (http2_head.cc, http2_stream.cc, http2_answer.cc) ----
   Http2Stream* NewStream(int32_t id);
   void Drop(Http2Stream* s);  ///< it is over, for the session too
-  void AddField(Http2Stream& s, std::string_view name, std::string_view value);
+  /// `name` and `value` stay where they are as long as the stream has its head. false: it does not need them
+  bool AddField(Http2Stream& s, std::string_view name, std::string_view value);
   void TakeHead(Http2Stream& s, bool ends);
   void BuildHead(Http2Stream& s);
+  void JoinCookies(Http2Stream& s);  ///< several fields are one that was cut. RFC 9113 8.2.3
   Request RequestOf(Http2Stream& s);
   void MakeReady(Http2Stream& s);  ///< its answer can be begun
   void AnswerReady();
@@ -225,6 +247,7 @@ class Http2 {
   Connection* c_;
   Http2Terms terms_;
   nghttp2_session* session_ = nullptr;
+  std::string upgrade_;  ///< fields of the HTTP/1 request that is stream 1
   std::vector<std::unique_ptr<Http2Stream>> streams_;
   std::vector<Http2Stream*> ready_;      ///< null: reset meanwhile
   std::vector<Http2Stream*> exhausted_;  ///< their sources have had their time in this turn

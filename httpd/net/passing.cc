@@ -47,6 +47,7 @@ void EventLoop::GoOnWith(handover::PassedConnection passed) {
   const std::string host = peer ? peer.value().Host() : "-";  // who has left already has no name; its end is read soon
   c->address[host.copy(c->address, sizeof c->address - 1)] = '\0';
   if (peer) c->client_port = peer.value().port();
+  if (passed.is_proxied) SetClient(c, passed.client, passed.client_port);
   c->requests = passed.requests;
   if (c->requests > 0) Bump(setup_.slot->counters.keepalive, 1);
   c->timeout_ms = handler_.FirstTimeoutMs();
@@ -59,7 +60,7 @@ void EventLoop::GoOnWith(handover::PassedConnection passed) {
 }
 
 bool EventLoop::CanPass(const Connection* c) const {
-  return plan_.successor >= 0 && !c->is_private && !c->tls && !c->http2;
+  return plan_.successor >= 0 && !c->is_private && !c->tls && !c->http2 && !c->awaits_proxy_header;
 }
 
 void EventLoop::Pass(Connection* c, uint64_t wait_ms) {
@@ -68,6 +69,11 @@ void EventLoop::Pass(Connection* c, uint64_t wait_ms) {
   if (c->events != 0) ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, c->fd.get(), nullptr);
   passed.unread = std::move(c->pending);
   passed.requests = c->requests;
+  passed.is_proxied = c->peer != nullptr;
+  if (passed.is_proxied) {
+    passed.client = c->address;
+    passed.client_port = c->client_port;
+  }
   passed.fd = std::move(c->fd);
   Destroy(c);
   passing_.push_back(std::move(passed));
@@ -133,7 +139,7 @@ void EventLoop::Drain(const DrainPlan& plan) {
 }
 
 std::optional<handover::CutRequest> EventLoop::InProgress(const Connection* c) const {
-  if (c->is_private || c->state == kIdle || c->state == kLingering) return std::nullopt;
+  if (c->is_private || c->state == kIdle || c->state == kLingering || c->awaits_proxy_header) return std::nullopt;
   handover::CutRequest out;
   out.client = c->address;
   if (c->client_port != 0)

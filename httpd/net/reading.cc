@@ -55,6 +55,7 @@ void EventLoop::OnEvent(Connection* c, uint32_t events) {
 }
 
 void EventLoop::OnReadable(Connection* c) {
+  if (c->awaits_proxy_header && !ReadProxyHeader(c)) return;
   if (c->tls && !c->tls->is_established() && !Handshake(c)) return;
   if (c->state == kLingering) {
     ssize_t n = 1;

@@ -205,6 +205,7 @@ int Child::Run() {
     loop_setup.listeners = setup_.listeners;
     loop_setup.intake = setup_.intake_read;
     loop_setup.tls = setup_.site->ssl();
+    loop_setup.proxied = setup_.site->proxied();
     loop_setup.slot = &setup_.board->loop(slot);
     loop_setup.show_request_tails = setup_.site->config().see_request_tail;
     loop_setup.max_busy = setup_.max_busy_per_loop;

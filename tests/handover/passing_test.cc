@@ -64,6 +64,34 @@ TEST_F(PassingTest, TheTimeThatAClientWasPromisedGoesAlong) {
   EXPECT_EQ(silent.value()[0].wait_ms, 0U);
 }
 
+TEST_F(PassingTest, WhoseConnectionAProxyHasToldGoesAlong) {
+  std::vector<PassedConnection> list;
+  list.push_back(Connection("", 1));
+  list.push_back(Connection("x", 2));
+  list.back().is_proxied = true;
+  list.back().client = "2001:db8::5";
+  list.back().client_port = 65535;
+  auto back = UnpackConnections(PackConnections(list));
+  ASSERT_TRUE(back) << back.error().Text();
+  EXPECT_TRUE(back.value()[0].is_proxied);
+  EXPECT_EQ(back.value()[0].client, "2001:db8::5");
+  EXPECT_EQ(back.value()[0].client_port, 65535);
+  EXPECT_FALSE(back.value()[1].is_proxied);
+}
+
+TEST_F(PassingTest, WhatIsNoAddressOfAClientIsRefused) {
+  const auto with = [](const std::string& client) {
+    Message message = Adopt({"1,0"}, "", 1);
+    message.Add("CLIENT", client);
+    return UnpackConnections(std::move(message));
+  };
+  EXPECT_TRUE(with("0,1,192.0.2.1"));
+  for (const char* line : {"", "0", "0,1", "0,1,", "1,1,192.0.2.1", "0,65536,192.0.2.1", "0,1,name", "0,1,192.0.2.1 ",
+                           "-1,1,192.0.2.1", "x,1,192.0.2.1", "0,1;192.0.2.1"}) {
+    EXPECT_FALSE(with(line)) << line;
+  }
+}
+
 TEST_F(PassingTest, ALongListGoesInPacketsThatTheReceiverTakes) {
   auto pair = os::SocketPair(SOCK_SEQPACKET);
   ASSERT_TRUE(pair);
