@@ -35,7 +35,11 @@ TEST(SslDirectives, RefuseWhatCannotBeHonouredAndSayWhy) {
       {"SSLOptions +Nothing", "SSLOptions: Illegal option 'Nothing'"},
       {"SSLCompression on", "SSLCompression on cannot be had"},
       {"SSLInsecureRenegotiation on", "SSLInsecureRenegotiation on cannot be had"},
-      {"SSLUseStapling on", "SSLUseStapling on cannot be had"},
+      {"SSLStaplingCache memory:x", "SSLStaplingCache: 'memory' stapling cache not supported"},
+      {"SSLStaplingResponderTimeout -1", "SSLStaplingResponderTimeout: invalid argument"},
+      {"SSLStaplingResponseMaxAge -2", "SSLStaplingResponseMaxAge: invalid argument"},
+      {"SSLStaplingErrorCacheTimeout soon", "SSLStaplingErrorCacheTimeout: invalid argument"},
+      {"SSLStaplingForceURL https://a.example/", "SSLStaplingForceURL: 'https://a.example/' is no address"},
       {"SSLOCSPEnable leaf", "SSLOCSPEnable leaf cannot be had"},
       {"SSLFIPS on", "SSLFIPS on cannot be had"},
       {"SSLSessionCache memory", "'memory' session cache not supported"},
@@ -72,7 +76,10 @@ TEST(SslDirectives, TakeWhatApacheTakes) {
                            "<Location />\nRequire ssl-verify-client\n</Location>",
                            "SSLUserName SSL_CLIENT_S_DN_CN",
                            "SSLOpenSSLConfCmd Curves X25519",
-                           "SSLUseStapling off",
+                           "SSLUseStapling on\nSSLStaplingFakeTryLater off\nSSLStaplingReturnResponderErrors off",
+                           "SSLStaplingStandardCacheTimeout 60\nSSLStaplingErrorCacheTimeout 0",
+                           "SSLStaplingResponseTimeSkew 0\nSSLStaplingResponseMaxAge -1",
+                           "SSLStaplingForceURL http://a.example:8080/x",
                            "SSLStrictSNIVHostCheck on",
                            "Listen 9443 https"}) {
     EXPECT_EQ(ComplaintAbout(fine), "") << fine;
@@ -80,9 +87,12 @@ TEST(SslDirectives, TakeWhatApacheTakes) {
 }
 
 TEST(SslDirectives, SayThatSessionsAreKeptInTicketsOnly) {
-  const config::ServerConfig c = ConfigFrom("SSLSessionCache shmcb:/run/x(512000)\nSSLRandomSeed startup builtin\n");
+  const config::ServerConfig c = ConfigFrom(
+      "SSLSessionCache shmcb:/run/x(512000)\nSSLRandomSeed startup builtin\n"
+      "SSLStaplingCache shmcb:/run/y(128000)\n");
   EXPECT_THAT(c.warnings,
               testing::Contains(HasSubstr("SSLSessionCache shmcb keeps nothing here: sessions are resumed")));
+  EXPECT_THAT(c.warnings, testing::Contains(HasSubstr("SSLStaplingCache shmcb keeps nothing here")));
   EXPECT_THAT(c.warnings, testing::Contains(HasSubstr("SSLRandomSeed has no meaning here")));
 }
 

@@ -1,0 +1,181 @@
+// What authorities say about a host's certificate is asked for beside the loops and stapled to handshakes; with
+// `openssl ocsp` as the authority's responder.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <cstdio>
+
+#include "tests/e2e/tls_fixture.h"
+
+namespace {
+
+using e2e::Eventually;
+using e2e::Execute;
+using e2e::FileText;
+using e2e::Outcome;
+using e2e::WriteFile;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+
+constexpr char kGood[] = "Cert Status: good";
+constexpr char kNothing[] = "OCSP response: no response sent";
+constexpr char kTryLater[] = "OCSP Response Status: trylater";
+
+class TlsStapling : public e2e::Tls {
+ protected:
+  void SetUp() override {
+    Tls::SetUp();
+    if (HasFatalFailure()) return;
+    responder_port_ = e2e::FreePort();
+    Authority("ca");
+    Signed("a", 0x1001);
+  }
+  void TearDown() override {
+    responder_.reset();
+    Tls::TearDown();
+  }
+
+  void Run(std::vector<std::string> words) const {
+    words.insert(words.begin(), "/usr/bin/openssl");
+    const Outcome made = Execute(words);
+    ASSERT_EQ(made.status, 0) << made.All();
+  }
+
+  void Authority(const std::string& name) const {
+    Run({"req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=authority " + name, "-newkey", "ec", "-pkeyopt",
+         "ec_paramgen_curve:P-256", "-keyout", File(name + ".key"), "-out", File(name + ".crt")});
+  }
+
+  /// name.crt for name.example, of the authority, which stands behind it; it names the responder.
+  void Signed(const std::string& name, int serial) const {
+    WriteFile(File("ext"), "subjectAltName=DNS:" + name + ".example\nauthorityInfoAccess=OCSP;URI:" + Url() + "\n");
+    Run({"req", "-new", "-nodes", "-subj", "/CN=" + name + ".example", "-newkey", "ec", "-pkeyopt",
+         "ec_paramgen_curve:P-256", "-keyout", File(name + ".key"), "-out", File("csr")});
+    Run({"x509", "-req", "-in", File("csr"), "-CA", File("ca.crt"), "-CAkey", File("ca.key"), "-days", "2",
+         "-set_serial", std::to_string(serial), "-extfile", File("ext"), "-out", File(name + ".crt")});
+    WriteFile(File(name + ".crt"), FileText(File(name + ".crt")) + FileText(File("ca.crt")));
+  }
+
+  std::string Url() const { return "http://127.0.0.1:" + std::to_string(responder_port_) + "/"; }
+
+  /// @param revoked  whether 1001 is
+  /// @param signer   which authority's key the answers are signed with
+  void StartResponder(bool revoked = false, const std::string& signer = "ca") {
+    const std::string state = revoked ? "R\t491231235959Z\t200101000000Z" : "V\t491231235959Z\t";
+    WriteFile(File("index"), state + "\t1001\tunknown\t/CN=a.example\n");
+    const std::filesystem::path said = File("responder.log");
+    WriteFile(said, "");
+    responder_ = std::make_unique<e2e::Running>(
+        std::vector<std::string>{"/usr/bin/openssl", "ocsp", "-port", std::to_string(responder_port_), "-index",
+                                 File("index"), "-CA", File("ca.crt"), "-rsigner", File(signer + ".crt"), "-rkey",
+                                 File(signer + ".key"), "-nmin", "60"},
+        said);
+    char listening[32];
+    std::snprintf(listening, sizeof listening, ":%04X ", responder_port_);
+    ASSERT_TRUE(Eventually([&] {
+      const std::string sockets = FileText("/proc/net/tcp") + FileText("/proc/net/tcp6");
+      return sockets.find(listening) != std::string::npos;
+    })) << FileText(said);
+  }
+
+  void StopResponder() { responder_.reset(); }
+
+  std::string Status() const { return Ask("-status"); }
+  bool BecomesStapled(const std::string& what) const {
+    return Eventually([&] { return Status().find(what) != std::string::npos; });
+  }
+
+  uint16_t responder_port_ = 0;
+  std::unique_ptr<e2e::Running> responder_;
+};
+
+TEST_F(TlsStapling, AGoodAnswerIsShownAndSurvivesRestartsAndUpgradesWithoutTheResponder) {
+  StartResponder();
+  ConfigureTls("SSLStaplingCache shmcb:logs/stapling(128000)\n" + Host("a", "SSLUseStapling on"));
+  Start();
+  ASSERT_TRUE(BecomesStapled(kGood)) << Status() << ErrorLog();
+  for (int i = 0; i < 6; ++i) EXPECT_THAT(Ask("-status -tls1_2"), HasSubstr(kGood)) << "of whichever child";
+  const std::filesystem::path kept = root_ / "run" / "httpd.stapling";
+  ASSERT_TRUE(Eventually([&] { return std::filesystem::exists(kept); }));
+  struct stat info {};
+  ASSERT_EQ(::stat(kept.c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0600U);
+
+  StopResponder();
+  ASSERT_EQ(Httpd({"-k", "graceful", "--wait"}).status, 0);
+  EXPECT_THAT(Status(), HasSubstr(kGood));
+  const Outcome upgraded = Orchestrator("upgrade", {"--bake", "0"});
+  ASSERT_EQ(upgraded.status, 0) << upgraded.All();
+  EXPECT_THAT(Status(), HasSubstr(kGood));
+  ASSERT_EQ(Httpd({"-k", "stop", "--wait"}).status, 0);
+  Start();
+  EXPECT_THAT(Status(), HasSubstr(kGood));
+}
+
+TEST_F(TlsStapling, AResponderThatIsSilentDelaysNobodyAndIsAskedByOneChildOnly) {
+  auto address = os::SocketAddress::FromIp("127.0.0.1", responder_port_);
+  ASSERT_TRUE(address);
+  auto silent = os::ListenTcp(address.value(), 16);
+  ASSERT_TRUE(silent) << silent.error().what;
+  ConfigureTls("StartServers 2\n" + Host("a", "SSLUseStapling on\nSSLStaplingResponderTimeout 600"));
+  Start();
+  pollfd wait{silent.value().get(), POLLIN, 0};
+  ASSERT_EQ(::poll(&wait, 1, 30000), 1) << "nobody asks";
+  const os::Fd asked(::accept4(silent.value().get(), nullptr, nullptr, SOCK_CLOEXEC));
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_THAT(Status(), AllOf(HasSubstr(kNothing), HasSubstr("HTTP/1.1 200")));
+  }
+  EXPECT_EQ(::poll(&wait, 1, 0), 0) << "somebody asks as well";
+  ASSERT_EQ(Httpd({"-k", "graceful", "--wait"}).status, 0) << "nor do children that leave wait for it";
+  EXPECT_THAT(Status(), HasSubstr(kNothing));
+}
+
+TEST_F(TlsStapling, ARevokedCertificateIsShownAsSuchUnlessErrorsAreToBeKept) {
+  StartResponder(true);
+  ConfigureTls(Host("a", "SSLUseStapling on"));
+  Start();
+  ASSERT_TRUE(BecomesStapled("Cert Status: revoked")) << Status() << ErrorLog();
+  EXPECT_THAT(ErrorLog(), HasSubstr("AH02969: stapling_check_response: response has certificate status revoked"));
+  ConfigureTls(Host("a", "SSLUseStapling on\nSSLStaplingReturnResponderErrors off"));
+  ASSERT_EQ(Httpd({"-k", "graceful", "--wait"}).status, 0);
+  EXPECT_THAT(Status(), HasSubstr(kNothing));
+}
+
+TEST_F(TlsStapling, WithoutAnAnswerClientsAreToldToTryLaterIfSo) {
+  ConfigureTls(Host("a", "SSLUseStapling on"));
+  Start();
+  ASSERT_TRUE(BecomesStapled(kTryLater)) << Status() << ErrorLog();
+  EXPECT_THAT(ErrorLog(), HasSubstr("AH01941: stapling_renew_response: responder error"));
+  ConfigureTls(Host("a", "SSLUseStapling on\nSSLStaplingFakeTryLater off"));
+  ASSERT_EQ(Httpd({"-k", "graceful", "--wait"}).status, 0);
+  EXPECT_THAT(Status(), HasSubstr(kNothing));
+}
+
+TEST_F(TlsStapling, AnAnswerThatSomebodyElseHasSignedIsNotShown) {
+  Authority("other");
+  StartResponder(false, "other");
+  ConfigureTls(Host("a", "SSLUseStapling on"));
+  Start();
+  ASSERT_TRUE(Eventually([this] { return ErrorLog().find("not signed by the authority") != std::string::npos; }))
+      << ErrorLog();
+  EXPECT_THAT(Status(), Not(HasSubstr(kGood)));
+}
+
+TEST_F(TlsStapling, WhatCannotBeStapledIsSaidByACheckAndServedAllTheSame) {
+  Certificate("b", "b.example");
+  ConfigureTls(Host("a", "SSLUseStapling on\nSSLStaplingForceURL http://127.0.0.1:1/") +
+               Host("b", "SSLUseStapling on"));
+  const Outcome checked = Httpd({"-t"});
+  EXPECT_EQ(checked.status, 0);
+  EXPECT_THAT(checked.All(), HasSubstr("AH02604: Unable to configure certificate b.example:" + std::to_string(tls_) +
+                                       ":0 for stapling: AH02218: no OCSP URI in certificate"));
+  EXPECT_THAT(checked.All(), Not(HasSubstr("certificate a.example")));
+  Start();
+  EXPECT_THAT(ErrorLog(), HasSubstr("AH02604"));
+  EXPECT_THAT(Curl("b.example", "/index.html", {"--cacert", File("b.crt")}).out, HasSubstr(" 200 OK"));
+}
+
+}  // namespace
