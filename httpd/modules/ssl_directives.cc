@@ -131,12 +131,6 @@ Complaint StaysOff(Builder&, Scope&, const Node& node, const Words& words) {
   return node.name + " " + words[0] + " cannot be had: " + directive->about;
 }
 
-Complaint Meaningless(Builder& builder, Scope&, const Node& node, const Words&) {
-  const config::Directive* directive = config::FindDirective(node.name);
-  builder.WarnOnce(node, "WARNING: " + std::string(directive->name) + " has no meaning here: " + directive->about);
-  return kFine;
-}
-
 Complaint SetVerify(Builder&, Scope& scope, const Node& node, const Words& words) {
   if (auto complaint = OnlyForHosts(scope, node)) return complaint;
   static constexpr struct {
@@ -275,7 +269,7 @@ Complaint SetRandomSeed(Builder& builder, Scope& scope, const Node& node, const 
   if (!SameIgnoringCase(words[0], "startup") && !SameIgnoringCase(words[0], "connect")) {
     return "SSLRandomSeed: Invalid context: `" + words[0] + "'";
   }
-  return Meaningless(builder, scope, node, words);
+  return config::SetMeaningless(builder, scope, node, words);
 }
 
 Complaint SetCryptoDevice(Builder&, Scope&, const Node&, const Words& words) {
@@ -477,9 +471,9 @@ const std::vector<config::Directive>& SslDirectives() {
       {"SSLStaplingForceURL", kModule, kInHosts, Arity::kOne, "SSL stapling option to Force the OCSP Stapling URL", kNo, SetStaplingUrl, "uri", "", "Instead of the one that the certificate names."},
       {"SSLOCSPEnable", kModule, kInHosts, Arity::kAtLeastOne, "Enable use of OCSP to verify certificate revocation mode ('on', 'leaf', 'off')", kNo, StaysOff, "off", "off", kNoOcsp},
       {"SSLProxyEngine", kModule, kInHosts, Arity::kFlag, "SSL switch for the proxy protocol engine ('on', 'off')", kNo, StaysOff, "off", "off", "no backend is reached with TLS"},
-      {"SSLProxyProtocol", kModule, kInHosts, Arity::kAtLeastOne, "SSL Proxy: enable or disable SSL protocol flavors ('[+-][TLSv1|TLSv1.1|TLSv1.2|TLSv1.3] ...' - see manual)", kNo, Meaningless, "[+|-]protocol ...", "", kNoProxy},
-      {"SSLProxyCipherSuite", kModule, kInHosts, Arity::kOneOrTwo, "SSL Proxy: colon-delimited list of permitted SSL ciphers ('XXX:...:XXX' - see manual)", kNo, Meaningless, "[SSL|TLSv1.3] cipher-spec", "", kNoProxy},
-      {"SSLRenegBufferSize", kModule, kInPlaces, Arity::kOne, "Configure the amount of memory that will be used for buffering the request body if a per-location SSL renegotiation is required due to changed access control requirements", kNo, Meaningless,
+      {"SSLProxyProtocol", kModule, kInHosts, Arity::kAtLeastOne, "SSL Proxy: enable or disable SSL protocol flavors ('[+-][TLSv1|TLSv1.1|TLSv1.2|TLSv1.3] ...' - see manual)", kNo, config::SetMeaningless, "[+|-]protocol ...", "", kNoProxy},
+      {"SSLProxyCipherSuite", kModule, kInHosts, Arity::kOneOrTwo, "SSL Proxy: colon-delimited list of permitted SSL ciphers ('XXX:...:XXX' - see manual)", kNo, config::SetMeaningless, "[SSL|TLSv1.3] cipher-spec", "", kNoProxy},
+      {"SSLRenegBufferSize", kModule, kInPlaces, Arity::kOne, "Configure the amount of memory that will be used for buffering the request body if a per-location SSL renegotiation is required due to changed access control requirements", kNo, config::SetMeaningless,
        "bytes", "", "nothing is renegotiated."},
   };
   // clang-format on
