@@ -104,6 +104,31 @@ class Tls : public Server {
     ::chmod(File(name + ".key").c_str(), 0600);  // root's alone: the parent reads it
   }
 
+  void OpenSsl(std::vector<std::string> words) const {
+    words.insert(words.begin(), "/usr/bin/openssl");
+    const Outcome made = Execute(words);
+    ASSERT_EQ(made.status, 0) << made.All();
+  }
+
+  /// name.crt and name.key, which may sign others.
+  void Authority(const std::string& name) const {
+    OpenSsl({"req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=authority " + name, "-newkey", "ec", "-pkeyopt",
+             "ec_paramgen_curve:P-256", "-keyout", File(name + ".key"), "-out", File(name + ".crt")});
+  }
+
+  /// name.crt for `host`, signed by an authority, whose certificate stands behind it, and name.key.
+  /// @param more  a line of extensions
+  void Signed(const std::string& name, const std::string& host, int serial, const std::string& authority,
+              const std::string& more = "") const {
+    WriteFile(File("ext"), "subjectAltName=DNS:" + host + "\n" + more + "\n");
+    OpenSsl({"req", "-new", "-nodes", "-subj", "/O=test/CN=" + host, "-newkey", "ec", "-pkeyopt",
+             "ec_paramgen_curve:P-256", "-keyout", File(name + ".key"), "-out", File("csr")});
+    OpenSsl({"x509", "-req", "-in", File("csr"), "-CA", File(authority + ".crt"), "-CAkey", File(authority + ".key"),
+             "-days", "2", "-set_serial", std::to_string(serial), "-extfile", File("ext"), "-out",
+             File(name + ".crt")});
+    WriteFile(File(name + ".crt"), FileText(File(name + ".crt")) + FileText(File(authority + ".crt")));
+  }
+
   std::string Host(const std::string& name, const std::string& more = "") const {
     return "<VirtualHost 127.0.0.1:" + std::to_string(tls_) + ">\nServerName " + name +
            ".example\nSSLEngine on\nSSLCertificateFile conf/" + name + ".crt\nSSLCertificateKeyFile conf/" + name +
@@ -135,13 +160,19 @@ class Tls : public Server {
     return Execute(words);
   }
 
+  /// The words that make a client show name.crt.
+  std::vector<std::string> Showing(const std::string& name) const {
+    return {"--cert", File(name + ".crt"), "--key", File(name + ".key")};
+  }
+
   /// openssl s_client with a request; its whole output.
-  std::string Ask(const std::string& options) const {
+  /// @param port  0: the server's
+  std::string Ask(const std::string& options, uint16_t port = 0) const {
     const Outcome said =
         Execute({"/bin/sh", "-c",
                  "printf 'GET /index.html HTTP/1.1\\r\\nHost: a.example\\r\\nConnection: close\\r\\n\\r\\n' | "
                  "timeout 30 openssl s_client -ign_eof -servername a.example -connect 127.0.0.1:" +
-                     std::to_string(tls_) + " " + options + " 2>&1"});
+                     std::to_string(port != 0 ? port : tls_) + " " + options + " 2>&1"});
     return said.out;
   }
 

@@ -31,32 +31,11 @@ class TlsStapling : public e2e::Tls {
     if (HasFatalFailure()) return;
     responder_port_ = e2e::FreePort();
     Authority("ca");
-    Signed("a", 0x1001);
+    Signed("a", "a.example", 0x1001, "ca", "authorityInfoAccess=OCSP;URI:" + Url());
   }
   void TearDown() override {
     responder_.reset();
     Tls::TearDown();
-  }
-
-  void Run(std::vector<std::string> words) const {
-    words.insert(words.begin(), "/usr/bin/openssl");
-    const Outcome made = Execute(words);
-    ASSERT_EQ(made.status, 0) << made.All();
-  }
-
-  void Authority(const std::string& name) const {
-    Run({"req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=authority " + name, "-newkey", "ec", "-pkeyopt",
-         "ec_paramgen_curve:P-256", "-keyout", File(name + ".key"), "-out", File(name + ".crt")});
-  }
-
-  /// name.crt for name.example, of the authority, which stands behind it; it names the responder.
-  void Signed(const std::string& name, int serial) const {
-    WriteFile(File("ext"), "subjectAltName=DNS:" + name + ".example\nauthorityInfoAccess=OCSP;URI:" + Url() + "\n");
-    Run({"req", "-new", "-nodes", "-subj", "/CN=" + name + ".example", "-newkey", "ec", "-pkeyopt",
-         "ec_paramgen_curve:P-256", "-keyout", File(name + ".key"), "-out", File("csr")});
-    Run({"x509", "-req", "-in", File("csr"), "-CA", File("ca.crt"), "-CAkey", File("ca.key"), "-days", "2",
-         "-set_serial", std::to_string(serial), "-extfile", File("ext"), "-out", File(name + ".crt")});
-    WriteFile(File(name + ".crt"), FileText(File(name + ".crt")) + FileText(File("ca.crt")));
   }
 
   std::string Url() const { return "http://127.0.0.1:" + std::to_string(responder_port_) + "/"; }
