@@ -5,6 +5,7 @@
 #include "httpd/config/builder.h"
 #include "httpd/config/directive_values.h"
 #include "httpd/config/lexer.h"
+#include "httpd/modules/expression.h"
 #include "httpd/modules/ssl.h"
 #include "httpd/modules/ssl_settings.h"
 
@@ -315,9 +316,12 @@ Complaint RequireSsl(Builder&, Scope& scope, const Node&, const Words&) {
   return kFine;
 }
 
-Complaint RefuseRequire(Builder&, Scope&, const Node&, const Words&) {
-  return "SSLRequire is not done here, as it is deprecated in Apache: Require expr says the same with the variables as "
-         "%{SSL_...}";
+Complaint AddRequirement(Builder&, Scope& scope, const Node& node, const Words&) {
+  auto compiled = Expression::CompileSslRequire(
+      node.arguments, scope.htaccess ? ExpressionFiles::kRefused : ExpressionFiles::kAllowed, node.where);
+  if (!compiled) return "SSLRequire: " + compiled.error().what;
+  config::SettingsOf<SslPlaceSettings>(scope).requirements.push_back({node.arguments, std::move(compiled).value()});
+  return kFine;
 }
 
 Complaint SetUserName(Builder&, Scope& scope, const Node&, const Words& words) {
@@ -388,12 +392,15 @@ std::unique_ptr<config::ModuleSettings> SslPlaceSettings::MergedWith(const Modul
     *out = inner;
     out->require_ssl = require_ssl || inner.require_ssl;
     if (!inner.user_name) out->user_name = user_name;
+    out->requirements = requirements;
+    out->requirements.insert(out->requirements.end(), inner.requirements.begin(), inner.requirements.end());
     return out;
   }
   out->add = (add & ~inner.remove) | inner.add;
   out->remove = (remove & ~inner.add) | inner.remove;
   out->require_ssl = require_ssl || inner.require_ssl;
   Take(out->user_name, inner.user_name);
+  out->requirements.insert(out->requirements.end(), inner.requirements.begin(), inner.requirements.end());
   return out;
 }
 
@@ -443,10 +450,10 @@ const std::vector<config::Directive>& SslDirectives() {
        "none|optional|require|optional_no_ca", "none", "For a whole host only: see Require ssl-verify-client for less."},
       {"SSLVerifyDepth", kModule, config::kAnywhere | config::kOverrideAuthConfig, Arity::kOne, "SSL Client verify depth ('N' - number of intermediate certificates)", kNo, SetVerifyDepth, "number", "1"},
       {"SSLOptions", kModule, kEverywhere, Arity::kAtLeastOne, "Set one or more options to configure the SSL engine('[+-]option[=value] ...' - see manual)", kNo, SetOptions,
-       "[+|-]option ...", "", "StdEnvVars, ExportCertData, FakeBasicAuth, LegacyDNStringFormat. SSLRequireSSL is always strict; OptRenegotiate has nothing to spare."},
+       "[+|-]option ...", "", "StdEnvVars, ExportCertData, FakeBasicAuth, LegacyDNStringFormat. SSLRequireSSL and SSLRequire are always strict; OptRenegotiate has nothing to spare."},
       {"SSLRequireSSL", kModule, kInPlaces, Arity::kNone, "Require the SSL protocol for the per-directory context (no arguments)", kNo, RequireSsl},
-      {"SSLRequire", kModule, kInPlaces, Arity::kRaw, "Require a boolean expression to evaluate to true for granting access(arbitrary complex boolean expression - see manual)", kNo, RefuseRequire,
-       "expression", "", "Refused: Require expr says the same."},
+      {"SSLRequire", kModule, kInPlaces, Arity::kRaw, "Require a boolean expression to evaluate to true for granting access(arbitrary complex boolean expression - see manual)", kNo, AddRequirement,
+       "expression", "", "Requests with TLS for which it does not hold get 403, whatever else is said. Deprecated in Apache: Require expr can say it."},
       {"SSLUserName", kModule, kEverywhere, Arity::kOne, "Set user name to SSL variable value", kNo, SetUserName, "variable"},
       {"SSLOpenSSLConfCmd", kModule, kInHosts, Arity::kTwo, "OpenSSL configuration command", kNo, AddCommand, "command value", "", "As SSL_CONF_cmd(3) has them."},
       {"SSLPassPhraseDialog", kModule, kInServer, Arity::kOne, "SSL dialog mechanism for the pass phrase query ('builtin', '|/path/to/pipe_program', or 'exec:/path/to/cgi_program')", kNo, SetPassPhraseDialog,

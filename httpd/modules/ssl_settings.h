@@ -79,7 +79,12 @@ struct SslPlaceSettings final : config::ModuleSettings {
   std::optional<unsigned> options;  ///< without signs: replaces
   unsigned add = 0, remove = 0;
   bool require_ssl = false;
-  std::optional<std::string> user_name;  ///< SSLUserName: a variable
+  struct Requirement {
+    std::string text;
+    std::shared_ptr<const config::CompiledExpression> condition;
+  };
+  std::vector<Requirement> requirements;  ///< SSLRequire: all must hold, those of outer places first
+  std::optional<std::string> user_name;   ///< SSLUserName: a variable
 
   unsigned Options() const { return (options.value_or(0) | add) & ~remove; }
   std::unique_ptr<ModuleSettings> MergedWith(const ModuleSettings& inner) const override;

@@ -76,6 +76,52 @@ TEST_F(TlsCertificates, ThoseThatTheirAuthorityHasRevokedAreRefused) {
   EXPECT_EQ(Page(Showing("good")), "HTTP/1.1 200 OK");
 }
 
+TEST_F(TlsCertificates, WhatSslRequireAsksOfThemIsAskedAsModSslDoes) {
+  Authority("ca");
+  Signed("client", "somebody", 2, "ca", "extendedKeyUsage=clientAuth\n1.2.3.4=ASN1:UTF8String:tenth floor");
+  struct Case {
+    std::string condition;
+    bool holds, holds_without;  // a certificate
+  };
+  const std::vector<Case> cases = {
+      {"%{SSL_CLIENT_S_DN_O} eq \"test\"", true, false},
+      {"%{SSL_CLIENT_S_DN_CN} in {\"nobody\", \"somebody\"}", true, false},
+      {"%{SSL_CIPHER_USEKEYSIZE} > 99", true, true},  // the longer one
+      {"%{SSL_CIPHER_USEKEYSIZE} -lt 1000 and \"9\" le \"10\" and \"b\" >= \"a\"", true, true},
+      {"\"a\" -eq \"b\"", false, false},  // texts, not numbers
+      {"\"TLS Web Client Authentication\" in PeerExtList(\"extendedKeyUsage\")", true, false},
+      {"\"tenth floor\" in PeerExtList(\"1.2.3.4\")", true, false},
+      {"(    %{SSL_CIPHER} !~ m/^(EXP|NULL)-/ \\\n and %{SSL_CLIENT_S_DN_O} eq \"test\" \\\n"
+       " and %{TIME_WDAY} -ge 0 and %{TIME_WDAY} -le 6 ) \\\n or %{REMOTE_ADDR} =~ m/^192\\.76\\.162\\.[0-9]+$/",
+       true, false},
+      {"true\nSSLRequire false", false, false}};
+  std::string sections = "<Location />\nSSLRequire %{SSL_PROTOCOL} eq \"TLSv1.3\"\n</Location>\n";
+  for (size_t i = 0; i < cases.size(); ++i) {
+    const std::string name = "case" + std::to_string(i) + ".html";
+    WriteFile(root_ / "site" / name, "x");
+    sections += "<Location /" + name + ">\nSSLRequire " + cases[i].condition + "\n</Location>\n";
+  }
+  WriteFile(root_ / "site" / "expr.html", "x");
+  sections +=
+      "<Location /expr.html>\nRequire expr %{SSL:SSL_CLIENT_S_DN_CN} == 'somebody' && "
+      "'tenth floor' in PeerExtList('1.2.3.4')\n</Location>\n";
+  ConfigureTls(sections + Host("a", "SSLVerifyClient optional\nSSLCACertificateFile conf/ca.crt"));
+  Start();
+  const auto line = [](bool holds) { return holds ? "HTTP/1.1 200 OK" : "HTTP/1.1 403 Forbidden"; };
+  for (size_t i = 0; i < cases.size(); ++i) {
+    const std::string path = "/case" + std::to_string(i) + ".html";
+    EXPECT_EQ(Page(Showing("client"), path), line(cases[i].holds)) << cases[i].condition;
+    EXPECT_EQ(Page({}, path), line(cases[i].holds_without)) << cases[i].condition;
+  }
+  EXPECT_EQ(Page(Showing("client"), "/expr.html"), line(true));
+  EXPECT_EQ(Page({}, "/expr.html"), line(false));
+  EXPECT_EQ(Page({"--tls-max", "1.2"}, "/case2.html"), line(false)) << "what is asked of all places";
+  EXPECT_THAT(ErrorLog(), HasSubstr("failed, reason: SSL requirement expression not fulfilled"));
+  const auto plain = Get("/case4.html");
+  ASSERT_TRUE(plain);
+  EXPECT_EQ(plain->status, 200) << "asked of TLS only, as in Apache";
+}
+
 TEST_F(TlsCertificates, OfTwoKindsTheClientPicksOne) {
   Certificate("rsa", "a.example", "rsa:2048");
   ConfigureTls(Host("a", "SSLCertificateFile conf/rsa.crt\nSSLCertificateKeyFile conf/rsa.key"));

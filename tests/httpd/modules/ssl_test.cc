@@ -50,7 +50,10 @@ TEST(SslDirectives, RefuseWhatCannotBeHonouredAndSayWhy) {
       {"SSLVHostSNIPolicy lax", "Invalid SSLVhostSNIPolicy setting 'lax'"},
       {"SSLCARevocationCheck some", "SSLCARevocationCheck: Invalid argument 'some'"},
       {"SSLCertificateFile pkcs11:token", "'pkcs11:token' is no file"},
-      {"<Location />\nSSLRequire %{SSL_CIPHER_USEKEYSIZE} >= 128\n</Location>", "Require expr says the same"},
+      {"<Location />\nSSLRequire %{NOBODY} eq 1\n</Location>", "SSLRequire: Variable 'NOBODY' does not exist"},
+      {"<Location />\nSSLRequire %{SSL_CIPHER} eq\n</Location>", "SSLRequire: syntax error, unexpected $end"},
+      {"<Location />\nSSLRequire \"a\" in ExtList(\"b\")\n</Location>", "List-returning function 'ExtList' does not"},
+      {"SSLRequire true", "SSLRequire not allowed here"},
       {"<Location />\nRequire ssl on\n</Location>", "'Require ssl' does not take arguments"},
   };
   for (const auto& [lines, words] : wrong) EXPECT_THAT(ComplaintAbout(lines), HasSubstr(words)) << lines;
@@ -74,6 +77,8 @@ TEST(SslDirectives, TakeWhatApacheTakes) {
                            "<Location />\nSSLRequireSSL\n</Location>",
                            "<Location />\nRequire ssl\n</Location>",
                            "<Location />\nRequire ssl-verify-client\n</Location>",
+                           "<Location />\nSSLRequire %{SSL_CIPHER_USEKEYSIZE} >= 128\n</Location>",
+                           "<Location />\nSSLRequire \"a\" in PeerExtList(\"1.2.3\")\n</Location>",
                            "SSLUserName SSL_CLIENT_S_DN_CN",
                            "SSLOpenSSLConfCmd Curves X25519",
                            "SSLUseStapling on\nSSLStaplingFakeTryLater off\nSSLStaplingReturnResponderErrors off",
