@@ -76,6 +76,33 @@ TEST_F(TlsCertificates, ThoseThatTheirAuthorityHasRevokedAreRefused) {
   EXPECT_EQ(Page(Showing("good")), "HTTP/1.1 200 OK");
 }
 
+TEST_F(TlsCertificates, OfClientsMayStandAsFarFromTheirAuthorityAsIsSaid) {
+  Authority("ca");
+  Signed("middle", "middle", 2, "ca", "basicConstraints=critical,CA:TRUE");
+  Signed("near", "near", 3, "ca");
+  Signed("far", "far", 4, "middle");
+  const std::string host = "SSLVerifyClient require\nSSLCACertificateFile conf/ca.crt\n";
+  ConfigureTls(Host("a", host));
+  Start();
+  EXPECT_EQ(Page(Showing("near")), "HTTP/1.1 200 OK");
+  EXPECT_THAT(Page(Showing("far")), StartsWith("curl ")) << "SSLVerifyDepth is 1";
+  ConfigureTls(Host("a", host + "SSLVerifyDepth 2"));
+  ASSERT_EQ(Httpd({"-k", "graceful", "--wait"}).status, 0);
+  EXPECT_EQ(Page(Showing("far")), "HTTP/1.1 200 OK");
+}
+
+TEST_F(TlsCertificates, OfClientsThatNobodyKnowsAreTakenWhereThatIsSaidAndCalledSo) {
+  Certificate("stranger", "stranger");
+  ConfigureTls(Host("a",
+                    "SSLVerifyClient optional_no_ca\nSSLOptions +FakeBasicAuth\n"
+                    "Header set X-Is \"expr=%{SSL_CLIENT_VERIFY} %{SSL_CLIENT_S_DN_CN}\"\n"
+                    "<Location /page.html>\nRequire ssl-verify-client\n</Location>"));
+  Start();
+  EXPECT_THAT(Curl("a.example", "/index.html", Showing("stranger")).out, HasSubstr("X-Is: GENEROUS stranger\r\n"));
+  EXPECT_THAT(Curl("a.example", "/index.html").out, HasSubstr("X-Is: NONE"));
+  EXPECT_EQ(Page(Showing("stranger"), "/page.html"), "HTTP/1.1 403 Forbidden");
+}
+
 TEST_F(TlsCertificates, WhatSslRequireAsksOfThemIsAskedAsModSslDoes) {
   Authority("ca");
   Signed("client", "somebody", 2, "ca", "extendedKeyUsage=clientAuth\n1.2.3.4=ASN1:UTF8String:tenth floor");

@@ -168,10 +168,14 @@ class Tls : public Server {
   /// openssl s_client with a request; its whole output.
   /// @param port  0: the server's
   std::string Ask(const std::string& options, uint16_t port = 0) const {
+    return Say("GET /index.html HTTP/1.1\\r\\nHost: a.example\\r\\nConnection: close\\r\\n\\r\\n",
+               "-servername a.example " + options, port);
+  }
+  /// @param request  for printf(1)
+  std::string Say(const std::string& request, const std::string& options, uint16_t port = 0) const {
     const Outcome said =
         Execute({"/bin/sh", "-c",
-                 "printf 'GET /index.html HTTP/1.1\\r\\nHost: a.example\\r\\nConnection: close\\r\\n\\r\\n' | "
-                 "timeout 30 openssl s_client -ign_eof -servername a.example -connect 127.0.0.1:" +
+                 "printf '" + request + "' | timeout 30 openssl s_client -ign_eof -connect 127.0.0.1:" +
                      std::to_string(port != 0 ? port : tls_) + " " + options + " 2>&1"});
     return said.out;
   }
