@@ -158,6 +158,10 @@ bool StaplingStore::Claim(size_t slot, int64_t now, int64_t until) {
   return before <= now && slots_[slot].claimed_until.compare_exchange_strong(before, until);
 }
 
+void StaplingStore::EndClaims() {
+  for (size_t slot = 0; slot < keys_.size(); ++slot) slots_[slot].claimed_until.store(0);
+}
+
 void StaplingStore::Publish(size_t slot, const Key& key, const StapledAnswer& answer) {
   if (slot >= kMostCertificates || answer.der.size() > StapledAnswer::kMostBytes) return;
   Slot& to = slots_[slot];
@@ -214,14 +218,10 @@ os::Status StaplingStore::Refresh(const std::string& path, int64_t now) {
   const int64_t written_ns = info.st_mtim.tv_sec * 1000000000LL + info.st_mtim.tv_nsec;
   if (is_there && (info.st_ino != seen_inode_ || written_ns != seen_ns_)) has_changed = Take(path, now);
   note();
+  std::vector<uint32_t> versions(keys_.size());
+  for (size_t slot = 0; slot < keys_.size(); ++slot) versions[slot] = slots_[slot].version.load();
+  if (!has_changed && versions == saved_) return os::kDone;
   std::vector<std::pair<Key, StapledAnswer>> all;
-  for (size_t slot = 0; slot < keys_.size(); ++slot) {
-    const uint32_t version = slots_[slot].version.load();
-    if (version == saved_[slot]) continue;
-    saved_[slot] = version;
-    has_changed = true;
-  }
-  if (!has_changed) return os::kDone;
   for (size_t slot = 0; slot < keys_.size(); ++slot) {
     StapledAnswer answer = Read(slot, keys_[slot]);
     if (!answer.der.empty() && answer.until > now) all.emplace_back(keys_[slot], std::move(answer));
@@ -229,6 +229,7 @@ os::Status StaplingStore::Refresh(const std::string& path, int64_t now) {
   std::erase_if(foreign_, [now](const auto& one) { return one.second.until <= now; });
   all.insert(all.end(), foreign_.begin(), foreign_.end());
   if (auto written = os::ReplaceFile(path, FormatStapledAnswers(all), 0600); !written) return written;
+  saved_ = std::move(versions);
   if (::stat(path.c_str(), &info) == 0) note();
   return os::kDone;
 }

@@ -35,7 +35,7 @@ struct StapledAnswer {
 /// known to all, and in a file of the runtime directory, so that a successor and a restarted server have them at once.
 ///
 /// Who asks  the child that Claim()s the certificate: one at a time, as nobody but root. The file is the parent's
-/// Crash     a process that is killed while it publishes changes nothing; its claim ends by itself
+/// Crash     a process that is killed while it publishes changes nothing; its claim ends with EndClaims() or its time
 /// Limits    kMostCertificates; memory is used for those that are there
 /// Threads   any number read, claim and publish; Assign() and Refresh() are the parent's
 class StaplingStore {
@@ -58,6 +58,9 @@ class StaplingStore {
 
   /// Whether the caller is to ask now: nobody else will before `until`.
   bool Claim(size_t slot, int64_t now, int64_t until);
+
+  /// A process that may have asked is no more: others may, at once. The worst is that one is asked twice.
+  void EndClaims();
 
   /// Ends the claim.
   void Publish(size_t slot, const Key& key, const StapledAnswer& answer);

@@ -518,6 +518,7 @@ void Parent::OnChildEnded(Generation& generation, std::list<ChildProcess>::itera
   loop_->Unwatch(child->channel);
   for (const size_t slot : child->slots) board_->Release(slot);
   generation.children.erase(child);
+  if (stapling_) stapling_->EndClaims();
   if (status.signaled && !(expected && status.code == SIGKILL)) {
     Log(Level::kNotice, std::string("AH00052: child pid ") + std::to_string(pid) + " exit signal " +
                             (::strsignal(status.code) ? ::strsignal(status.code) : "?") + " (" +

@@ -119,10 +119,13 @@ class Tls : public Server {
   /// name.crt for `host`, signed by an authority, whose certificate stands behind it, and name.key.
   /// @param more  a line of extensions
   void Signed(const std::string& name, const std::string& host, int serial, const std::string& authority,
-              const std::string& more = "") const {
+              const std::string& more = "", const std::string& kind = "ec") const {
     WriteFile(File("ext"), "subjectAltName=DNS:" + host + "\n" + more + "\n");
-    OpenSsl({"req", "-new", "-nodes", "-subj", "/O=test/CN=" + host, "-newkey", "ec", "-pkeyopt",
-             "ec_paramgen_curve:P-256", "-keyout", File(name + ".key"), "-out", File("csr")});
+    std::vector<std::string> request = {
+        "req",  "-new",      "-nodes",  "-subj", "/O=test/CN=" + host, "-keyout", File(name + ".key"),
+        "-out", File("csr"), "-newkey", kind};
+    if (kind == "ec") request.insert(request.end(), {"-pkeyopt", "ec_paramgen_curve:P-256"});
+    OpenSsl(request);
     OpenSsl({"x509", "-req", "-in", File("csr"), "-CA", File(authority + ".crt"), "-CAkey", File(authority + ".key"),
              "-days", "2", "-set_serial", std::to_string(serial), "-extfile", File("ext"), "-out",
              File(name + ".crt")});

@@ -42,9 +42,10 @@ class TlsStapling : public e2e::Tls {
 
   /// @param revoked  whether 1001 is
   /// @param signer   which authority's key the answers are signed with
-  void StartResponder(bool revoked = false, const std::string& signer = "ca") {
+  /// @param more     lines of its index
+  void StartResponder(bool revoked = false, const std::string& signer = "ca", const std::string& more = "") {
     const std::string state = revoked ? "R\t491231235959Z\t200101000000Z" : "V\t491231235959Z\t";
-    WriteFile(File("index"), state + "\t1001\tunknown\t/CN=a.example\n");
+    WriteFile(File("index"), state + "\t1001\tunknown\t/CN=a.example\n" + more);
     const std::filesystem::path said = File("responder.log");
     WriteFile(said, "");
     responder_ = std::make_unique<e2e::Running>(
@@ -110,6 +111,17 @@ TEST_F(TlsStapling, AResponderThatIsSilentDelaysNobodyAndIsAskedByOneChildOnly) 
   EXPECT_EQ(::poll(&wait, 1, 0), 0) << "somebody asks as well";
   ASSERT_EQ(Httpd({"-k", "graceful", "--wait"}).status, 0) << "nor do children that leave wait for it";
   EXPECT_THAT(Status(), HasSubstr(kNothing));
+  EXPECT_EQ(::poll(&wait, 1, 30000), 1) << "who has asked is gone: the next one asks at once";
+}
+
+TEST_F(TlsStapling, EachOfTwoCertificatesHasItsOwn) {
+  Signed("rsa", "a.example", 0x1002, "ca", "authorityInfoAccess=OCSP;URI:" + Url(), "rsa:2048");
+  StartResponder(false, "ca", "R\t491231235959Z\t200101000000Z\t1002\tunknown\t/CN=a.example\n");
+  ConfigureTls(Host("a", "SSLCertificateFile conf/rsa.crt\nSSLCertificateKeyFile conf/rsa.key\nSSLUseStapling on"));
+  Start();
+  const auto of_kind = [this](const std::string& algorithm) { return Ask("-status -tls1_3 -sigalgs " + algorithm); };
+  EXPECT_TRUE(Eventually([&] { return of_kind("ECDSA+SHA256").find(kGood) != std::string::npos; }));
+  EXPECT_TRUE(Eventually([&] { return of_kind("RSA-PSS+SHA256").find("Cert Status: revoked") != std::string::npos; }));
 }
 
 TEST_F(TlsStapling, ARevokedCertificateIsShownAsSuchUnlessErrorsAreToBeKept) {

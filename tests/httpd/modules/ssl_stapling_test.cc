@@ -75,6 +75,8 @@ TEST_F(Store, OneAsksAtATimeAndADeadOneDoesNotBlockForEver) {
   EXPECT_TRUE(store->Claim(slot, now_ + 70, now_ + 140));
   store->Publish(slot, KeyOf(1), Good(now_ + 71, "x"));
   EXPECT_TRUE(store->Claim(slot, now_ + 71, now_ + 140));
+  store->EndClaims();
+  EXPECT_TRUE(store->Claim(slot, now_ + 71, now_ + 140));
 }
 
 TEST_F(Store, CertificatesKeepTheirPlaceAndThoseThatHaveGoneGiveItUp) {
@@ -107,6 +109,10 @@ TEST_F(Store, ASuccessorKnowsWhatItsPredecessorWasTold) {
   struct stat info {};
   ASSERT_EQ(::stat(path_.c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0600U);
+  first->Publish(slot, KeyOf(1), Good(now_, "said"));
+  EXPECT_FALSE(first->Refresh("/nowhere/x", now_));
+  EXPECT_FALSE(first->Refresh("/nowhere/x", now_)) << "not forgotten";
+  ASSERT_TRUE(first->Refresh(path_, now_));
 
   const auto second = New();
   const size_t there = second->Assign({KeyOf(2), KeyOf(1)})[1];
