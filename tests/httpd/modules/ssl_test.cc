@@ -94,10 +94,11 @@ TEST(SslDirectives, TakeWhatApacheTakes) {
 TEST(SslDirectives, SayThatSessionsAreKeptInTicketsOnly) {
   const config::ServerConfig c = ConfigFrom(
       "SSLSessionCache shmcb:/run/x(512000)\nSSLRandomSeed startup builtin\n"
-      "SSLStaplingCache shmcb:/run/y(128000)\n");
+      "SSLStaplingCache shmcb:/run/y(128000)\nSSLOCSPEnable off\nSSLOCSPDefaultResponder http://a.example/\n");
   EXPECT_THAT(c.warnings,
               testing::Contains(HasSubstr("SSLSessionCache shmcb keeps nothing here: sessions are resumed")));
   EXPECT_THAT(c.warnings, testing::Contains(HasSubstr("SSLStaplingCache shmcb keeps nothing here")));
+  EXPECT_THAT(c.warnings, testing::Contains(HasSubstr("SSLOCSPDefaultResponder has no meaning here: nobody is asked")));
   EXPECT_THAT(c.warnings, testing::Contains(HasSubstr("SSLRandomSeed has no meaning here")));
 }
 
