@@ -86,6 +86,12 @@ long long NumberOf(const std::string& text) {
   return std::strtoll(text.c_str(), nullptr, 10);
 }
 
+/// Numbers without zeros before them are in their order so, too.
+int ByLength(const std::string& left, const std::string& right) {
+  if (left.size() != right.size()) return left.size() < right.size() ? -1 : 1;
+  return left.compare(right);
+}
+
 bool Compared(Evaluation& evaluation, const Node& node) {
   std::string left_buffer;
   std::string right_buffer;
@@ -116,6 +122,14 @@ bool Compared(Evaluation& evaluation, const Node& node) {
       return left > right;
     case Op::kTextGreaterEqual:
       return left >= right;
+    case Op::kLengthLess:
+      return ByLength(left, right) < 0;
+    case Op::kLengthLessEqual:
+      return ByLength(left, right) <= 0;
+    case Op::kLengthGreater:
+      return ByLength(left, right) > 0;
+    case Op::kLengthGreaterEqual:
+      return ByLength(left, right) >= 0;
     default:
       return node.binary(evaluation, left, right);
   }
@@ -174,6 +188,35 @@ bool Holds(Evaluation& evaluation, const Node& node) {
   }
 }
 
+/// What SSLRequire means by a comparison.
+Op OfSslRequire(Op op) {
+  switch (op) {
+    case Op::kIntegerEqual:
+      return Op::kTextEqual;
+    case Op::kIntegerNotEqual:
+      return Op::kTextNotEqual;
+    case Op::kIntegerLess:
+    case Op::kTextLess:
+      return Op::kLengthLess;
+    case Op::kIntegerLessEqual:
+    case Op::kTextLessEqual:
+      return Op::kLengthLessEqual;
+    case Op::kIntegerGreater:
+    case Op::kTextGreater:
+      return Op::kLengthGreater;
+    case Op::kIntegerGreaterEqual:
+    case Op::kTextGreaterEqual:
+      return Op::kLengthGreaterEqual;
+    default:
+      return op;
+  }
+}
+
+void TranslateSslRequire(Node& node) {
+  node.op = OfSslRequire(node.op);
+  for (Node& child : node.children) TranslateSslRequire(child);
+}
+
 }  // namespace
 
 std::string_view ExpressionMatches::Group(size_t n) const {
@@ -192,6 +235,16 @@ os::Result<std::shared_ptr<const Expression>> Expression::Compile(std::string_vi
   auto root = ParseExpression(text, kind, files);
   if (!root) return root.error();
   return std::shared_ptr<const Expression>(new Expression(std::move(root).value(), kind, where));
+}
+
+os::Result<std::shared_ptr<const Expression>> Expression::CompileSslRequire(std::string_view text,
+                                                                            ExpressionFiles files,
+                                                                            const config::SourceLine& where) {
+  auto root = ParseExpression(text, ExpressionKind::kCondition, files);
+  if (!root) return root.error();
+  auto translated = std::make_unique<Node>(*root.value());
+  TranslateSslRequire(*translated);
+  return std::shared_ptr<const Expression>(new Expression(std::move(translated), ExpressionKind::kCondition, where));
 }
 
 ExpressionResult Expression::Evaluate(RequestState& state, ExpressionMatches* matches) const {

@@ -47,6 +47,10 @@ class Expression final : public config::CompiledExpression {
   /// @return kInvalid with Apache's words ("Variable 'FOO' does not exist"), to be put after what the directive says
   static os::Result<std::shared_ptr<const Expression>> Compile(std::string_view text, ExpressionKind kind,
                                                                ExpressionFiles files, const config::SourceLine& where);
+  /// A condition of SSLRequire: the same but for comparisons, which all are of texts, and where the shorter one is the
+  /// smaller. Source  httpd 2.4 manual, mod_ssl, SSLRequire; server/util_expr_eval.c strcmplex()
+  static os::Result<std::shared_ptr<const Expression>> CompileSslRequire(std::string_view text, ExpressionFiles files,
+                                                                         const config::SourceLine& where);
   ~Expression() override;
   Expression(const Expression&) = delete;
   Expression& operator=(const Expression&) = delete;

@@ -206,15 +206,21 @@ class Parser {
 
   Parsed List(Node node) {
     node.op = Op::kIn;
-    if (Is(Kind::kId)) {  // a function that returns a list: modules may bring some, there is none
+    if (Is(Kind::kId)) {
       const std::string name = Now().text;
       Step();
       if (!Is("'('")) return Unexpected("'('");
       Step();
-      if (!Word()) return std::nullopt;
+      Parsed argument = Word();
+      if (!argument) return std::nullopt;
       if (!Is("')'")) return Unexpected("T_OP_CONCAT or ')'");
       Step();
-      detail_ = "List-returning function '" + name + "' does not exist";
+      node.op = Op::kBinary;
+      if (const auto* provider = FindListFunction(name);
+          Check(provider, "List-returning function", "", name, &*argument)) {
+        node.binary = provider->call;
+      }
+      node.children.push_back(std::move(*argument));
       return node;
     }
     if (!Is("'{'")) return Unexpected("T_ID or '{'");

@@ -16,6 +16,7 @@
 #include "httpd/modules/expression_tree.h"
 #include "httpd/modules/module.h"
 #include "httpd/modules/request_variables.h"
+#include "httpd/modules/ssl.h"
 #include "os/file.h"
 
 namespace httpd::modules {
@@ -59,6 +60,10 @@ string Note(Evaluation& evaluation, const string& name) {
 
 string AnyVariable(Evaluation& evaluation, const string& name) {
   return EnvironmentValue(evaluation.state, name);
+}
+
+string OfSsl(Evaluation& evaluation, const string& name) {
+  return SslVariable(evaluation.state, name);
 }
 
 string ToLower(Evaluation&, const string& text) {
@@ -263,6 +268,7 @@ constexpr ExpressionProvider<StringFunction> kFunctions[] = {
     {"osenv", ProcessVariable},
     {"note", Note},
     {"env", AnyVariable},
+    {"SSL", OfSsl},
     {"tolower", ToLower},
     {"toupper", ToUpper},
     {"escape", Escape},
@@ -281,6 +287,12 @@ constexpr ExpressionProvider<UnaryFunction> kUnaryOperators[] = {
     {"L", IsLink},      {"h", IsLink},  {"x", IsExecutable}, {"F", IsReachableFile},
     {"U", IsUrl},       {"A", IsUrl},
 };
+
+bool IsInPeerExtList(Evaluation& evaluation, const std::string& value, const std::string& extension) {
+  return IsInClientExtensions(evaluation.state, value, extension);
+}
+
+constexpr ExpressionProvider<BinaryFunction> kListFunctions[] = {{"PeerExtList", IsInPeerExtList}};
 
 constexpr ExpressionProvider<BinaryFunction> kBinaryOperators[] = {
     {"ipmatch", IsInNetwork, false, true},
@@ -314,6 +326,10 @@ const ExpressionProvider<UnaryFunction>* FindUnaryOperator(std::string_view name
 
 const ExpressionProvider<BinaryFunction>* FindBinaryOperator(std::string_view name) {
   return Find(kBinaryOperators, name, http::EqualsIgnoreCase);
+}
+
+const ExpressionProvider<BinaryFunction>* FindListFunction(std::string_view name) {
+  return Find(kListFunctions, name, http::EqualsIgnoreCase);
 }
 
 }  // namespace httpd::modules

@@ -56,6 +56,10 @@ struct ExpressionNode {
     kTextLessEqual,
     kTextGreater,
     kTextGreaterEqual,
+    kLengthLess,  ///< of SSLRequire: by length, and where that is the same by text
+    kLengthLessEqual,
+    kLengthGreater,
+    kLengthGreaterEqual,
     kMatches,     ///< children: the word; `regex`
     kMatchesNot,  ///< the same
     kIn,          ///< children: the word, then the members of the list
@@ -94,5 +98,7 @@ struct ExpressionProvider {
 const ExpressionProvider<StringFunction>* FindExpressionFunction(std::string_view name);
 const ExpressionProvider<UnaryFunction>* FindUnaryOperator(std::string_view name);
 const ExpressionProvider<BinaryFunction>* FindBinaryOperator(std::string_view name);
+/// Functions that return lists, as what they are used for: whether the left word is in the list for the right one.
+const ExpressionProvider<BinaryFunction>* FindListFunction(std::string_view name);
 
 }  // namespace httpd::modules

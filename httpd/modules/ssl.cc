@@ -7,6 +7,7 @@
 #include "httpd/http/ascii.h"
 #include "httpd/modules/answer_cache.h"
 #include "httpd/modules/authz.h"
+#include "httpd/modules/expression.h"
 #include "httpd/modules/module_list.h"
 #include "httpd/modules/password.h"
 #include "httpd/modules/ssl_context.h"
@@ -48,6 +49,25 @@ bool IsForged(const RequestState& state) {
   return decoded && decoded->starts_with('/');
 }
 
+/// SSLRequire; says which one is not met.
+bool MeetsRequirements(RequestState& state, const SslPlaceSettings& place) {
+  for (const SslPlaceSettings::Requirement& requirement : place.requirements) {
+    const ExpressionResult result = AsExpression(requirement.condition)->Evaluate(state);
+    if (result.failed) {
+      Log(state,
+          "AH02265: access to " + RefusedName(state) + " failed, reason: Failed to execute SSL requirement expression");
+      return false;
+    }
+    AddVary(state, result.vary);
+    if (result.holds) continue;
+    state.engine->LogError(state, LogLevel::kInfo, "ssl", "AH02228: Failed expression: " + requirement.text);
+    Log(state,
+        "AH02229: access to " + RefusedName(state) + " failed, reason: SSL requirement expression not fulfilled");
+    return false;
+  }
+  return true;
+}
+
 Verdict Access(RequestState& state) {
   const auto* place = SettingsFor<SslPlaceSettings>(state);
   const auto* host = HostSettingsFor<SslSettings>(state);
@@ -66,6 +86,7 @@ Verdict Access(RequestState& state) {
     Log(state, "AH02035: Encountered FakeBasicAuth spoof: the name in Authorization begins with '/'");
     return Verdict::Status(403);
   }
+  if (state.request->is_tls && !MeetsRequirements(state, *place)) return Verdict::Status(403);
   if (place->user_name) {
     if (const std::string user = SslVariable(state, *place->user_name); !user.empty()) state.user = user;
   }
@@ -91,7 +112,7 @@ std::string_view NameOf(std::string_view authority) {
 /// Which answers are HTTPS's, the cache knows.
 void Repeats(const RequestState& state, Dependencies& on) {
   const auto* place = SettingsFor<SslPlaceSettings>(state);
-  if (place && (place->Options() != 0 || place->user_name)) on.OnMore();
+  if (place && (place->Options() != 0 || place->user_name || !place->requirements.empty())) on.OnMore();
   if (!state.request->tls) return;
   // SSL_TLS_SNI: who gives another name in the request than in the handshake is not the usual client.
   const std::string_view sni = state.request->tls->ServerName();

@@ -18,6 +18,10 @@ const std::vector<config::Directive>& SslDirectives();
 /// Source  httpd 2.4 manual, SSLVHostSNIPolicy and SSLStrictSNIVHostCheck
 int SslRefusal(RequestState& state);
 
+/// Whether the client's certificate has an extension of that kind (a name that OpenSSL knows, or an OID) whose value
+/// reads `value`, as OpenSSL prints it: PeerExtList() of expressions.
+bool IsInClientExtensions(const RequestState& state, std::string_view value, const std::string& extension);
+
 /// Value of a variable of mod_ssl ("SSL_PROTOCOL", "SSL_CLIENT_S_DN_CN") or of HTTPS; "" = none, or no TLS.
 std::string SslVariable(const RequestState& state, std::string_view name);
 

@@ -134,6 +134,18 @@ int OnCertificate(int is_good, X509_STORE_CTX* check) {
   return is_good;
 }
 
+/// The client wants to know what the certificate's authority says about it.
+int OnStatus(SSL* ssl, void* site_pointer) {
+  const auto& site = *static_cast<const SslSite*>(site_pointer);
+  const X509* certificate = ::SSL_get_certificate(ssl);
+  if (!certificate) return SSL_TLSEXT_ERR_NOACK;
+  const std::string shown = site.stapling().Shown(certificate, *HostOf(ssl).settings, std::time(nullptr));
+  auto* copy = shown.empty() ? nullptr : static_cast<unsigned char*>(::OPENSSL_memdup(shown.data(), shown.size()));
+  if (!copy) return SSL_TLSEXT_ERR_NOACK;
+  SSL_set_tlsext_status_ocsp_resp(ssl, copy, static_cast<long>(shown.size()));
+  return SSL_TLSEXT_ERR_OK;
+}
+
 /// Algorithms, looked for once: OpenSSL would for each ticket.
 struct TicketAlgorithms {
   EVP_CIPHER* aes_256 = ::EVP_CIPHER_fetch(nullptr, "AES-256-CBC", nullptr);
@@ -192,6 +204,13 @@ class Setup {
  private:
   std::string text_;
 };
+
+std::string NameOfHost(const Host& host) {
+  const uint16_t port = host.server_port != 0     ? host.server_port
+                        : !host.addresses.empty() ? host.addresses.front().port
+                                                  : uint16_t{443};
+  return (host.server_name.empty() ? "this host" : host.server_name) + ":" + std::to_string(port);
+}
 
 class HostCompiler {
  public:
@@ -264,13 +283,13 @@ class HostCompiler {
   os::Status SetCertificates() {
     if (settings_.certificates.empty()) {
       return At(settings_.engine ? settings_.engine_where : host_.where,
-                "AH02572: Failed to configure at least one certificate and key for " + NameOfHost() +
+                "AH02572: Failed to configure at least one certificate and key for " + NameOfHost(host_) +
                     ": SSLCertificateFile names none");
     }
     for (size_t i = 0; i < settings_.certificates.size(); ++i) {
       const SslFile& key = i < settings_.keys.size() ? settings_.keys[i] : settings_.certificates[i];
       if (auto used = UseCertificate(context_, settings_.certificates[i], key, settings_.pass_program.value_or(""),
-                                     NameOfHost(), i == 0);
+                                     NameOfHost(host_), i == 0);
           !used) {
         return used;
       }
@@ -307,7 +326,7 @@ class HostCompiler {
     }
     if (verify == SslVerify::kNone) return SetRevocation();
     if (!any && verify != SslVerify::kOptionalNoCa) {
-      return At(host_.where, "AH01896: SSLVerifyClient asks " + NameOfHost() +
+      return At(host_.where, "AH01896: SSLVerifyClient asks " + NameOfHost(host_) +
                                  "'s clients for certificates, but SSLCACertificateFile and SSLCACertificatePath name "
                                  "nobody who may sign them");
     }
@@ -342,7 +361,7 @@ class HostCompiler {
     if (how == SslRevocation::kNone) return os::kDone;
     const auto& any = settings_.crl_file ? settings_.crl_file : settings_.crl_path;
     if (!any) {
-      return At(host_.where, "AH01899: " + NameOfHost() +
+      return At(host_.where, "AH01899: " + NameOfHost(host_) +
                                  ": CRL checking has been enabled, but neither SSLCARevocationFile nor "
                                  "SSLCARevocationPath is configured");
     }
@@ -365,19 +384,12 @@ class HostCompiler {
     for (const SslSettings::Command& command : settings_.commands) {
       if (::SSL_CONF_cmd(conf.get(), command.name.c_str(), command.value.c_str()) > 0) continue;
       return At(command.where, "AH02407: \"SSL_CONF_cmd(" + command.name + ", " + command.value + ")\" failed for " +
-                                   NameOfHost() + ": " + LastReason());
+                                   NameOfHost(host_) + ": " + LastReason());
     }
     return ::SSL_CONF_CTX_finish(conf.get()) == 1
                ? os::Status(os::kDone)
                : os::Status(
                      At(settings_.commands.front().where, "AH02547: SSL_CONF_CTX_finish() failed: " + LastReason()));
-  }
-
-  std::string NameOfHost() const {
-    const uint16_t port = host_.server_port != 0     ? host_.server_port
-                          : !host_.addresses.empty() ? host_.addresses.front().port
-                                                     : uint16_t{443};
-    return (host_.server_name.empty() ? "this host" : host_.server_name) + ":" + std::to_string(port);
   }
 
   const Host& host_;
@@ -486,6 +498,12 @@ os::Result<std::unique_ptr<SslSite>> SslSite::Build(const Site& site) {
         if (std::find(wrong.begin(), wrong.end(), made.error().what) == wrong.end()) wrong.push_back(made.error().what);
       } else {
         compiled = std::move(made).value();
+        if (compiled->settings->stapling.value_or(false)) {
+          SSL_CTX* context = compiled->context.get();
+          out->stapling_.Add(context, *compiled->settings, *site.hosts()[i].error_log, NameOfHost(host));
+          SSL_CTX_set_tlsext_status_cb(context, OnStatus);
+          SSL_CTX_set_tlsext_status_arg(context, out.get());
+        }
         is_used = true;
       }
     }

@@ -9,6 +9,7 @@
 
 #include "httpd/config/server_config.h"
 #include "httpd/modules/ssl_settings.h"
+#include "httpd/modules/ssl_stapling.h"
 #include "httpd/modules/ssl_tickets.h"
 #include "httpd/net/tls_stream.h"
 #include "os/error.h"
@@ -55,11 +56,15 @@ class SslSite final : public net::TlsService {
   void set_keys(std::shared_ptr<const TicketKeys> keys) { keys_ = std::move(keys); }
   const TicketKeys& keys() const { return *keys_; }
 
+  const Stapling& stapling() const { return stapling_; }
+  Stapling& stapling() { return stapling_; }
+
  private:
   explicit SslSite(const Site& site);
   const Site& site_;
   std::vector<std::unique_ptr<SslHost>> hosts_;  ///< by index of Site::hosts()
   std::shared_ptr<const TicketKeys> keys_;
+  Stapling stapling_;
 };
 
 /// Whether `host` speaks TLS: SSLEngine on, or nothing said and all its addresses are those of `Listen ... https` (or

@@ -5,6 +5,7 @@
 #include "httpd/config/builder.h"
 #include "httpd/config/directive_values.h"
 #include "httpd/config/lexer.h"
+#include "httpd/modules/expression.h"
 #include "httpd/modules/ssl.h"
 #include "httpd/modules/ssl_settings.h"
 
@@ -184,18 +185,49 @@ Complaint SetSessionTimeout(Builder&, Scope& scope, const Node&, const Words& wo
   return kFine;
 }
 
+bool IsKnownCache(const std::string& kind) {
+  static constexpr const char* kKnown[] = {"shmcb", "dbm", "memcache", "dc", "redis"};
+  return std::find(std::begin(kKnown), std::end(kKnown), kind) != std::end(kKnown);
+}
+
 // Source  modules/ssl/ssl_engine_config.c ssl_cmd_SSLSessionCache
 Complaint SetSessionCache(Builder& builder, Scope&, const Node& node, const Words& words) {
   if (SameIgnoringCase(words[0], "none") || SameIgnoringCase(words[0], "nonenotnull")) return kFine;
   const std::string kind = config::LowerCase(words[0].substr(0, words[0].find(':')));
-  for (const char* known : {"shmcb", "dbm", "memcache", "dc", "redis"}) {
-    if (kind != known) continue;
-    builder.WarnOnce(node, "WARNING: SSLSessionCache " + kind +
-                               " keeps nothing here: sessions are resumed by tickets, which every child and the next "
-                               "instance understand; clients that know no tickets make a full handshake");
-    return kFine;
+  if (!IsKnownCache(kind)) return "SSLSessionCache: '" + kind + "' session cache not supported";
+  builder.WarnOnce(node, "WARNING: SSLSessionCache " + kind +
+                             " keeps nothing here: sessions are resumed by tickets, which every child and the next "
+                             "instance understand; clients that know no tickets make a full handshake");
+  return kFine;
+}
+
+// Source  modules/ssl/ssl_engine_config.c ssl_cmd_SSLStaplingCache
+Complaint SetStaplingCache(Builder& builder, Scope&, const Node& node, const Words& words) {
+  const std::string kind = words[0].substr(0, words[0].find(':'));
+  if (!IsKnownCache(kind)) return "SSLStaplingCache: '" + kind + "' stapling cache not supported";
+  builder.WarnOnce(node, "WARNING: SSLStaplingCache " + kind +
+                             " keeps nothing here: what is stapled is in memory that all children share and in "
+                             "httpd.stapling of the runtime directory, which the next instance reads");
+  return kFine;
+}
+
+/// @param kLeast  the smallest number that is one
+template <std::optional<int> SslSettings::*kSeconds, int kLeast = 0>
+Complaint SetSeconds(Builder&, Scope& scope, const Node& node, const Words& words) {
+  const auto seconds = config::Number(words[0]);
+  if (!seconds || *seconds < kLeast || *seconds > std::numeric_limits<int>::max() / 4) {
+    return node.name + ": invalid argument";
   }
-  return "SSLSessionCache: '" + kind + "' session cache not supported";
+  Of(scope).*kSeconds = static_cast<int>(*seconds);
+  return kFine;
+}
+
+Complaint SetStaplingUrl(Builder&, Scope& scope, const Node&, const Words& words) {
+  if (!words[0].starts_with("http://")) {
+    return "SSLStaplingForceURL: '" + words[0] + "' is no address of a responder: http://host[:port]/path";
+  }
+  Of(scope).stapling_url = words[0];
+  return kFine;
 }
 
 Complaint SetSniPolicy(Builder&, Scope& scope, const Node&, const Words& words) {
@@ -284,9 +316,12 @@ Complaint RequireSsl(Builder&, Scope& scope, const Node&, const Words&) {
   return kFine;
 }
 
-Complaint RefuseRequire(Builder&, Scope&, const Node&, const Words&) {
-  return "SSLRequire is not done here, as it is deprecated in Apache: Require expr says the same with the variables as "
-         "%{SSL_...}";
+Complaint AddRequirement(Builder&, Scope& scope, const Node& node, const Words&) {
+  auto compiled = Expression::CompileSslRequire(
+      node.arguments, scope.htaccess ? ExpressionFiles::kRefused : ExpressionFiles::kAllowed, node.where);
+  if (!compiled) return "SSLRequire: " + compiled.error().what;
+  config::SettingsOf<SslPlaceSettings>(scope).requirements.push_back({node.arguments, std::move(compiled).value()});
+  return kFine;
 }
 
 Complaint SetUserName(Builder&, Scope& scope, const Node&, const Words& words) {
@@ -337,6 +372,15 @@ std::unique_ptr<config::ModuleSettings> SslSettings::MergedWith(const ModuleSett
   Take(out->strict_sni, inner.strict_sni);
   Take(out->sni_policy, inner.sni_policy);
   Take(out->pass_program, inner.pass_program);
+  Take(out->stapling, inner.stapling);
+  Take(out->stapling_errors, inner.stapling_errors);
+  Take(out->stapling_try_later, inner.stapling_try_later);
+  Take(out->stapling_timeout_s, inner.stapling_timeout_s);
+  Take(out->stapling_standard_s, inner.stapling_standard_s);
+  Take(out->stapling_error_s, inner.stapling_error_s);
+  Take(out->stapling_skew_s, inner.stapling_skew_s);
+  Take(out->stapling_age_s, inner.stapling_age_s);
+  Take(out->stapling_url, inner.stapling_url);
   out->commands.insert(out->commands.end(), inner.commands.begin(), inner.commands.end());
   return out;
 }
@@ -348,24 +392,24 @@ std::unique_ptr<config::ModuleSettings> SslPlaceSettings::MergedWith(const Modul
     *out = inner;
     out->require_ssl = require_ssl || inner.require_ssl;
     if (!inner.user_name) out->user_name = user_name;
+    out->requirements = requirements;
+    out->requirements.insert(out->requirements.end(), inner.requirements.begin(), inner.requirements.end());
     return out;
   }
   out->add = (add & ~inner.remove) | inner.add;
   out->remove = (remove & ~inner.add) | inner.remove;
   out->require_ssl = require_ssl || inner.require_ssl;
   Take(out->user_name, inner.user_name);
+  out->requirements.insert(out->requirements.end(), inner.requirements.begin(), inner.requirements.end());
   return out;
 }
 
 const std::vector<config::Directive>& SslDirectives() {
   constexpr OnRead kNo = OnRead::kNo;
   static constexpr char kModule[] = "mod_ssl.c";
-  static constexpr char kNoStapling[] =
-      "answers of certificate authorities about revocation are not fetched; leave the SSLStapling directives out";
   static constexpr char kNoOcsp[] =
       "nobody is asked over the network about a client's certificate; SSLCARevocationFile holds what is revoked";
   static constexpr char kNoProxy[] = "no backend is reached with TLS.";
-  static constexpr char kOnlyStapling[] = "there is no OCSP stapling.";
   using S = SslSettings;
   // clang-format off
   static const std::vector<config::Directive> table = {
@@ -406,10 +450,10 @@ const std::vector<config::Directive>& SslDirectives() {
        "none|optional|require|optional_no_ca", "none", "For a whole host only: see Require ssl-verify-client for less."},
       {"SSLVerifyDepth", kModule, config::kAnywhere | config::kOverrideAuthConfig, Arity::kOne, "SSL Client verify depth ('N' - number of intermediate certificates)", kNo, SetVerifyDepth, "number", "1"},
       {"SSLOptions", kModule, kEverywhere, Arity::kAtLeastOne, "Set one or more options to configure the SSL engine('[+-]option[=value] ...' - see manual)", kNo, SetOptions,
-       "[+|-]option ...", "", "StdEnvVars, ExportCertData, FakeBasicAuth, LegacyDNStringFormat. SSLRequireSSL is always strict; OptRenegotiate has nothing to spare."},
+       "[+|-]option ...", "", "StdEnvVars, ExportCertData, FakeBasicAuth, LegacyDNStringFormat. SSLRequireSSL and SSLRequire are always strict; OptRenegotiate has nothing to spare."},
       {"SSLRequireSSL", kModule, kInPlaces, Arity::kNone, "Require the SSL protocol for the per-directory context (no arguments)", kNo, RequireSsl},
-      {"SSLRequire", kModule, kInPlaces, Arity::kRaw, "Require a boolean expression to evaluate to true for granting access(arbitrary complex boolean expression - see manual)", kNo, RefuseRequire,
-       "expression", "", "Refused: Require expr says the same."},
+      {"SSLRequire", kModule, kInPlaces, Arity::kRaw, "Require a boolean expression to evaluate to true for granting access(arbitrary complex boolean expression - see manual)", kNo, AddRequirement,
+       "expression", "", "Requests with TLS for which it does not hold get 403, whatever else is said. Deprecated in Apache: Require expr can say it."},
       {"SSLUserName", kModule, kEverywhere, Arity::kOne, "Set user name to SSL variable value", kNo, SetUserName, "variable"},
       {"SSLOpenSSLConfCmd", kModule, kInHosts, Arity::kTwo, "OpenSSL configuration command", kNo, AddCommand, "command value", "", "As SSL_CONF_cmd(3) has them."},
       {"SSLPassPhraseDialog", kModule, kInServer, Arity::kOne, "SSL dialog mechanism for the pass phrase query ('builtin', '|/path/to/pipe_program', or 'exec:/path/to/cgi_program')", kNo, SetPassPhraseDialog,
@@ -418,13 +462,30 @@ const std::vector<config::Directive>& SslDirectives() {
        "context source [bytes]", "", "OpenSSL seeds itself from the kernel."},
       {"SSLCryptoDevice", kModule, kInServer, Arity::kOne, "SSL external Crypto Device usage ('builtin', '...')", kNo, SetCryptoDevice, "builtin", "builtin"},
       {"SSLFIPS", kModule, kInServer, Arity::kFlag, "Enable FIPS-140 mode (`on', `off')", kNo, StaysOff, "off", "off", "OpenSSL's configuration file chooses its providers"},
-      {"SSLUseStapling", kModule, kInHosts, Arity::kFlag, "SSL switch for the OCSP Stapling protocol (`on', `off')", kNo, StaysOff, "off", "off", kNoStapling},
-      {"SSLStaplingCache", kModule, kInServer, Arity::kOne, "SSL Stapling Response Cache storage (`dbm:/path/to/file')", kNo, config::SetMeaningless, "type", "", kOnlyStapling},
-      {"SSLStaplingResponderTimeout", kModule, kInHosts, Arity::kOne, "SSL stapling option for OCSP responder timeout", kNo, config::SetMeaningless, "seconds", "", kOnlyStapling},
-      {"SSLStaplingReturnResponderErrors", kModule, kInHosts, Arity::kFlag, "SSL stapling switch to return Status Errors Back to Client(`on', `off')", kNo, config::SetMeaningless, "on|off", "", kOnlyStapling},
-      {"SSLStaplingStandardCacheTimeout", kModule, kInHosts, Arity::kOne, "SSL stapling option for normal OCSP Response Cache Lifetime", kNo, config::SetMeaningless, "seconds", "", kOnlyStapling},
-      {"SSLStaplingErrorCacheTimeout", kModule, kInHosts, Arity::kOne, "SSL stapling option for OCSP Response Error Cache Lifetime", kNo, config::SetMeaningless, "seconds", "", kOnlyStapling},
+      {"SSLUseStapling", kModule, kInHosts, Arity::kFlag, "SSL switch for the OCSP Stapling protocol (`on', `off')", kNo, SetFlag<&S::stapling>,
+       "on|off", "off", "Responders are asked beside the loops, before anybody waits for the answer: no handshake ever does. The issuer's certificate is to stand behind the host's own in its file."},
+      {"SSLStaplingCache", kModule, kInServer, Arity::kOne, "SSL Stapling Response Cache storage (`dbm:/path/to/file')", kNo, SetStaplingCache,
+       "type", "", "Not needed, accepted with a warning: the answers are kept in shared memory and in httpd.stapling of the runtime directory."},
+      {"SSLStaplingResponderTimeout", kModule, kInHosts, Arity::kOne, "SSL stapling option for OCSP responder timeout", kNo, SetSeconds<&S::stapling_timeout_s>, "seconds", "10"},
+      {"SSLStaplingReturnResponderErrors", kModule, kInHosts, Arity::kFlag, "SSL stapling switch to return Status Errors Back to Client(`on', `off')", kNo, SetFlag<&S::stapling_errors>, "on|off", "on",
+       "Off: clients are shown that a certificate is good, or nothing."},
+      {"SSLStaplingFakeTryLater", kModule, kInHosts, Arity::kFlag, "SSL stapling switch to send tryLater response to client on error (`on', `off')", kNo, SetFlag<&S::stapling_try_later>, "on|off", "on"},
+      {"SSLStaplingStandardCacheTimeout", kModule, kInHosts, Arity::kOne, "SSL stapling option for normal OCSP Response Cache Lifetime", kNo, SetSeconds<&S::stapling_standard_s>, "seconds", "3600",
+       "How long until the responder is asked again. A good answer is shown to the end that it names, when nothing newer can be had."},
+      {"SSLStaplingErrorCacheTimeout", kModule, kInHosts, Arity::kOne, "SSL stapling option for OCSP Response Error Cache Lifetime", kNo, SetSeconds<&S::stapling_error_s>, "seconds", "600"},
+      {"SSLStaplingResponseTimeSkew", kModule, kInHosts, Arity::kOne, "SSL stapling option for maximum time difference in OCSP responses", kNo, SetSeconds<&S::stapling_skew_s>, "seconds", "300"},
+      {"SSLStaplingResponseMaxAge", kModule, kInHosts, Arity::kOne, "SSL stapling option for maximum age of OCSP responses", kNo, SetSeconds<&S::stapling_age_s, -1>, "seconds", "-1"},
+      {"SSLStaplingForceURL", kModule, kInHosts, Arity::kOne, "SSL stapling option to Force the OCSP Stapling URL", kNo, SetStaplingUrl, "uri", "", "Instead of the one that the certificate names."},
       {"SSLOCSPEnable", kModule, kInHosts, Arity::kAtLeastOne, "Enable use of OCSP to verify certificate revocation mode ('on', 'leaf', 'off')", kNo, StaysOff, "off", "off", kNoOcsp},
+      {"SSLOCSPDefaultResponder", kModule, kInHosts, Arity::kOne, "URL of the default OCSP Responder", kNo, config::SetMeaningless, "uri", "", kNoOcsp},
+      {"SSLOCSPOverrideResponder", kModule, kInHosts, Arity::kFlag, "Force use of the default responder URL ('on', 'off')", kNo, config::SetMeaningless, "on|off", "", kNoOcsp},
+      {"SSLOCSPResponderTimeout", kModule, kInHosts, Arity::kOne, "OCSP responder query timeout", kNo, config::SetMeaningless, "seconds", "", kNoOcsp},
+      {"SSLOCSPResponseTimeSkew", kModule, kInHosts, Arity::kOne, "Maximum time difference in OCSP responses", kNo, config::SetMeaningless, "seconds", "", kNoOcsp},
+      {"SSLOCSPResponseMaxAge", kModule, kInHosts, Arity::kOne, "Maximum age of OCSP responses", kNo, config::SetMeaningless, "seconds", "", kNoOcsp},
+      {"SSLOCSPUseRequestNonce", kModule, kInHosts, Arity::kFlag, "Whether OCSP queries use a nonce or not ('on', 'off')", kNo, config::SetMeaningless, "on|off", "", kNoOcsp},
+      {"SSLOCSPProxyURL", kModule, kInHosts, Arity::kOne, "Proxy URL to use for OCSP requests", kNo, config::SetMeaningless, "url", "", kNoOcsp},
+      {"SSLOCSPNoVerify", kModule, kInHosts, Arity::kFlag, "Do not verify OCSP Responder certificate ('on', 'off')", kNo, config::SetMeaningless, "on|off", "", kNoOcsp},
+      {"SSLOCSPResponderCertificateFile", kModule, kInHosts, Arity::kOne, "Trusted OCSP responder certificates (PEM encoded file)", kNo, config::SetMeaningless, "file", "", kNoOcsp},
       {"SSLProxyEngine", kModule, kInHosts, Arity::kFlag, "SSL switch for the proxy protocol engine ('on', 'off')", kNo, StaysOff, "off", "off", "no backend is reached with TLS"},
       {"SSLProxyProtocol", kModule, kInHosts, Arity::kAtLeastOne, "SSL Proxy: enable or disable SSL protocol flavors ('[+-][TLSv1|TLSv1.1|TLSv1.2|TLSv1.3] ...' - see manual)", kNo, config::SetMeaningless, "[+|-]protocol ...", "", kNoProxy},
       {"SSLProxyCipherSuite", kModule, kInHosts, Arity::kOneOrTwo, "SSL Proxy: colon-delimited list of permitted SSL ciphers ('XXX:...:XXX' - see manual)", kNo, config::SetMeaningless, "[SSL|TLSv1.3] cipher-spec", "", kNoProxy},

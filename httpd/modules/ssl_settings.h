@@ -52,6 +52,15 @@ struct SslSettings final : config::ModuleSettings {
   };
   std::vector<Command> commands;  ///< SSLOpenSSLConfCmd
   std::optional<std::string> pass_program;
+  std::optional<bool> stapling;
+  std::optional<bool> stapling_errors;     ///< SSLStaplingReturnResponderErrors
+  std::optional<bool> stapling_try_later;  ///< SSLStaplingFakeTryLater
+  std::optional<int> stapling_timeout_s;   ///< SSLStaplingResponderTimeout
+  std::optional<int> stapling_standard_s;  ///< SSLStaplingStandardCacheTimeout
+  std::optional<int> stapling_error_s;     ///< SSLStaplingErrorCacheTimeout
+  std::optional<int> stapling_skew_s;      ///< SSLStaplingResponseTimeSkew
+  std::optional<int> stapling_age_s;       ///< SSLStaplingResponseMaxAge; -1: any
+  std::optional<std::string> stapling_url;
 
   std::unique_ptr<ModuleSettings> MergedWith(const ModuleSettings& inner) const override;
 };
@@ -70,7 +79,12 @@ struct SslPlaceSettings final : config::ModuleSettings {
   std::optional<unsigned> options;  ///< without signs: replaces
   unsigned add = 0, remove = 0;
   bool require_ssl = false;
-  std::optional<std::string> user_name;  ///< SSLUserName: a variable
+  struct Requirement {
+    std::string text;
+    std::shared_ptr<const config::CompiledExpression> condition;
+  };
+  std::vector<Requirement> requirements;  ///< SSLRequire: all must hold, those of outer places first
+  std::optional<std::string> user_name;   ///< SSLUserName: a variable
 
   unsigned Options() const { return (options.value_or(0) | add) & ~remove; }
   std::unique_ptr<ModuleSettings> MergedWith(const ModuleSettings& inner) const override;

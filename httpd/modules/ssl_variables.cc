@@ -177,6 +177,20 @@ string AlternativeName(const X509* certificate, string_view which) {
   return number < names.size() ? names[number] : "";
 }
 
+/// As OpenSSL prints it; of those that it does not know, a text that it holds.
+string ExtensionText(X509_EXTENSION* extension) {
+  Print print;
+  if (::X509V3_EXT_print(print.bio(), extension, 0, 0) == 1) return print.Text();
+  const ASN1_OCTET_STRING* held = ::X509_EXTENSION_get_data(extension);
+  const unsigned char* data = ::ASN1_STRING_get0_data(held);
+  Print text;
+  if (ASN1_STRING* found = ::d2i_DISPLAYTEXT(nullptr, &data, ::ASN1_STRING_length(held))) {
+    ::ASN1_STRING_print_ex(text.bio(), found, ASN1_STRFLGS_UTF8_CONVERT);
+    ::ASN1_STRING_free(found);
+  }
+  return text.Text();
+}
+
 /// `name` without SSL_CLIENT_ or SSL_SERVER_.
 string CertificateValue(X509* certificate, string_view name, bool is_legacy) {
   if (name == "M_VERSION") return std::to_string(::X509_get_version(certificate) + 1);
@@ -318,6 +332,20 @@ string SslVariable(const RequestState& state, string_view name) {
   if (!value.empty() || (!of_client && !name.starts_with("SERVER_"))) return value;
   X509* certificate = CertificateOf(ssl, of_client);
   return certificate ? CertificateValue(certificate, name.substr(7), IsLegacy(state)) : "";
+}
+
+bool IsInClientExtensions(const RequestState& state, string_view value, const string& extension) {
+  const net::TlsStream* stream = state.request->tls;
+  const X509* certificate = stream ? ::SSL_get0_peer_certificate(stream->ssl()) : nullptr;
+  if (!certificate) return false;
+  ASN1_OBJECT* kind = ::OBJ_txt2obj(extension.c_str(), 0);
+  bool is_in = false;
+  for (int at = -1; kind && !is_in && (at = ::X509_get_ext_by_OBJ(certificate, kind, at)) >= 0;) {
+    is_in = ExtensionText(::X509_get_ext(certificate, at)) == value;
+  }
+  ::ASN1_OBJECT_free(kind);
+  ::ERR_clear_error();
+  return is_in;
 }
 
 string LoggedSslVariable(const RequestState& state, string_view name) {

@@ -245,6 +245,7 @@ int Child::Run() {
       })) {
     return 2;
   }
+  if (setup_.site->ssl()) setup_.site->ssl()->stapling().StartAsking();
   // The first loop carries the parent's orders: it stays on them until the others are done too.
   std::vector<std::thread> threads;
   for (size_t i = 1; i < workers_.size(); ++i) {

@@ -22,6 +22,7 @@
 #include "httpd/config/tree.h"
 #include "httpd/log/log_set.h"
 #include "httpd/modules/site.h"
+#include "httpd/modules/ssl_context.h"
 #include "os/file.h"
 #include "os/socket.h"
 
@@ -172,6 +173,9 @@ os::Result<std::shared_ptr<const Loaded>> Load(const config::Options& options) {
   }
   auto site = modules::Site::Build(loaded->config, nullptr, loaded->types);
   if (!site) return site.error();
+  if (const modules::SslSite* ssl = site.value()->ssl()) {
+    for (const std::string& warning : ssl->stapling().warnings()) loaded->config.warnings.push_back(warning);
+  }
   return std::shared_ptr<const Loaded>(std::move(loaded));
 }
 

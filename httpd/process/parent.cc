@@ -318,6 +318,15 @@ os::Result<std::unique_ptr<Parent::Generation>> Parent::Prepare(std::shared_ptr<
       RefreshTicketKeys(*generation->error_log);
     }
     generation->site->ssl()->set_keys(ticket_keys_);
+    if (modules::Stapling& stapling = generation->site->ssl()->stapling(); !stapling.empty()) {
+      if (!stapling_) {
+        auto made = modules::StaplingStore::Make();
+        if (!made) return made.error();
+        stapling_ = std::move(made).value();
+      }
+      stapling.set_store(stapling_);
+      RefreshStapling(*generation->error_log);
+    }
   }
   return generation;
 }
@@ -333,6 +342,15 @@ void Parent::RefreshTicketKeys(const log::ErrorLog& error_log) {
     error_log.Write(Level::kWarn, "ssl", "TLS sessions of this instance will be unknown to the next: " + trouble);
   }
   ticket_trouble_ = trouble;
+}
+
+void Parent::RefreshStapling(const log::ErrorLog& error_log) {
+  auto done = stapling_->Refresh(runtime_dir_ + "/httpd.stapling", WallSeconds());
+  const std::string trouble = done ? "" : done.error().Text();
+  if (trouble != stapling_trouble_ && !trouble.empty()) {
+    error_log.Write(Level::kWarn, "ssl", "the next instance will have to ask what to staple: " + trouble);
+  }
+  stapling_trouble_ = trouble;
 }
 
 os::Status Parent::StartChildren(Generation& generation) {
@@ -500,6 +518,7 @@ void Parent::OnChildEnded(Generation& generation, std::list<ChildProcess>::itera
   loop_->Unwatch(child->channel);
   for (const size_t slot : child->slots) board_->Release(slot);
   generation.children.erase(child);
+  if (stapling_) stapling_->EndClaims();
   if (status.signaled && !(expected && status.code == SIGKILL)) {
     Log(Level::kNotice, std::string("AH00052: child pid ") + std::to_string(pid) + " exit signal " +
                             (::strsignal(status.code) ? ::strsignal(status.code) : "?") + " (" +
@@ -557,6 +576,7 @@ void Parent::Tick() {
   if (leftovers_) leftovers_ = !RemoveLeftovers(runtime_dir_, clock_);
   DropSilentControls();
   if (ticket_keys_ && current_) RefreshTicketKeys(*current_->error_log);
+  if (stapling_ && current_) RefreshStapling(*current_->error_log);
   if (const uint64_t more = control_troubles_.TakeSuppressed(clock_.SteadyNow()); more > 0) {
     Log(Level::kWarn, "control connections: " + std::to_string(more) + " more refusals were not logged one by one");
   }

@@ -13,6 +13,7 @@
 #include "httpd/log/error_log.h"
 #include "httpd/log/log_set.h"
 #include "httpd/modules/site.h"
+#include "httpd/modules/ssl_stapling_store.h"
 #include "httpd/modules/ssl_tickets.h"
 #include "httpd/net/scoreboard.h"
 #include "httpd/process/child.h"
@@ -107,6 +108,8 @@ class Parent {
   int64_t WallSeconds() const;
   /// Keys of session tickets: those of other instances, and a new one when it is time.
   void RefreshTicketKeys(const log::ErrorLog& error_log);
+  /// What certificates are stapled with: what other instances know, and what our children were told.
+  void RefreshStapling(const log::ErrorLog& error_log);
   void Retire(std::unique_ptr<Generation> generation);
 
   void NewGeneration();
@@ -157,6 +160,8 @@ class Parent {
   std::unique_ptr<net::Scoreboard> board_;
   std::shared_ptr<modules::TicketKeys> ticket_keys_;  ///< null: no host speaks TLS
   std::string ticket_trouble_;                        ///< with their file, as it was told last
+  std::shared_ptr<modules::StaplingStore> stapling_;  ///< null: no certificate is stapled
+  std::string stapling_trouble_;
   os::LockFile lock_;
   os::Fd control_listener_;
   os::Fd private_listener_;

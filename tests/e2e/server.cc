@@ -337,8 +337,9 @@ std::vector<std::string> Server::RuntimeFiles() const {
   std::error_code failed;
   for (const auto& entry : fs::directory_iterator(root_ / "run", failed)) {
     const std::string name = entry.path().filename().string();
-    if (name == "orchestrator") continue;   // its lock and journal stay by design
-    if (name == "httpd.tickets") continue;  // sessions are resumed after a stop and a start, too
+    if (name == "orchestrator") continue;    // its lock and journal stay by design
+    if (name == "httpd.tickets") continue;   // sessions are resumed after a stop and a start, too
+    if (name == "httpd.stapling") continue;  // and what authorities have said is shown
     out.push_back(name);
   }
   std::sort(out.begin(), out.end());

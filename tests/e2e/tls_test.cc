@@ -1,13 +1,9 @@
 #include <gmock/gmock.h>
-#include <openssl/err.h>
-#include <openssl/ssl.h>
-#include <signal.h>
 
 #include <atomic>
 #include <thread>
 
-#include "os/socket.h"
-#include "tests/e2e/server.h"
+#include "tests/e2e/tls_fixture.h"
 
 namespace {
 
@@ -15,141 +11,11 @@ using e2e::Eventually;
 using e2e::Execute;
 using e2e::FileText;
 using e2e::Outcome;
+using e2e::Tls;
+using e2e::TlsClient;
 using testing::HasSubstr;
 using testing::Not;
 using testing::StartsWith;
-
-/// A client's connection; every wait is bounded by the socket's.
-class TlsClient {
- public:
-  explicit TlsClient(uint16_t port) : context_(::SSL_CTX_new(::TLS_client_method())) {
-    auto address = os::SocketAddress::FromIp("127.0.0.1", port);
-    fd_ = os::Fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    const timeval patience{30, 0};
-    ::setsockopt(fd_.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    if (!address || ::connect(fd_.get(), address.value().raw(), address.value().length()) != 0) return;
-    ssl_ = ::SSL_new(context_);
-    ::SSL_set_fd(ssl_, fd_.get());
-    is_open_ = ::SSL_connect(ssl_) == 1;
-  }
-  ~TlsClient() {
-    ::SSL_free(ssl_);
-    ::SSL_CTX_free(context_);
-    ::ERR_clear_error();
-  }
-  TlsClient(const TlsClient&) = delete;
-  TlsClient& operator=(const TlsClient&) = delete;
-
-  bool is_open() const { return is_open_; }
-  /// Head and body; "" = none, or not all of it.
-  std::string Get(const std::string& path) {
-    const std::string request = e2e::GetRequest(path);
-    if (::SSL_write(ssl_, request.data(), static_cast<int>(request.size())) <= 0) return "";
-    std::string out;
-    char buffer[16384];
-    for (;;) {
-      const size_t head = out.find("\r\n\r\n");
-      const size_t field = out.find("Content-Length: ");
-      if (head != std::string::npos && field < head &&
-          out.size() >= head + 4 + std::stoul(out.substr(field + 16, out.find('\r', field) - field - 16))) {
-        return out;
-      }
-      const int n = ::SSL_read(ssl_, buffer, sizeof buffer);
-      if (n <= 0) return "";
-      out.append(buffer, static_cast<size_t>(n));
-    }
-  }
-
- private:
-  SSL_CTX* context_;
-  SSL* ssl_ = nullptr;
-  os::Fd fd_;
-  bool is_open_ = false;
-};
-
-class Tls : public e2e::Server {
- protected:
-  void SetUp() override {
-    Server::SetUp();
-    if (HasFatalFailure()) return;
-    ::signal(SIGPIPE, SIG_IGN);
-    tls_ = e2e::FreePort();
-    Certificate("a", "a.example");
-    Certificate("b", "b.example");
-    std::filesystem::create_directories(root_ / "site" / "folder");
-  }
-
-  std::string File(const std::string& name) const { return (root_ / "conf" / name).string(); }
-
-  void Certificate(const std::string& name, const std::string& host, const std::string& kind = "ec") const {
-    std::vector<std::string> words = {"/usr/bin/openssl",
-                                      "req",
-                                      "-x509",
-                                      "-nodes",
-                                      "-days",
-                                      "2",
-                                      "-subj",
-                                      "/O=test/CN=" + host,
-                                      "-addext",
-                                      "subjectAltName=DNS:" + host,
-                                      "-keyout",
-                                      File(name + ".key"),
-                                      "-out",
-                                      File(name + ".crt"),
-                                      "-newkey"};
-    if (kind == "ec") {
-      words.insert(words.end(), {"ec", "-pkeyopt", "ec_paramgen_curve:P-256"});
-    } else {
-      words.push_back(kind);
-    }
-    const Outcome made = Execute(words);
-    ASSERT_EQ(made.status, 0) << made.All();
-    ::chmod(File(name + ".key").c_str(), 0600);  // root's alone: the parent reads it
-  }
-
-  std::string Host(const std::string& name, const std::string& more = "") const {
-    return "<VirtualHost 127.0.0.1:" + std::to_string(tls_) + ">\nServerName " + name +
-           ".example\nSSLEngine on\nSSLCertificateFile conf/" + name + ".crt\nSSLCertificateKeyFile conf/" + name +
-           ".key\n" + more + "\n</VirtualHost>\n";
-  }
-
-  void ConfigureTls(const std::string& hosts) {
-    Settings settings;
-    settings.more = "Listen 127.0.0.1:" + std::to_string(tls_) + " https\n" +
-                    "LogFormat \"%{SSL_PROTOCOL}x %{SSL_CLIENT_S_DN_CN}x %{SSL_SESSION_RESUMED}x %{HTTPS}e %r\" tls\n"
-                    "CustomLog logs/tls.log tls\n" +
-                    hosts;
-    Configure(settings);
-  }
-
-  /// curl, with the name of a host and what it is to trust.
-  Outcome Curl(const std::string& host, const std::string& path, std::vector<std::string> more = {}) const {
-    std::vector<std::string> words = {"/usr/bin/curl",
-                                      "-sS",
-                                      "-i",
-                                      "--max-time",
-                                      "30",
-                                      "--resolve",
-                                      host + ":" + std::to_string(tls_) + ":127.0.0.1",
-                                      "--cacert",
-                                      File("a.crt")};
-    words.insert(words.end(), more.begin(), more.end());
-    words.push_back("https://" + host + ":" + std::to_string(tls_) + path);
-    return Execute(words);
-  }
-
-  /// openssl s_client with a request; its whole output.
-  std::string Ask(const std::string& options) const {
-    const Outcome said =
-        Execute({"/bin/sh", "-c",
-                 "printf 'GET /index.html HTTP/1.1\\r\\nHost: a.example\\r\\nConnection: close\\r\\n\\r\\n' | "
-                 "timeout 30 openssl s_client -ign_eof -servername a.example -connect 127.0.0.1:" +
-                     std::to_string(tls_) + " " + options + " 2>&1"});
-    return said.out;
-  }
-
-  uint16_t tls_ = 0;
-};
 
 TEST_F(Tls, APageIsServedAndWhatTheServerSaysOfItselfIsHttps) {
   ConfigureTls(Host("a"));

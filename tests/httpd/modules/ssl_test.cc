@@ -35,7 +35,11 @@ TEST(SslDirectives, RefuseWhatCannotBeHonouredAndSayWhy) {
       {"SSLOptions +Nothing", "SSLOptions: Illegal option 'Nothing'"},
       {"SSLCompression on", "SSLCompression on cannot be had"},
       {"SSLInsecureRenegotiation on", "SSLInsecureRenegotiation on cannot be had"},
-      {"SSLUseStapling on", "SSLUseStapling on cannot be had"},
+      {"SSLStaplingCache memory:x", "SSLStaplingCache: 'memory' stapling cache not supported"},
+      {"SSLStaplingResponderTimeout -1", "SSLStaplingResponderTimeout: invalid argument"},
+      {"SSLStaplingResponseMaxAge -2", "SSLStaplingResponseMaxAge: invalid argument"},
+      {"SSLStaplingErrorCacheTimeout soon", "SSLStaplingErrorCacheTimeout: invalid argument"},
+      {"SSLStaplingForceURL https://a.example/", "SSLStaplingForceURL: 'https://a.example/' is no address"},
       {"SSLOCSPEnable leaf", "SSLOCSPEnable leaf cannot be had"},
       {"SSLFIPS on", "SSLFIPS on cannot be had"},
       {"SSLSessionCache memory", "'memory' session cache not supported"},
@@ -46,7 +50,10 @@ TEST(SslDirectives, RefuseWhatCannotBeHonouredAndSayWhy) {
       {"SSLVHostSNIPolicy lax", "Invalid SSLVhostSNIPolicy setting 'lax'"},
       {"SSLCARevocationCheck some", "SSLCARevocationCheck: Invalid argument 'some'"},
       {"SSLCertificateFile pkcs11:token", "'pkcs11:token' is no file"},
-      {"<Location />\nSSLRequire %{SSL_CIPHER_USEKEYSIZE} >= 128\n</Location>", "Require expr says the same"},
+      {"<Location />\nSSLRequire %{NOBODY} eq 1\n</Location>", "SSLRequire: Variable 'NOBODY' does not exist"},
+      {"<Location />\nSSLRequire %{SSL_CIPHER} eq\n</Location>", "SSLRequire: syntax error, unexpected $end"},
+      {"<Location />\nSSLRequire \"a\" in ExtList(\"b\")\n</Location>", "List-returning function 'ExtList' does not"},
+      {"SSLRequire true", "SSLRequire not allowed here"},
       {"<Location />\nRequire ssl on\n</Location>", "'Require ssl' does not take arguments"},
   };
   for (const auto& [lines, words] : wrong) EXPECT_THAT(ComplaintAbout(lines), HasSubstr(words)) << lines;
@@ -70,9 +77,14 @@ TEST(SslDirectives, TakeWhatApacheTakes) {
                            "<Location />\nSSLRequireSSL\n</Location>",
                            "<Location />\nRequire ssl\n</Location>",
                            "<Location />\nRequire ssl-verify-client\n</Location>",
+                           "<Location />\nSSLRequire %{SSL_CIPHER_USEKEYSIZE} >= 128\n</Location>",
+                           "<Location />\nSSLRequire \"a\" in PeerExtList(\"1.2.3\")\n</Location>",
                            "SSLUserName SSL_CLIENT_S_DN_CN",
                            "SSLOpenSSLConfCmd Curves X25519",
-                           "SSLUseStapling off",
+                           "SSLUseStapling on\nSSLStaplingFakeTryLater off\nSSLStaplingReturnResponderErrors off",
+                           "SSLStaplingStandardCacheTimeout 60\nSSLStaplingErrorCacheTimeout 0",
+                           "SSLStaplingResponseTimeSkew 0\nSSLStaplingResponseMaxAge -1",
+                           "SSLStaplingForceURL http://a.example:8080/x",
                            "SSLStrictSNIVHostCheck on",
                            "Listen 9443 https"}) {
     EXPECT_EQ(ComplaintAbout(fine), "") << fine;
@@ -80,9 +92,13 @@ TEST(SslDirectives, TakeWhatApacheTakes) {
 }
 
 TEST(SslDirectives, SayThatSessionsAreKeptInTicketsOnly) {
-  const config::ServerConfig c = ConfigFrom("SSLSessionCache shmcb:/run/x(512000)\nSSLRandomSeed startup builtin\n");
+  const config::ServerConfig c = ConfigFrom(
+      "SSLSessionCache shmcb:/run/x(512000)\nSSLRandomSeed startup builtin\n"
+      "SSLStaplingCache shmcb:/run/y(128000)\nSSLOCSPEnable off\nSSLOCSPDefaultResponder http://a.example/\n");
   EXPECT_THAT(c.warnings,
               testing::Contains(HasSubstr("SSLSessionCache shmcb keeps nothing here: sessions are resumed")));
+  EXPECT_THAT(c.warnings, testing::Contains(HasSubstr("SSLStaplingCache shmcb keeps nothing here")));
+  EXPECT_THAT(c.warnings, testing::Contains(HasSubstr("SSLOCSPDefaultResponder has no meaning here: nobody is asked")));
   EXPECT_THAT(c.warnings, testing::Contains(HasSubstr("SSLRandomSeed has no meaning here")));
 }
 
