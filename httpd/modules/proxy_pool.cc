@@ -103,9 +103,18 @@ void Pool::Release(std::unique_ptr<Link> link, bool is_reusable) {
   PerWorker& of = workers_[worker.get()];
   of.idle.push_back(std::move(link));
   if (!of.waiting.empty()) of.waiting.front()->OnRoom();
+  if (worker->soft_most && !worker->ttl_ms && of.waiting.empty())
+    CloseAbove(of, static_cast<size_t>(*worker->soft_most), 0);
   if (worker->ttl_ms && !closing_) {
     closing_ = reactor_.After(std::chrono::milliseconds(*worker->ttl_ms), [this] { CloseOld(); });
   }
+}
+
+void Pool::CloseAbove(PerWorker& of, size_t kept, uint64_t ttl_ms) {
+  size_t gone = 0;  // the first ones have been idle for longest
+  while (of.idle.size() - gone > kept && reactor_.NowMs() - of.idle[gone]->idle_since_ms >= ttl_ms) ++gone;
+  of.idle.erase(of.idle.begin(), of.idle.begin() + static_cast<ptrdiff_t>(gone));
+  of.open -= gone;
 }
 
 void Pool::CloseOld() {
@@ -115,8 +124,9 @@ void Pool::CloseOld() {
   for (auto& [worker, of] : workers_) {
     if (!worker->ttl_ms) continue;
     const auto ttl = static_cast<uint64_t>(*worker->ttl_ms);
-    of.open -= std::erase_if(of.idle, [&](const auto& link) { return now_ms - link->idle_since_ms >= ttl; });
-    for (const auto& link : of.idle) next_ms = std::min(next_ms, link->idle_since_ms + ttl - now_ms);
+    const auto kept = static_cast<size_t>(worker->soft_most.value_or(0));
+    CloseAbove(of, kept, ttl);
+    if (of.idle.size() > kept) next_ms = std::min(next_ms, of.idle.front()->idle_since_ms + ttl - now_ms);
   }
   if (next_ms == UINT64_MAX) return;
   closing_ = reactor_.After(std::chrono::milliseconds(next_ms), [this] { CloseOld(); });

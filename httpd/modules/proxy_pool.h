@@ -72,6 +72,8 @@ class Pool {
   void OnReady(Link* link, uint32_t events);
   void Closed(const Worker& worker);
   void CloseOld();
+  /// Closes those that have been idle for `ttl_ms`, the longest idle first, down to `kept`.
+  void CloseAbove(PerWorker& of, size_t kept, uint64_t ttl_ms);
 
   net::Reactor& reactor_;
   std::unique_ptr<char[]> scratch_;

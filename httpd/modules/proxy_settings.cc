@@ -210,10 +210,10 @@ Complaint SetWorkerParameter(const std::string& key, const std::string& value, W
     return std::nullopt;
   }
   if (is("max")) return SetNumber(key, value, 1, kMost, worker.most);
-  if (is("min") || is("smax")) {
-    // Connections are made when they are needed and kept until ttl: there is nothing to be told.
+  if (is("smax")) return SetNumber(key, value, 0, kMost, worker.soft_most);
+  if (is("min")) {
     int ignored = 0;
-    return SetNumber(key, value, 0, kMost, ignored);
+    return SetNumber(key, value, 0, kMost, ignored);  // WhyMeaningless()
   }
   if (is("keepalive")) return SetFlag(key, value, worker.keep_alive);
   if (is("disablereuse") || is("enablereuse")) {
@@ -223,9 +223,9 @@ Complaint SetWorkerParameter(const std::string& key, const std::string& value, W
     return std::nullopt;
   }
   if (is("flushpackets")) {
-    if (SameIgnoringCase(value, "on") || SameIgnoringCase(value, "auto")) return std::nullopt;
-    if (SameIgnoringCase(value, "off")) return std::nullopt;
-    return "flushpackets must be on|off|auto";
+    const bool is_known =
+        SameIgnoringCase(value, "on") || SameIgnoringCase(value, "off") || SameIgnoringCase(value, "auto");
+    return is_known ? Complaint() : "flushpackets must be on|off|auto";
   }
   if (is("flushwait")) {
     int ignored = 0;
@@ -265,6 +265,15 @@ Complaint SetWorkerParameter(const std::string& key, const std::string& value, W
     return key + " is not supported: there are no health checks; a member that fails is left out for its retry time";
   }
   return "unknown Worker parameter '" + key + "'";
+}
+
+const char* WhyMeaningless(const std::string& key, const std::string& value) {
+  if (SameIgnoringCase(key, "min")) {
+    return "it is about memory that Apache reserves, not about connections: those are made when they are needed";
+  }
+  const bool is_flush = SameIgnoringCase(key, "flushpackets") && !SameIgnoringCase(value, "on");
+  if (!is_flush && !SameIgnoringCase(key, "flushwait")) return nullptr;
+  return "as in Apache it is about ajp:// and fcgi:// backends only; what others send is passed on as it comes";
 }
 
 Complaint SetBalancerParameter(const std::string& key, const std::string& value, Balancer& balancer) {

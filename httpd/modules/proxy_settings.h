@@ -59,7 +59,8 @@ struct Worker {
   std::optional<int> acquire_ms;
   std::optional<int> ttl_ms;
   int retry_ms = 60000;
-  int most = 0;  ///< connections of one loop; 0 = no limit
+  int most = 0;                  ///< connections of one loop; 0 = no limit
+  std::optional<int> soft_most;  ///< smax: idle ones above it go, when ttl is over or at once; nullopt: ttl is for all
   bool keep_alive = false;
   bool reuses = true;
   int receive_buffer = 0;  ///< bytes; 0 = ProxyReceiveBufferSize
@@ -150,5 +151,9 @@ config::Complaint ParseBackend(std::string_view url, Worker& out);
 /// One `key=value` of ProxyPass, BalancerMember or ProxySet.
 config::Complaint SetWorkerParameter(const std::string& key, const std::string& value, Worker& worker);
 config::Complaint SetBalancerParameter(const std::string& key, const std::string& value, Balancer& balancer);
+
+/// Why a parameter that is right changes nothing for the backends that are there; null: it does, or it says what is so.
+/// Source  httpd 2.4 manual, mod_proxy: "in effect only for mod_proxy_ajp and mod_proxy_fcgi"; apr_reslist.c
+const char* WhyMeaningless(const std::string& key, const std::string& value);
 
 }  // namespace httpd::modules::proxy

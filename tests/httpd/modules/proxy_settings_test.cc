@@ -35,6 +35,19 @@ TEST(ProxyDirectives, WhatCannotBeHonouredIsRefusedWithOneLine) {
   }
 }
 
+TEST(ProxyDirectives, ParametersWithoutAMeaningAreNamed) {
+  const config::ServerConfig config = ConfigFrom(
+      "Listen 8080\nProxyPass /a http://b min=2 smax=3 flushpackets=on\n"
+      "ProxyPass /c http://c flushpackets=auto flushwait=20\n");
+  EXPECT_THAT(config.warnings,
+              testing::UnorderedElementsAre(HasSubstr("DocumentRoot"),
+                                            HasSubstr("ProxyPass min= has no meaning here: it is about memory"),
+                                            HasSubstr("ProxyPass flushpackets= has no meaning here: as in Apache"),
+                                            HasSubstr("ProxyPass flushwait= has no meaning here: as in Apache")));
+  EXPECT_THAT(ComplaintOf("ProxyPass / http://b/ flushpackets=often\n"), HasSubstr("must be on|off|auto"));
+  EXPECT_THAT(ComplaintOf("ProxyPass / http://b/ smax=-1\n"), HasSubstr("smax must be a number"));
+}
+
 TEST(ProxyDirectives, ParametersOfOneBackendMeetWhereverTheyAreSaid) {
   const config::ServerConfig config = ConfigFrom(
       "Listen 8080\nProxyPass /a http://B.example:80/x timeout=5 connectiontimeout=300ms nocanon\nProxySet "
