@@ -415,7 +415,7 @@ const std::vector<config::Directive>& Directives() {
        kNo, OpenProxy, "regex"},
       {"ProxyPass", kModule, kAnywhere, Arity::kAtLeastOne, "a virtual path and a URL", kNo, AddMapping,
        "[path] !|url [key=value ...] [nocanon] [noquery]", "",
-       "Requests below the path are answered by the backend: http://host[:port]/path, ws://..., "
+       "Requests below the path are answered by the backend: http://host[:port]/path, https://, ws://, wss://, "
        "unix:/socket|http://host/path or balancer://name/path. The first that matches is used; ! leaves a path out. "
        "Parameters: acquire, connectiontimeout, disablereuse, enablereuse, keepalive, max, iobuffersize, "
        "receivebuffersize, responsefieldsize, smax, status, timeout, ttl, upgrade; for members of balancers "

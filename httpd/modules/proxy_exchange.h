@@ -16,6 +16,13 @@
 
 namespace httpd::modules::proxy {
 
+/// CLOCK_MONOTONIC, milliseconds, not exact.
+int64_t SteadyMs();
+/// As APR words an errno at the beginning of a line; ETIME and 0 are the time-out and the end.
+std::string ErrorText(int sys);
+/// "host:port"
+std::string PlaceOf(const Worker& worker);
+
 /// One request that is passed to a backend, and its answer: finds a member and a connection, sends head and body,
 /// reads the head of the answer, then what its source is asked for. Nothing of it blocks; bodies are never held as a
 /// whole. Belongs to those who answer from it; without them its connection is closed.
@@ -60,7 +67,7 @@ class Exchange {
   void Cancel();
 
  private:
-  enum class Phase { kChoose, kAcquire, kResolve, kConnect, kConnecting, kAwait, kBody, kOver };
+  enum class Phase { kChoose, kAcquire, kResolve, kConnect, kConnecting, kShakeHands, kAwait, kBody, kOver };
 
   std::optional<Verdict> Go(RequestState& state, bool is_late);
   std::optional<Verdict> ChooseMember(RequestState& state);
@@ -68,7 +75,13 @@ class Exchange {
   std::optional<Verdict> FindAddresses(RequestState& state, bool is_late);
   std::optional<Verdict> ConnectNext(RequestState& state);
   std::optional<Verdict> FinishConnecting(RequestState& state, bool is_late);
+  std::optional<Verdict> BeginTls(RequestState& state);
+  std::optional<Verdict> ShakeHands(RequestState& state, bool is_late);
+  std::optional<Verdict> NotTrusted(RequestState& state, const std::string& why);
+  void PutInError(const RequestState& state);
+  std::optional<Verdict> FindTls(RequestState& state);
   std::optional<Verdict> NotConnected(RequestState& state, int sys);
+  std::optional<Verdict> AwaitHead(RequestState& state, bool is_late);
   std::optional<Verdict> ReadHead(RequestState& state, bool is_late);
   std::optional<Verdict> Unanswered(RequestState& state, int sys);
   void TakeLink(std::unique_ptr<Link> link, bool is_reused);
@@ -98,6 +111,8 @@ class Exchange {
   Session session_;
   std::vector<const Worker*> tried_;
   std::unique_ptr<Link> link_;
+  TlsPlace tls_;
+  bool is_distrusted_ = false;  ///< a member had no certificate that will do
   std::vector<os::SocketAddress> addresses_;
   size_t address_ = 0;
   std::unique_ptr<net::Timer> timer_;  ///< of connecting, or of waiting for a connection

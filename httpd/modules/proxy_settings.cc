@@ -157,13 +157,12 @@ Complaint ParseBackend(std::string_view url, Worker& out) {
   const size_t colon = url.find("://");
   if (colon == std::string_view::npos) return "'" + whole + "' is not a URL: http://host[:port][/path] is wanted";
   const std::string scheme = config::LowerCase(std::string(url.substr(0, colon)));
-  if (scheme == "https" || scheme == "wss") {
-    return "'" + whole + "': TLS to backends is not supported; use " + (scheme == "https" ? "http" : "ws") + "://";
+  made.is_websocket = scheme == "ws" || scheme == "wss";
+  made.is_tls = scheme == "https" || scheme == "wss";
+  if (!made.is_websocket && !made.is_tls && scheme != "http") {
+    return "'" + whole + "': " + scheme + ":// is not supported: http://, https://, ws://, wss:// and balancer:// are";
   }
-  if (scheme != "http" && scheme != "ws") {
-    return "'" + whole + "': " + scheme + ":// is not supported: http://, ws:// and balancer:// are";
-  }
-  made.is_websocket = scheme == "ws";
+  const uint16_t usual_port = made.is_tls ? 443 : 80;
   url.remove_prefix(colon + 3);
   const size_t slash = std::min(url.find_first_of("/?#"), url.size());
   std::string_view authority = url.substr(0, slash);
@@ -172,7 +171,7 @@ Complaint ParseBackend(std::string_view url, Worker& out) {
   if (!made.path.empty() && made.path.front() != '/') made.path.insert(0, "/");
   if (authority.find('@') != std::string_view::npos) return "'" + whole + "': user information is not supported";
   std::string_view host = authority;
-  made.port = 80;
+  made.port = usual_port;
   const size_t bracket = authority.rfind(']');
   const size_t port_at = authority.find(':', bracket == std::string_view::npos ? 0 : bracket);
   if (port_at != std::string_view::npos) {
@@ -189,7 +188,7 @@ Complaint ParseBackend(std::string_view url, Worker& out) {
   if (!is_host) return "'" + whole + "': no host, or one with other characters than letters, digits, . - _";
   made.host = config::LowerCase(std::string(host));
   made.authority = host.find(':') == std::string_view::npos ? made.host : "[" + made.host + "]";
-  if (made.port != 80) made.authority += ":" + std::to_string(made.port);
+  if (made.port != usual_port) made.authority += ":" + std::to_string(made.port);
   made.name = scheme + "://" + made.authority + made.path;
   if (!made.unix_path.empty()) made.name = "unix:" + made.unix_path + "|" + made.name;
   out = std::move(made);

@@ -52,7 +52,8 @@ struct Worker {
   std::string path;           ///< behind the authority, escaped as said; "" or "/..."
   std::string authority;      ///< what goes into Host: "127.0.0.1:8080"
   std::string unix_path;      ///< "" = TCP
-  bool is_websocket = false;  ///< ws:
+  bool is_websocket = false;  ///< ws:, wss:
+  bool is_tls = false;        ///< https:, wss:
 
   std::optional<int> timeout_ms;
   std::optional<int> connect_timeout_ms;
@@ -143,7 +144,7 @@ struct PlaceSettings final : config::ModuleSettings {
 /// The directives of mod_proxy; those of its relatives are among them.
 const std::vector<config::Directive>& Directives();
 
-/// "http://host:8080/path", "ws://...", "unix:/socket|http://host/path" as a worker.
+/// "http://host:8080/path", "https://...", "ws://...", "wss://...", "unix:/socket|http://host/path" as a worker.
 /// @param out  left alone when something is wrong
 /// @return what is wrong, as a sentence
 config::Complaint ParseBackend(std::string_view url, Worker& out);

@@ -25,6 +25,9 @@ namespace httpd::modules {
 struct Module;
 class Expression;
 class SslSite;
+namespace proxy {
+class TlsContexts;
+}
 
 /// Settings that hold for one file, after every matching section was merged.
 struct Effective {
@@ -101,6 +104,8 @@ class Site {
   /// TLS of the hosts; null: none of them speaks it.
   const SslSite* ssl() const { return ssl_.get(); }
   SslSite* ssl() { return ssl_.get(); }
+  /// TLS to backends.
+  const proxy::TlsContexts& backend_tls() const { return *backend_tls_; }
 
   /// Whether the host is one of several at an address of its own, which only names tell apart.
   bool SharesAddress(int host) const;
@@ -154,6 +159,7 @@ class Site {
   std::string server_name_;
   std::string secret_;
   std::shared_ptr<SslSite> ssl_;
+  std::shared_ptr<const proxy::TlsContexts> backend_tls_;  ///< never null when the site is complete
   std::vector<Names> names_;
   std::unordered_map<uint16_t, size_t> by_port_;                                         ///< "*": index of names_
   std::map<std::string, std::unordered_map<uint16_t, size_t>, std::less<>> by_address_;  ///< others

@@ -11,7 +11,6 @@ using testing::HasSubstr;
 TEST(ProxyDirectives, WhatCannotBeHonouredIsRefusedWithOneLine) {
   const std::vector<std::pair<const char*, const char*>> cases = {
       {"ProxyPass /", "needs a path when not defined in a location"},
-      {"ProxyPass / https://b/", "TLS to backends is not supported"},
       {"ProxyPass / ajp://b/", "ajp:// is not supported"},
       {"ProxyPass / b", "is not a URL"},
       {"ProxyPass / http://b:99999/", "the port must be 1 to 65535"},
@@ -74,7 +73,8 @@ TEST(ProxyDirectives, ModulesCanBeLoadedAndAreListed) {
                          "proxy_wstunnel_module m.so\nLoadModule slotmem_shm_module m.so\n<IfModule "
                          "mod_proxy.c>\nProxyTimeout 5\n</IfModule>\n")
                   .main.settings.modules.Find<HostSettings>());
-  EXPECT_THAT(ComplaintOf("LoadModule proxy_fcgi_module m.so\n"), HasSubstr("http:// and ws:// backends only"));
+  EXPECT_THAT(ComplaintOf("LoadModule proxy_fcgi_module m.so\n"),
+              HasSubstr("reverse proxy for http://, https://, ws:// and wss://"));
 }
 
 }  // namespace
