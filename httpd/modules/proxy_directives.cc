@@ -417,7 +417,7 @@ const std::vector<config::Directive>& Directives() {
        "[path] !|url [key=value ...] [nocanon] [noquery]", "",
        "Requests below the path are answered by the backend: http://host[:port]/path, https://, ws://, wss://, "
        "unix:/socket|http://host/path or balancer://name/path. The first that matches is used; ! leaves a path out. "
-       "Parameters: acquire, connectiontimeout, disablereuse, enablereuse, keepalive, max, iobuffersize, "
+       "Parameters: acquire, connectiontimeout, disablereuse, enablereuse, keepalive, max, iobuffersize, ping, "
        "receivebuffersize, responsefieldsize, smax, status, timeout, ttl, upgrade; for members of balancers "
        "lbset, loadfactor, redirect, retry, route."},
       {"ProxyPassMatch", kModule, kAnywhere, Arity::kAtLeastOne, "a virtual path and a URL", kNo, AddMapping,
@@ -440,6 +440,10 @@ const std::vector<config::Directive>& Directives() {
       {"ProxyAddHeaders", kModule, kAnywhere, Arity::kFlag, "on if X-Forwarded-* headers should be added or completed",
        kNo, SetFlag<&P::adds_fields>, "On|Off", "On",
        "X-Forwarded-For, X-Forwarded-Host and X-Forwarded-Server; what the client sent stays in front."},
+      {"Proxy100Continue", kModule, kAnywhere, Arity::kFlag,
+       "on if 100-Continue should be forwarded to the origin server, off if the proxy should handle it by itself", kNo,
+       SetFlag<&P::forwards_expect>, "On|Off", "On",
+       "A client that waits for 100 Continue is asked for its body when the backend asks for it."},
       {"ProxyErrorOverride", kModule, kAnywhere, Arity::kAtLeastOne,
        "use our error handling pages instead of the "
        "servers we are proxying",

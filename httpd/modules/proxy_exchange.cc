@@ -11,6 +11,7 @@
 #include <cstring>
 #include <utility>
 
+#include "httpd/http/ascii.h"
 #include "httpd/modules/module.h"
 
 namespace httpd::modules::proxy {
@@ -54,10 +55,12 @@ void Exchange::Clear() {
   head_done_ = 0;
   body_.clear();
   body_done_ = 0;
-  is_idempotent_ = is_head_ = has_body_ = is_chunked_ = sends_at_once_ = keeps_body_ = has_ended_ = is_broken_ = false;
+  is_idempotent_ = is_head_ = has_body_ = is_chunked_ = expects_ = is_invited_ = keeps_body_ = has_ended_ = is_broken_ =
+      false;
   asks_upgrade_ = is_tunnel_ = false;
   in_.clear();
   decoded_.clear();
+  interims_ = 0;
   length_.reset();
   given_ = 0;
   ends_at_close_ = source_waits_ = false;
@@ -189,12 +192,19 @@ void Exchange::TakeLink(std::unique_ptr<Link> link, bool is_reused) {
   head_done_ = body_done_ = 0;
   keeps_body_ = is_reused && is_idempotent_ && has_body_;
   in_.clear();
+  is_invited_ = false;
   phase_ = Phase::kAwait;
   if (!is_reused) link_->watch->Want(EPOLLIN);
   if (worker_->is_member && worker_->shared->failed_ms.load(std::memory_order_relaxed) != 0) {
     worker_->shared->failed_ms.store(0, std::memory_order_relaxed);
   }
   Flush();
+  if (expects_ && worker_->ping_ms) {
+    timer_ = pool_.reactor().After(std::chrono::milliseconds(*worker_->ping_ms), [this] {
+      is_late_ = true;
+      waker_.Wake();
+    });
+  }
   if (has_body_ && !has_ended_) waker_.Wake();  // what had to wait for the connection goes on
 }
 
@@ -203,10 +213,11 @@ void Exchange::TakeLink(std::unique_ptr<Link> link, bool is_reused) {
 void Exchange::Flush() {
   if (!link_ || is_broken_ || phase_ < Phase::kAwait) return;
   // The first of the body goes with the head.
-  if (has_body_ && !has_ended_ && body_.empty() && head_done_ == 0 && !sends_at_once_) return;
-  while (head_done_ < head_.size() || body_done_ < body_.size()) {
+  if (has_body_ && !has_ended_ && body_.empty() && head_done_ == 0 && !expects_) return;
+  const std::string_view body = IsBodyHeld() ? std::string_view() : std::string_view(body_);
+  while (head_done_ < head_.size() || body_done_ < body.size()) {
     const ssize_t n =
-        link_->Send(std::string_view(head_).substr(head_done_), std::string_view(body_).substr(body_done_));
+        link_->Send(std::string_view(head_).substr(head_done_), body.empty() ? body : body.substr(body_done_));
     if (n < 0 && errno == EAGAIN) {
       link_->watch->Want((is_watched_ ? uint32_t{EPOLLIN} : 0U) | EPOLLOUT);
       return;
@@ -220,7 +231,7 @@ void Exchange::Flush() {
     head_done_ += of_head;
     body_done_ += static_cast<size_t>(n) - of_head;
   }
-  if (is_broken_ || !keeps_body_) {
+  if (is_broken_ || (!keeps_body_ && !IsBodyHeld())) {
     body_.clear();
     body_done_ = 0;
   }
@@ -231,7 +242,9 @@ void Exchange::Flush() {
 net::BodySink::State Exchange::Write(std::string_view data) {
   using State = net::BodySink::State;
   if (phase_ == Phase::kOver || is_broken_) return State::kEnough;
-  if (!is_chunked_ && link_ && phase_ >= Phase::kAwait && head_done_ == head_.size() && body_.empty() && !keeps_body_) {
+  if (IsBodyHeld() && !worker_->ping_ms) expects_ = false;  // a client that does not wait: nor do we
+  if (!is_chunked_ && link_ && phase_ >= Phase::kAwait && head_done_ == head_.size() && body_.empty() && !keeps_body_ &&
+      !IsBodyHeld()) {
     const ssize_t n = link_->Send(data, {});  // without a copy
     if (n > 0) {
       worker_->shared->transferred.fetch_add(n, std::memory_order_relaxed);
@@ -246,7 +259,7 @@ net::BodySink::State Exchange::Write(std::string_view data) {
   } else {
     body_ += data;
   }
-  if (keeps_body_ && body_.size() > kBodyBytes) {
+  if (keeps_body_ && !IsBodyHeld() && body_.size() > kBodyBytes) {
     keeps_body_ = false;
     body_.erase(0, std::exchange(body_done_, 0));
   }
@@ -298,6 +311,7 @@ void Exchange::OnReady(uint32_t events) {
 
 std::optional<Verdict> Exchange::AwaitHead(RequestState& state, bool is_late) {
   auto verdict = ReadHead(state, is_late);
+  if (!verdict && phase_ == Phase::kChoose) return Go(state, false);
   while (!verdict && phase_ == Phase::kAwait && link_->has_buffered()) {
     is_readable_ = true;
     verdict = ReadHead(state, false);
@@ -306,7 +320,7 @@ std::optional<Verdict> Exchange::AwaitHead(RequestState& state, bool is_late) {
 }
 
 std::optional<Verdict> Exchange::ReadHead(RequestState& state, bool is_late) {
-  if (is_late) return Unanswered(state, ETIME);
+  if (is_late) return IsBodyHeld() && worker_->ping_ms ? NoPing(state) : Unanswered(state, ETIME);
   if (!is_readable_) return std::nullopt;
   is_readable_ = false;
   char* scratch = pool_.scratch();
@@ -338,14 +352,60 @@ std::optional<Verdict> Exchange::ReadHead(RequestState& state, bool is_late) {
       phase_ = Phase::kOver;
       return Fail(state, 502, result.reason);
     }
+    if (worker_->ping_ms && expects_) {
+      timer_.reset();  // it is there
+      is_late_ = false;
+    }
     const std::string_view rest = data.substr(result.consumed);
     if (answer_.status >= 200 || answer_.status == 101) return Answer(state, rest);
+    PassInterim(state);
     data = rest;  // another answer follows it
     if (data.empty()) {
       in_.clear();
       return std::nullopt;
     }
   }
+}
+
+void Exchange::Invite() {
+  is_invited_ = true;
+  timer_.reset();
+  is_late_ = false;
+  Flush();
+  waker_.Wake();  // what had to wait goes on
+}
+
+/// Source  mod_proxy_http.c ap_proxy_http_process_response, protocol.c ap_send_interim_response
+void Exchange::PassInterim(RequestState& state) {
+  net::Response& response = *state.response;
+  const bool is_continue = answer_.status == 100;
+  if (is_continue && IsBodyHeld()) Invite();
+  if (state.head().minor < 1 || state.request->stream || (is_continue && !response.holds_continue)) return;
+  if (!is_continue) {
+    if (const auto policy = state.environment.Find("proxy-interim-response");
+        policy && http::EqualsIgnoreCase(*policy, "Suppress")) {
+      return;
+    }
+    if (++interims_ > kMostInterims) return;
+  }
+  if (is_continue) response.holds_continue = false;
+  response.interim += InterimHead();
+}
+
+/// The backend has not asked for the body in time: another may.
+std::optional<Verdict> Exchange::NoPing(RequestState& state) {
+  timer_.reset();
+  is_late_ = false;
+  FinishLink(false);
+  Log(state, "proxy_http",
+      "AH01103: read timeout: no 100 Continue from " + PlaceOf(*worker_) + " within its ping time");
+  if (balancer_) {
+    PutInError(state);
+    phase_ = Phase::kChoose;
+    return std::nullopt;
+  }
+  phase_ = Phase::kOver;
+  return Fail(state, 503, "Timeout on 100-Continue");
 }
 
 /// No answer came: the connection ended, or the time is up.
@@ -371,7 +431,7 @@ std::optional<Verdict> Exchange::Unanswered(RequestState& state, int sys) {
 
 bool Exchange::IsReusable() const {
   return answer_.keep_alive && !is_broken_ && !ends_at_close_ && !is_tunnel_ && head_done_ == head_.size() &&
-         body_done_ == body_.size() && (!has_body_ || has_ended_);
+         body_done_ == body_.size() && (!has_body_ || has_ended_) && !IsBodyHeld();
 }
 
 BodyState Exchange::Read(std::string& out, size_t most) {

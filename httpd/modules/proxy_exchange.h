@@ -33,6 +33,7 @@ std::string PlaceOf(const Worker& worker);
 class Exchange {
  public:
   static constexpr size_t kBodyBytes = 64U << 10;  ///< of the request's body that may wait here
+  static constexpr int kMostInterims = 32;         ///< 1xx answers to one request; others are dropped
 
   explicit Exchange(Pool& pool) : pool_(pool) {}
   ~Exchange();
@@ -90,7 +91,13 @@ class Exchange {
   void FinishLink(bool is_reusable);
   bool IsReusable() const;
 
+  bool IsBodyHeld() const { return expects_ && !is_invited_; }
+  void Invite();
+  void PassInterim(RequestState& state);
+  std::optional<Verdict> NoPing(RequestState& state);
+
   // proxy_head.cc
+  std::string InterimHead() const;
   void BuildHead(RequestState& state);
   std::optional<Verdict> CheckMaxForwards(RequestState& state);
   void AppendFields(RequestState& state);
@@ -134,17 +141,19 @@ class Exchange {
   bool is_idempotent_ = false;
   bool is_head_ = false;
   bool has_body_ = false;
-  bool is_chunked_ = false;     ///< the request's body
-  bool sends_at_once_ = false;  ///< the head does not wait for the first of the body
-  bool keeps_body_ = false;     ///< what was sent of it stays, to be sent again
-  bool has_ended_ = false;      ///< all of the body is here
-  bool is_broken_ = false;      ///< nothing more can be sent
+  bool is_chunked_ = false;  ///< the request's body
+  bool expects_ = false;     ///< the backend is asked for 100 Continue, the head does not wait for the body ...
+  bool is_invited_ = false;  ///< ... nor the body any more for that
+  bool keeps_body_ = false;  ///< what was sent of it stays, to be sent again
+  bool has_ended_ = false;   ///< all of the body is here
+  bool is_broken_ = false;   ///< nothing more can be sent
   bool asks_upgrade_ = false;
   bool is_tunnel_ = false;
 
   // the answer
   std::string in_;  ///< head, as far as it came
   http::ResponseHead answer_;
+  int interims_ = 0;  ///< 1xx answers that were passed on
   http::BodyReader reader_;
   std::string decoded_;  ///< of the body, not given out yet
   std::optional<uint64_t> length_;

@@ -135,6 +135,7 @@ std::unique_ptr<config::ModuleSettings> PlaceSettings::MergedWith(const ModuleSe
   PutFirst(out->cookie_paths, cookie_paths);
   if (!out->preserves_host) out->preserves_host = preserves_host;
   if (!out->adds_fields) out->adds_fields = adds_fields;
+  if (!out->forwards_expect) out->forwards_expect = forwards_expect;
   if (!out->overrides_errors) {
     out->overrides_errors = overrides_errors;
     out->overridden = overridden;
@@ -256,7 +257,7 @@ Complaint SetWorkerParameter(const std::string& key, const std::string& value, W
     (is("route") ? worker.route : worker.redirect) = value;
     return std::nullopt;
   }
-  if (is("ping")) return "ping is not supported: a backend is asked nothing but requests";
+  if (is("ping")) return SetTime(key, value, worker.ping_ms);
   if (is("secret")) return "secret is for ajp://, which is not supported";
   if (is("addressttl")) return "addressttl is not supported: addresses of names are asked for again after a minute";
   if (is("hcmethod") || is("hcpasses") || is("hcfails") || is("hcinterval") || is("hcuri") || is("hcexpr") ||

@@ -59,6 +59,7 @@ struct Worker {
   std::optional<int> connect_timeout_ms;
   std::optional<int> acquire_ms;
   std::optional<int> ttl_ms;
+  std::optional<int> ping_ms;  ///< a backend says 100 Continue within it before it gets a body
   int retry_ms = 60000;
   int most = 0;                  ///< connections of one loop; 0 = no limit
   std::optional<int> soft_most;  ///< smax: idle ones above it go, when ttl is over or at once; nullopt: ttl is for all
@@ -137,7 +138,8 @@ struct PlaceSettings final : config::ModuleSettings {
   std::optional<bool> preserves_host;
   std::optional<bool> adds_fields;
   std::optional<bool> overrides_errors;
-  std::vector<int> overridden;  ///< ProxyErrorOverride On 500 502; empty = all
+  std::optional<bool> forwards_expect;  ///< Proxy100Continue
+  std::vector<int> overridden;          ///< ProxyErrorOverride On 500 502; empty = all
   std::unique_ptr<ModuleSettings> MergedWith(const ModuleSettings& inner) const override;
 };
 

@@ -265,7 +265,8 @@ void EventLoop::Sweep() {
       GoOnWithHttp2(c, c->http2->OnDeadline());
       continue;
     }
-    if (c->state == kWaiting && c->asked && c->asked->response.deferred) {
+    if (c->asked && c->asked->response.deferred &&
+        (c->state == kWaiting || (c->state == kUploading && c->asked->response.holds_continue))) {
       ResumeAnswer(c, true);
       continue;
     }

@@ -191,6 +191,7 @@ class EventLoop final : public Reactor {
   bool Park(Connection* c, const http::RequestHead& head, std::string_view head_text, uint64_t bytes_in);
   void ResumeAnswer(Connection* c, bool is_late);
   /// Sends an answer that stands; false as Answer(). `asked` must stay where it is until this returns.
+  void SendInterim(Connection* c);
   bool SendAsked(Connection* c, Asked& asked);
   void TakeTerms(Connection* c, const Response& response);
   bool KeepsAfter(Connection* c, const http::RequestHead& head, const Response& response);

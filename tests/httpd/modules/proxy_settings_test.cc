@@ -15,7 +15,7 @@ TEST(ProxyDirectives, WhatCannotBeHonouredIsRefusedWithOneLine) {
       {"ProxyPass / b", "is not a URL"},
       {"ProxyPass / http://b:99999/", "the port must be 1 to 65535"},
       {"ProxyPass / http://b/ foo=1", "unknown Worker parameter 'foo'"},
-      {"ProxyPass / http://b/ ping=1", "ping is not supported"},
+      {"ProxyPass / http://b/ ping=0", "ping must be at least 1"},
       {"ProxyPass / http://b/ timeout=x", "timeout must be at least 1"},
       {"ProxyPass / http://b/ loadfactor=101", "LoadFactor must be a number between 1..100"},
       {"ProxyPass / balancer://b/ lbmethod=heartbeat", "unknown lbmethod"},
@@ -65,6 +65,14 @@ TEST(ProxyDirectives, ParametersOfOneBackendMeetWhereverTheyAreSaid) {
   const auto* inner = config.virtual_hosts[0].settings.modules.Find<HostSettings>();
   ASSERT_EQ(inner->mappings.size(), 2u);
   EXPECT_TRUE(inner->mappings[0].is_exclusion());
+}
+
+TEST(ProxyDirectives, HostsInheritMappingsUnlessTheySayNo) {
+  const config::ServerConfig config = ConfigFrom(
+      "Listen 8080\nProxyPass /a http://b\n<VirtualHost *:8080>\nProxyPass /c http://b\n</VirtualHost>\n"
+      "<VirtualHost *:8080>\nProxyPassInherit Off\nProxyPass /d http://b\n</VirtualHost>\n");
+  EXPECT_EQ(config.virtual_hosts[0].settings.modules.Find<HostSettings>()->mappings.size(), 2U);
+  EXPECT_EQ(config.virtual_hosts[1].settings.modules.Find<HostSettings>()->mappings.size(), 1U);
 }
 
 TEST(ProxyDirectives, ModulesCanBeLoadedAndAreListed) {
