@@ -81,7 +81,12 @@ Pool& Pool::Of(net::Reactor& reactor) {
   return *static_cast<Pool*>(place.get());
 }
 
-Pool::Pool(net::Reactor& reactor) : reactor_(reactor), scratch_(new char[kScratchBytes]) {}
+Pool::Pool(net::Reactor& reactor) : reactor_(reactor), scratch_(new char[kScratchBytes]) {
+  reactor_.WhenLeaving([this] {
+    is_leaving_ = true;
+    for (auto& [worker, of] : workers_) CloseAbove(of, 0, 0);
+  });
+}
 
 Pool::~Pool() = default;
 
@@ -165,7 +170,7 @@ void Pool::Release(std::unique_ptr<Link> link, bool is_reusable) {
   const std::shared_ptr<const Worker> worker = link->worker;
   // More than its answer, or some of it not sent: nobody knows what comes next.
   if (link->tls && (link->tls->has_unsent() || (link->has_buffered() && !link->IsQuiet()))) is_reusable = false;
-  if (!is_reusable || !worker->reuses) {
+  if (!is_reusable || !worker->reuses || is_leaving_) {
     link.reset();
     Closed(*worker);
     return;

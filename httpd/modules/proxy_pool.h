@@ -60,7 +60,8 @@ struct Link final : SessionKeeper {
   uint64_t idle_since_ms = 0;
 };
 
-/// What one loop has of connections to backends.
+/// What one loop has of connections to backends. When the loop leaves, those that are idle are closed, the others when
+/// their requests are done.
 class Pool {
  public:
   static constexpr size_t kScratchBytes = 64U << 10;
@@ -118,6 +119,7 @@ class Pool {
   std::unordered_map<const Worker*, PerWorker> workers_;
   std::vector<std::unique_ptr<Exchange>> spare_;
   std::unique_ptr<net::Timer> closing_;
+  bool is_leaving_ = false;
 };
 
 }  // namespace httpd::modules::proxy

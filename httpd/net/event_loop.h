@@ -101,6 +101,7 @@ class EventLoop final : public Reactor {
   void RunSoon(std::function<void()> work) override;
   void Keep(std::shared_ptr<void> object) override;
   void LetGo(const void* object) override;
+  void WhenLeaving(std::function<void()> leaving) override;
   std::shared_ptr<void>& Local(const void* key) override { return locals_[key]; }
   Waker WakerOf(const Request& request) override;
   uint64_t NowMs() const override { return now_ms_; }
@@ -279,6 +280,7 @@ class EventLoop final : public Reactor {
   std::vector<std::unique_ptr<WatchEntry>> dead_watches_;
   std::multimap<uint64_t, LoopTimer*> timers_;
   std::vector<std::function<void()>> soon_;
+  std::vector<std::function<void()>> leaving_;
   std::vector<std::shared_ptr<WakeTarget>> woken_;
   std::vector<Connection*> buffered_;  // whose TLS holds bytes that epoll(7) does not know of
   std::unordered_map<const void*, std::shared_ptr<void>> kept_;

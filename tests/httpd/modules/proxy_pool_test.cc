@@ -32,6 +32,7 @@ class StillReactor final : public net::Reactor {
   void RunSoon(std::function<void()> work) override { work(); }
   void Keep(std::shared_ptr<void>) override {}
   void LetGo(const void*) override {}
+  void WhenLeaving(std::function<void()> call) override { leaving = std::move(call); }
   std::shared_ptr<void>& Local(const void*) override { return local; }
   net::Waker WakerOf(const net::Request&) override { return {}; }
   uint64_t NowMs() const override { return now_ms; }
@@ -49,6 +50,7 @@ class StillReactor final : public net::Reactor {
   uint64_t now_ms = 1000;
   std::multimap<uint64_t, std::function<void()>> timers;
   std::shared_ptr<void> local;
+  std::function<void()> leaving;
 };
 
 class ProxyPool : public testing::Test {
@@ -143,6 +145,17 @@ TEST_F(ProxyPool, WithoutSmaxTtlEndsAllOfThem) {
   EXPECT_FALSE(pool_.HasRoom(*worker_));
   reactor_.Pass(1000);
   EXPECT_TRUE(pool_.HasRoom(*worker_));
+}
+
+TEST_F(ProxyPool, WhoLeavesKeepsNothing) {
+  Backend("max", "2");
+  auto links = Open(2);
+  pool_.Release(std::move(links[0]), true);
+  EXPECT_FALSE(pool_.HasRoom(*worker_));
+  reactor_.leaving();
+  EXPECT_TRUE(pool_.HasRoom(*worker_)) << "the idle one";
+  pool_.Release(std::move(links[1]), true);
+  EXPECT_EQ(Idle(), std::vector<int>()) << "the one that was in use";
 }
 
 }  // namespace
