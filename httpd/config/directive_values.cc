@@ -114,6 +114,12 @@ std::string WithoutTrailingSlash(std::string path) {
   return path;
 }
 
+Complaint SetMeaningless(Builder& builder, Scope&, const Node& node, const std::vector<std::string>&) {
+  const Directive* directive = FindDirective(node.name);
+  builder.WarnOnce(node, "WARNING: " + std::string(directive->name) + " has no meaning here: " + directive->about);
+  return std::nullopt;
+}
+
 Complaint TakeLogTarget(Builder& builder, const Node& node, const std::string& word, LogTarget& out) {
   LogTarget target;
   target.where = node.where;

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "httpd/config/directives.h"
 
@@ -33,6 +34,10 @@ std::string WithoutTrailingSlash(std::string path);
 
 /// Number of a facility of syslog(3), not shifted: "daemon" is 3, "local7" is 23.
 std::optional<int> SyslogFacility(std::string_view name);
+
+/// For directives that have nothing to set here: accepted, and the first of each name is told about, with what the
+/// directive's `about` says.
+Complaint SetMeaningless(Builder& builder, Scope& scope, const Node& node, const std::vector<std::string>& words);
 
 /// What ErrorLog and CustomLog write to: a file, a program or syslog.
 Complaint TakeLogTarget(Builder& builder, const Node& node, const std::string& word, LogTarget& out);

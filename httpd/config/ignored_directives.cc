@@ -3,6 +3,7 @@
 
 #include "httpd/config/builder.h"
 #include "httpd/config/directive_tables.h"
+#include "httpd/config/directive_values.h"
 #include "httpd/config/lexer.h"
 
 namespace httpd::config {
@@ -14,12 +15,6 @@ using Words = std::vector<std::string>;
 using Arity::kAtLeastOne;
 using Arity::kOne;
 using Arity::kTwo;
-
-Complaint SetMeaningless(Builder& builder, Scope&, const Node& node, const Words&) {
-  const Directive* directive = FindDirective(node.name);
-  builder.WarnOnce(node, "WARNING: " + std::string(directive->name) + " has no meaning here: " + directive->about);
-  return kFine;
-}
 
 // What is wrong for Apache is wrong here too. Source  server/util_mutex.c ap_set_mutex
 Complaint SetMutex(Builder& builder, Scope& scope, const Node& node, const Words& words) {

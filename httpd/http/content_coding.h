@@ -16,7 +16,7 @@ namespace httpd::http {
 /// Source  RFC 9110 12.5.3, 12.4.2, 8.4.1
 int CodingWeight(std::string_view accept, std::string_view coding);
 
-/// Whether a comma-separated list of tokens (Vary, Content-Encoding) holds `token`; case does not count.
+/// Whether a comma-separated list of tokens (Vary, Content-Encoding, Connection) holds `token`; case does not count.
 bool ListHolds(std::string_view list, std::string_view token);
 
 }  // namespace httpd::http

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "httpd/http/ascii.h"
+#include "httpd/http/field_value.h"
 
 namespace httpd::http {
 namespace {
@@ -42,11 +43,6 @@ int Hex(char c) {
 bool IsBlank(char c) {
   return c == ' ' || c == '\t';
 }
-/// May stand in a field value: tab, printable, obs-text.
-bool FieldByte(unsigned char c) {
-  return c == '\t' || (c >= 0x20 && c != 0x7f);
-}
-
 /// First byte in [p, end) that is not visible ASCII or is '#': where a request target ends or goes wrong.
 const char* SkipTarget(const char* p, const char* end) {
   const __m128i space = _mm_set1_epi8(0x21);
@@ -60,21 +56,6 @@ const char* SkipTarget(const char* p, const char* end) {
     if (const unsigned mask = static_cast<unsigned>(_mm_movemask_epi8(bad))) return p + std::countr_zero(mask);
   }
   while (p<end&& * p> 0x20 && *p != 0x7f && *p != '#') ++p;
-  return p;
-}
-
-/// First byte in [p, end) that may not stand in a field value; CR ends a good one.
-const char* SkipValue(const char* p, const char* end) {
-  const __m128i control = _mm_set1_epi8(0x1f);
-  const __m128i tab = _mm_set1_epi8('\t');
-  const __m128i del = _mm_set1_epi8(0x7f);
-  for (; end - p >= 16; p += 16) {
-    const __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-    const __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(v, control), v);
-    const __m128i bad = _mm_or_si128(_mm_andnot_si128(_mm_cmpeq_epi8(v, tab), low), _mm_cmpeq_epi8(v, del));
-    if (const unsigned mask = static_cast<unsigned>(_mm_movemask_epi8(bad))) return p + std::countr_zero(mask);
-  }
-  while (p < end && FieldByte(static_cast<unsigned char>(*p))) ++p;
   return p;
 }
 
@@ -499,7 +480,7 @@ ParseResult ParseRequestHead(std::string_view buffer, const HeadLimits& limits, 
     ++p;
     while (p < stop && IsBlank(*p)) ++p;
     const char* const value = p;
-    p = SkipValue(p, stop);
+    p = SkipFieldValue(p, stop);
     if (p == end) return more_field();
     if (*p != '\r') {
       if (p == stop) return more_field();

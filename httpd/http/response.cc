@@ -1,12 +1,11 @@
 #include "httpd/http/response.h"
 
-#include <emmintrin.h>
-
 #include <algorithm>
 #include <array>
 #include <cstring>
 
 #include "httpd/http/ascii.h"
+#include "httpd/http/field_value.h"
 
 namespace httpd::http {
 
@@ -29,27 +28,8 @@ bool IsBlank(char c) {
 
 /// No control bytes but tabs.
 bool IsText(std::string_view text) {
-  const char* p = text.data();
-  const char* const end = p + text.size();
-  const __m128i control = _mm_set1_epi8(0x1f);
-  const __m128i tab = _mm_set1_epi8('\t');
-  const __m128i del = _mm_set1_epi8(0x7f);
-  for (; end - p >= 16; p += 16) {
-    const __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-    const __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(v, control), v);
-    const __m128i bad = _mm_or_si128(_mm_andnot_si128(_mm_cmpeq_epi8(v, tab), low), _mm_cmpeq_epi8(v, del));
-    if (_mm_movemask_epi8(bad) != 0) return false;
-  }
-  return std::none_of(p, end, [](char c) {
-    const auto byte = static_cast<unsigned char>(c);
-    return (byte < 0x20 && byte != '\t') || byte == 0x7f;
-  });
-}
-
-std::string_view Stripped(std::string_view text) {
-  while (!text.empty() && IsBlank(text.front())) text.remove_prefix(1);
-  while (!text.empty() && IsBlank(text.back())) text.remove_suffix(1);
-  return text;
+  const char* const end = text.data() + text.size();
+  return SkipFieldValue(text.data(), end) == end;
 }
 
 AnswerField KindOf(std::string_view name) {
@@ -95,7 +75,7 @@ template <class Each>
 void ForEachElement(std::string_view list, Each each) {
   while (!list.empty()) {
     const size_t comma = std::min(list.find(','), list.size());
-    if (const auto element = Stripped(list.substr(0, comma)); !element.empty()) each(element);
+    if (const auto element = Trimmed(list.substr(0, comma)); !element.empty()) each(element);
     list.remove_prefix(std::min(comma + 1, list.size()));
   }
 }
@@ -111,7 +91,7 @@ const char* ReadStatusLine(std::string_view line, ResponseHead& out) {
   out.minor = line[7] - '0';
   out.status = (line[9] - '0') * 100 + (line[10] - '0') * 10 + (line[11] - '0');
   if (out.status < 100) return "Corrupt status line returned by remote server";
-  out.reason = Stripped(line.substr(12));
+  out.reason = Trimmed(line.substr(12));
   out.keep_alive = out.minor >= 1;
   return nullptr;
 }
@@ -227,7 +207,7 @@ ResponseResult ParseResponseHead(std::string_view buffer, const ResponseLimits& 
       continue;
     }
     if (out.fields.size() == limits.fields) return bad("Too many header lines returned by remote server", line);
-    const std::string_view value = Stripped(line.substr(colon + 1));
+    const std::string_view value = Trimmed(line.substr(colon + 1));
     const AnswerField kind = KindOf(name);
     out.fields.push_back({name, value, kind});
     const char* reason = nullptr;

@@ -79,13 +79,6 @@ Complaint SetStreamTimeout(Builder&, Scope& scope, const Node&, const Words& wor
   return kFine;
 }
 
-// There are no threads for streams.
-Complaint SetMeaningless(Builder& builder, Scope&, const Node& node, const Words&) {
-  const config::Directive* directive = config::FindDirective(node.name);
-  builder.WarnOnce(node, "WARNING: " + std::string(directive->name) + " has no meaning here: " + directive->about);
-  return kFine;
-}
-
 Complaint RefuseOn(Builder&, Scope&, const Node& node, const Words& words) {
   if (!config::SameIgnoringCase(words[0], "on")) return kFine;
   return std::string(config::FindDirective(node.name)->name) +
@@ -129,33 +122,33 @@ const std::vector<config::Directive>& Directives() {
      "numbits", "0", "HEADERS and DATA frames get 0 to 2^numbits - 1 bytes of padding, by chance."},
     {"H2StreamTimeout", kFile, kInHosts, Arity::kOne, "read/write timeout on HTTP/2 streams", OnRead::kNo, SetStreamTimeout,
      "time-interval[s]", "", "How long a stream may stand still because of the client; what Timeout says where this is not given."},
-    {"H2MinWorkers", kFile, kInServer, Arity::kOne, "minimum number of worker threads per child", OnRead::kNo, SetMeaningless,
+    {"H2MinWorkers", kFile, kInServer, Arity::kOne, "minimum number of worker threads per child", OnRead::kNo, config::SetMeaningless,
      "n", "", "streams are answered by the loop that has their connection; there are no threads for them."},
-    {"H2MaxWorkers", kFile, kInServer, Arity::kOne, "maximum number of worker threads per child", OnRead::kNo, SetMeaningless,
+    {"H2MaxWorkers", kFile, kInServer, Arity::kOne, "maximum number of worker threads per child", OnRead::kNo, config::SetMeaningless,
      "n", "", "streams are answered by the loop that has their connection; there are no threads for them."},
-    {"H2MaxWorkerIdleSeconds", kFile, kInServer, Arity::kOne, "maximum number of idle seconds before a worker shuts down", OnRead::kNo, SetMeaningless,
+    {"H2MaxWorkerIdleSeconds", kFile, kInServer, Arity::kOne, "maximum number of idle seconds before a worker shuts down", OnRead::kNo, config::SetMeaningless,
      "n", "", "streams are answered by the loop that has their connection; there are no threads for them."},
-    {"H2MaxWorkerIdleLimit", kFile, kInServer, Arity::kOne, "maximum number of idle seconds before a worker shuts down", OnRead::kNo, SetMeaningless,
+    {"H2MaxWorkerIdleLimit", kFile, kInServer, Arity::kOne, "maximum number of idle seconds before a worker shuts down", OnRead::kNo, config::SetMeaningless,
      "n", "", "streams are answered by the loop that has their connection; there are no threads for them."},
-    {"H2CopyFiles", kFile, kAnywhere | kOverrideFileInfo, Arity::kFlag, "on to perform copy of file data", OnRead::kNo, SetMeaningless,
+    {"H2CopyFiles", kFile, kAnywhere | kOverrideFileInfo, Arity::kFlag, "on to perform copy of file data", OnRead::kNo, config::SetMeaningless,
      "on|off", "off", "files are read when their bytes are framed."},
-    {"H2SerializeHeaders", kFile, kInHosts, Arity::kFlag, "on to enable header serialization for compatibility", OnRead::kNo, SetMeaningless,
+    {"H2SerializeHeaders", kFile, kInHosts, Arity::kFlag, "on to enable header serialization for compatibility", OnRead::kNo, config::SetMeaningless,
      "on|off", "off", "fields are taken as they came; there is no HTTP/1.1 in between."},
-    {"H2OutputBuffering", kFile, kInHosts, Arity::kFlag, "set stream output buffer on/off", OnRead::kNo, SetMeaningless,
+    {"H2OutputBuffering", kFile, kInHosts, Arity::kFlag, "set stream output buffer on/off", OnRead::kNo, config::SetMeaningless,
      "on|off", "on", "what is there is sent at the end of the loop's turn, never held back."},
-    {"H2TLSWarmUpSize", kFile, kInHosts, Arity::kOne, "number of bytes on TLS connection before doing max writes", OnRead::kNo, SetMeaningless,
+    {"H2TLSWarmUpSize", kFile, kInHosts, Arity::kOne, "number of bytes on TLS connection before doing max writes", OnRead::kNo, config::SetMeaningless,
      "amount", "1048576", "the TLS part cuts its records by itself."},
-    {"H2TLSCoolDownSecs", kFile, kInHosts, Arity::kOne, "seconds of idle time on TLS before shrinking writes", OnRead::kNo, SetMeaningless,
+    {"H2TLSCoolDownSecs", kFile, kInHosts, Arity::kOne, "seconds of idle time on TLS before shrinking writes", OnRead::kNo, config::SetMeaningless,
      "seconds", "1", "the TLS part cuts its records by itself."},
-    {"H2ModernTLSOnly", kFile, kInHosts, Arity::kFlag, "off to not impose RFC 7540 restrictions on TLS", OnRead::kNo, SetMeaningless,
+    {"H2ModernTLSOnly", kFile, kInHosts, Arity::kFlag, "off to not impose RFC 7540 restrictions on TLS", OnRead::kNo, config::SetMeaningless,
      "on|off", "on", "SSLProtocol and SSLCipherSuite alone say which TLS is spoken."},
     {"H2Push", kFile, kAnywhere | kOverrideFileInfo, Arity::kFlag, "off to disable HTTP/2 server push", OnRead::kNo, RefuseOn,
      "on|off", "off", "browsers have removed server push. Link fields with rel=preload reach them all the same"},
     {"H2PushResource", kFile, kAnywhere | kOverrideFileInfo, Arity::kAtLeastOne, "add a resource to be pushed in this location/on this server.", OnRead::kNo, Refuse,
      "[add] path [critical]", "", "browsers have removed server push; say it with Header add Link \"<path>;rel=preload\""},
-    {"H2PushPriority", kFile, kInHosts, Arity::kOneToThree, "define priority of PUSHed resources per content type", OnRead::kNo, SetMeaningless,
+    {"H2PushPriority", kFile, kInHosts, Arity::kOneToThree, "define priority of PUSHed resources per content type", OnRead::kNo, config::SetMeaningless,
      "mime-type [after|before|interleaved] [weight]", "", "nothing is pushed."},
-    {"H2PushDiarySize", kFile, kInHosts, Arity::kOne, "size of push diary", OnRead::kNo, SetMeaningless,
+    {"H2PushDiarySize", kFile, kInHosts, Arity::kOne, "size of push diary", OnRead::kNo, config::SetMeaningless,
      "n", "256", "nothing is pushed."},
     {"H2EarlyHints", kFile, kInHosts, Arity::kFlag, "on to enable interim status 103 responses", OnRead::kNo, RefuseOn,
      "on|off", "off", "no interim answers but 100 are sent"},

@@ -5,6 +5,7 @@
 #include <chrono>
 
 #include "httpd/http/ascii.h"
+#include "httpd/http/content_coding.h"
 #include "httpd/http/values.h"
 #include "httpd/modules/cgi_environment.h"
 #include "httpd/modules/module.h"
@@ -43,16 +44,6 @@ bool IsHopByHop(std::string_view name) {
     default:
       return false;
   }
-}
-
-/// Whether a Connection field names it.
-bool IsListed(std::string_view list, std::string_view name) {
-  while (!list.empty()) {
-    const size_t comma = std::min(list.find(','), list.size());
-    if (EqualsIgnoreCase(http::Trimmed(list.substr(0, comma)), name)) return true;
-    list.remove_prefix(std::min(comma + 1, list.size()));
-  }
-  return false;
 }
 
 void AppendLine(std::string& out, std::string_view name, std::string_view value) {
@@ -111,7 +102,7 @@ void Exchange::BuildHead(RequestState& state) {
   const bool is_wanted = EqualsIgnoreCase(worker_->upgrade, "any") || EqualsIgnoreCase(worker_->upgrade, upgrade) ||
                          (worker_->is_websocket && EqualsIgnoreCase(upgrade, "websocket"));
   asks_upgrade_ = !upgrade.empty() && is_wanted && request.minor >= 1 && !has_body_ &&
-                  request.method == http::Method::kGet && IsListed(connection, "upgrade");
+                  request.method == http::Method::kGet && http::ListHolds(connection, "upgrade");
   is_idempotent_ = !asks_upgrade_ && IsIdempotent(request.method);
 
   const std::string_view url = state.proxy_url;
@@ -135,7 +126,7 @@ void Exchange::BuildHead(RequestState& state) {
     list += value;
   };
   for (const http::HeaderField& field : request.fields) {
-    if (IsHopByHop(field.name) || (lists_more && IsListed(connection, field.name))) continue;
+    if (IsHopByHop(field.name) || (lists_more && http::ListHolds(connection, field.name))) continue;
     if (adds && field.name.size() >= 15 && EqualsIgnoreCase(field.name.substr(0, 12), "X-Forwarded-")) {
       const std::string_view what = field.name.substr(12);
       std::string* list = EqualsIgnoreCase(what, "For")      ? &forwarded_for
@@ -273,7 +264,7 @@ void Exchange::AppendFields(RequestState& state) {
       default:
         break;
     }
-    if (!listed.empty() && IsListed(listed, field.name)) continue;
+    if (!listed.empty() && http::ListHolds(listed, field.name)) continue;
     AppendLine(fields, field.name, value);
   }
   state.response->is_dated = true;  // as the backend says it

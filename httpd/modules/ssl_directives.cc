@@ -106,12 +106,6 @@ Complaint StaysOff(Builder&, Scope&, const Node& node, const Words& words) {
   return node.name + " " + words[0] + " cannot be had: " + directive->about;
 }
 
-Complaint Meaningless(Builder& builder, Scope&, const Node& node, const Words&) {
-  const config::Directive* directive = config::FindDirective(node.name);
-  builder.WarnOnce(node, "WARNING: " + std::string(directive->name) + " has no meaning here: " + directive->about);
-  return kFine;
-}
-
 Complaint SetVerify(Builder&, Scope& scope, const Node& node, const Words& words) {
   if (auto complaint = OnlyForHosts(scope, node)) return complaint;
   SslVerify verify = SslVerify::kNone;
@@ -199,7 +193,7 @@ Complaint SetRandomSeed(Builder& builder, Scope& scope, const Node& node, const 
   if (!SameIgnoringCase(words[0], "startup") && !SameIgnoringCase(words[0], "connect")) {
     return "SSLRandomSeed: Invalid context: `" + words[0] + "'";
   }
-  return Meaningless(builder, scope, node, words);
+  return config::SetMeaningless(builder, scope, node, words);
 }
 
 Complaint SetCryptoDevice(Builder&, Scope&, const Node&, const Words& words) {
@@ -446,13 +440,13 @@ const std::vector<config::Directive>& SslDirectives() {
       {"SSLCryptoDevice", kModule, kInServer, Arity::kOne, "SSL external Crypto Device usage ('builtin', '...')", kNo, SetCryptoDevice, "builtin", "builtin"},
       {"SSLFIPS", kModule, kInServer, Arity::kFlag, "Enable FIPS-140 mode (`on', `off')", kNo, StaysOff, "off", "off", "OpenSSL's configuration file chooses its providers"},
       {"SSLUseStapling", kModule, kInHosts, Arity::kFlag, "SSL switch for the OCSP Stapling protocol (`on', `off')", kNo, StaysOff, "off", "off", kNoStapling},
-      {"SSLStaplingCache", kModule, kInServer, Arity::kOne, "SSL Stapling Response Cache storage (`dbm:/path/to/file')", kNo, Meaningless, "type", "", kOnlyStapling},
-      {"SSLStaplingResponderTimeout", kModule, kInHosts, Arity::kOne, "SSL stapling option for OCSP responder timeout", kNo, Meaningless, "seconds", "", kOnlyStapling},
-      {"SSLStaplingReturnResponderErrors", kModule, kInHosts, Arity::kFlag, "SSL stapling switch to return Status Errors Back to Client(`on', `off')", kNo, Meaningless, "on|off", "", kOnlyStapling},
-      {"SSLStaplingStandardCacheTimeout", kModule, kInHosts, Arity::kOne, "SSL stapling option for normal OCSP Response Cache Lifetime", kNo, Meaningless, "seconds", "", kOnlyStapling},
-      {"SSLStaplingErrorCacheTimeout", kModule, kInHosts, Arity::kOne, "SSL stapling option for OCSP Response Error Cache Lifetime", kNo, Meaningless, "seconds", "", kOnlyStapling},
+      {"SSLStaplingCache", kModule, kInServer, Arity::kOne, "SSL Stapling Response Cache storage (`dbm:/path/to/file')", kNo, config::SetMeaningless, "type", "", kOnlyStapling},
+      {"SSLStaplingResponderTimeout", kModule, kInHosts, Arity::kOne, "SSL stapling option for OCSP responder timeout", kNo, config::SetMeaningless, "seconds", "", kOnlyStapling},
+      {"SSLStaplingReturnResponderErrors", kModule, kInHosts, Arity::kFlag, "SSL stapling switch to return Status Errors Back to Client(`on', `off')", kNo, config::SetMeaningless, "on|off", "", kOnlyStapling},
+      {"SSLStaplingStandardCacheTimeout", kModule, kInHosts, Arity::kOne, "SSL stapling option for normal OCSP Response Cache Lifetime", kNo, config::SetMeaningless, "seconds", "", kOnlyStapling},
+      {"SSLStaplingErrorCacheTimeout", kModule, kInHosts, Arity::kOne, "SSL stapling option for OCSP Response Error Cache Lifetime", kNo, config::SetMeaningless, "seconds", "", kOnlyStapling},
       {"SSLOCSPEnable", kModule, kInHosts, Arity::kAtLeastOne, "Enable use of OCSP to verify certificate revocation mode ('on', 'leaf', 'off')", kNo, StaysOff, "off", "off", kNoOcsp},
-      {"SSLRenegBufferSize", kModule, kInPlaces, Arity::kOne, "Configure the amount of memory that will be used for buffering the request body if a per-location SSL renegotiation is required due to changed access control requirements", kNo, Meaningless,
+      {"SSLRenegBufferSize", kModule, kInPlaces, Arity::kOne, "Configure the amount of memory that will be used for buffering the request body if a per-location SSL renegotiation is required due to changed access control requirements", kNo, config::SetMeaningless,
        "bytes", "", "nothing is renegotiated."},
   };
   // clang-format on

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <charconv>
 
+#include "httpd/http/content_coding.h"
 #include "httpd/http/values.h"
 #include "httpd/net/connection.h"
 #include "httpd/net/event_loop.h"
@@ -15,22 +16,6 @@ namespace {
 
 constexpr uint64_t kMaxLingerMs = 30000;      // in all; both as Apache
 constexpr uint64_t kOneSegmentBytes = 60000;  // beside a head; offloaded segments end at 64 KiB
-
-bool HasToken(std::string_view list, std::string_view token) {
-  for (size_t at = 0; at < list.size();) {
-    size_t end = list.find(',', at);
-    if (end == std::string_view::npos) end = list.size();
-    std::string_view item = list.substr(at, end - at);
-    while (!item.empty() && (item.front() == ' ' || item.front() == '\t')) item.remove_prefix(1);
-    while (!item.empty() && (item.back() == ' ' || item.back() == '\t')) item.remove_suffix(1);
-    if (item.size() == token.size() &&
-        std::equal(item.begin(), item.end(), token.begin(), [](char a, char b) { return (a | 0x20) == (b | 0x20); })) {
-      return true;
-    }
-    at = end + 1;
-  }
-  return false;
-}
 
 void AppendNumber(std::string& out, uint64_t number) {
   char digits[24];
@@ -195,6 +180,19 @@ bool EventLoop::AnswerBad(Connection* c, int status, const char* reason) {
   return Send(c, response_, head_, head_.line, head_.line.size(), false);
 }
 
+std::optional<uint64_t> EventLoop::LengthToTell(const Response& response) const {
+  if (response.without_body && response.content_length != 0) return response.content_length;
+  if (response.source) {
+    std::optional<uint64_t> length = response.source->Left();
+    if (length && !response.without_body) *length += first_.size();
+    return length;
+  }
+  if (!response.has_file()) return response.BodyText().size();
+  uint64_t length = 0;
+  for (const Response::Part& part : response.parts) length += part.text.size() + part.length;
+  return length;
+}
+
 bool EventLoop::Send(Connection* c, Response& response, const http::RequestHead& head, std::string_view head_text,
                      uint64_t bytes_in, bool keep) {
   const size_t head_start = out_.size();
@@ -209,16 +207,7 @@ bool EventLoop::Send(Connection* c, Response& response, const http::RequestHead&
   if (!response.is_dated) out_ += date_line_;
   out_ += response.fields;
   const bool streams = response.source && !response.without_body;
-  std::optional<uint64_t> length = response.BodyText().size();
-  if (response.has_file()) {
-    length = 0;
-    for (const Response::Part& part : response.parts) *length += part.text.size() + part.length;
-  }
-  if (response.source) {
-    length = response.source->Left();
-    if (length && streams) *length += first_.size();
-  }
-  if (response.without_body && response.content_length != 0) length = response.content_length;
+  std::optional<uint64_t> length = LengthToTell(response);
   if (response.is_tunnel) length.reset();
   const bool chunked = streams && !length && head.minor >= 1 && !response.is_tunnel;
   if (streams && !length && !chunked) {
@@ -234,7 +223,7 @@ bool EventLoop::Send(Connection* c, Response& response, const http::RequestHead&
   }
   if (!keep) {
     if (!response.is_tunnel) out_ += "Connection: close\r\n";
-  } else if (head.Has(http::Known::kConnection) && HasToken(head.Get(http::Known::kConnection), "keep-alive")) {
+  } else if (head.Has(http::Known::kConnection) && http::ListHolds(head.Get(http::Known::kConnection), "keep-alive")) {
     // Apache tells the terms only to clients that ask by name.
     out_ += "Keep-Alive: timeout=";
     AppendNumber(out_, static_cast<uint64_t>(std::max(1, response.keep_alive_timeout_ms / 1000)));

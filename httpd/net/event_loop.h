@@ -210,6 +210,8 @@ class EventLoop final : public Reactor {
   /// Reads the beginning of `response.source` into first_: a body that is complete already is one of memory then.
   /// false: it failed, and nothing was sent yet.
   bool ReadAhead(Response& response);
+  /// Bytes of the body, of which ReadAhead() may have read some, or of what a HEAD would get; nullopt: not known.
+  std::optional<uint64_t> LengthToTell(const Response& response) const;
   std::unique_ptr<Transfer> NewTransfer();
   void Recycle(std::unique_ptr<Transfer> transfer);
   /// Sends a part of the file from `done` on, which it moves: as far as the socket takes it, `most` bytes of it.

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "httpd/http/ascii.h"
+#include "httpd/http/content_coding.h"
 #include "httpd/http/values.h"
 #include "httpd/net/http2.h"
 #include "httpd/net/scoreboard.h"
@@ -112,15 +113,6 @@ std::optional<std::string> DecodeSettings(std::string_view text) {
   }
   if (out.size() % 6 != 0) return std::nullopt;
   return out;
-}
-
-bool HasWord(std::string_view list, std::string_view word) {
-  while (!list.empty()) {
-    const size_t comma = std::min(list.find(','), list.size());
-    if (http::EqualsIgnoreCase(http::Trimmed(list.substr(0, comma)), word)) return true;
-    list.remove_prefix(std::min(comma + 1, list.size()));
-  }
-  return false;
 }
 
 }  // namespace
@@ -310,8 +302,9 @@ bool EventLoop::UpgradesToHttp2(Connection* c, const http::RequestHead& head) {
     settings = &field;
   }
   if (!settings || head.minor < 1 || head.target.empty() || head.target[0] != '/' ||
-      !HasWord(head.Get(http::Known::kUpgrade), "h2c") || !HasWord(head.Get(http::Known::kConnection), "upgrade") ||
-      !HasWord(head.Get(http::Known::kConnection), "http2-settings") || !DecodeSettings(settings->value)) {
+      !http::ListHolds(head.Get(http::Known::kUpgrade), "h2c") ||
+      !http::ListHolds(head.Get(http::Known::kConnection), "upgrade") ||
+      !http::ListHolds(head.Get(http::Known::kConnection), "http2-settings") || !DecodeSettings(settings->value)) {
     return false;
   }
   const Http2Terms& terms = handler_.Http2Of(MakeRequest(c, head));
@@ -581,16 +574,7 @@ void Http2::Submit(Http2Stream& s, Response& response) {
   timeout_ms_ = response.timeout_ms;
   if (pool_.out_size >= Http2Pool::kFlushBytes) SendOut();
   const bool streams = response.source && !response.without_body;
-  std::optional<uint64_t> length = response.BodyText().size();
-  if (response.has_file()) {
-    length = 0;
-    for (const Response::Part& part : response.parts) *length += part.text.size() + part.length;
-  }
-  if (response.source) {
-    length = response.source->Left();
-    if (length && streams) *length += loop_.first_.size();
-  }
-  if (response.without_body && response.content_length != 0) length = response.content_length;
+  const std::optional<uint64_t> length = loop_.LengthToTell(response);
   AppendHead(response, length);
   s.left = response.without_body || streams ? 0 : *length;
   if (streams) {
