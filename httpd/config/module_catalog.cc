@@ -17,7 +17,7 @@ constexpr ModuleRole kNot = ModuleRole::kMissing;
 
 constexpr char kOneWorkingModel[] =
     "there is one way of working, that of mpm_event; StartServers, ServerLimit and MaxRequestWorkers hold for it";
-constexpr char kNoProxy[] = "this server is a reverse proxy for http:// and ws:// backends only";
+constexpr char kNoProxy[] = "this server is a reverse proxy for http://, https://, ws:// and wss:// backends only";
 constexpr char kNoMd[] =
     "certificates are made and renewed by a program such as certbot; httpd -k graceful takes over what it wrote";
 constexpr char kNoGnuTls[] = "ssl_module does it; its directives are SSL...";

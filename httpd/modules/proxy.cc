@@ -229,8 +229,10 @@ Verdict Exchange::Begin(RequestState& state) {
   e.is_head_ = head.method == http::Method::kHead;
   e.has_body_ = (head.chunked || head.content_length.value_or(0) > 0) && !IsBodyGone(state);
   e.is_chunked_ = head.chunked;
-  e.sends_at_once_ = head.expect_continue;
   e.has_ended_ = !e.has_body_;
+  const auto* place = SettingsFor<PlaceSettings>(state);
+  state.response->holds_continue = head.expect_continue && e.has_body_ && !state.request->stream && head.minor >= 1 &&
+                                   (!place || place->forwards_expect.value_or(true));
   if (http::EqualsIgnoreCase(std::string_view(state.proxy_url).substr(0, kBalancer.size()), kBalancer)) {
     const size_t slash = std::min(state.proxy_url.find('/', kBalancer.size()), state.proxy_url.size());
     const std::string name = state.proxy_url.substr(0, slash);

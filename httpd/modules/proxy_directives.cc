@@ -67,8 +67,8 @@ std::optional<std::pair<std::string, std::string>> Parameter(const std::string& 
   return std::pair(word.substr(0, equals), word.substr(equals + 1));
 }
 
-Complaint SetParameters(Words::const_iterator from, Words::const_iterator to, const std::string& what, Worker* worker,
-                        Balancer* balancer) {
+Complaint SetParameters(Builder& builder, const Node& node, const std::string& what, Words::const_iterator from,
+                        Words::const_iterator to, Worker* worker, Balancer* balancer) {
   for (; from != to; ++from) {
     const auto parameter = Parameter(*from);
     if (!parameter) {
@@ -78,6 +78,9 @@ Complaint SetParameters(Words::const_iterator from, Words::const_iterator to, co
     const auto complaint =
         balancer ? SetBalancerParameter(key, value, *balancer) : SetWorkerParameter(key, value, *worker);
     if (complaint) return what + " " + *complaint;
+    if (const char* why = balancer ? nullptr : WhyMeaningless(key, value)) {
+      builder.WarnOnce(node, "WARNING: " + what + " " + config::LowerCase(key) + "= has no meaning here: " + why);
+    }
   }
   return std::nullopt;
 }
@@ -136,13 +139,15 @@ Complaint AddMapping(Builder& builder, Scope& scope, const Node& node, const Wor
     const std::string fixed = is_regex ? FixedPart(mapping.to) : mapping.to;
     if (IsBalancer(mapping.to)) {
       Balancer& balancer = BalancerOf(scope, fixed);
-      if (auto complaint = SetParameters(parameters.begin(), parameters.end(), node.name, nullptr, &balancer)) {
+      if (auto complaint =
+              SetParameters(builder, node, node.name, parameters.begin(), parameters.end(), nullptr, &balancer)) {
         return complaint;
       }
     } else if (!fixed.empty()) {
       std::shared_ptr<Worker> worker;
       if (auto complaint = WorkerOf(scope, fixed, worker)) return node.name + " " + *complaint;
-      if (auto complaint = SetParameters(parameters.begin(), parameters.end(), node.name, worker.get(), nullptr)) {
+      if (auto complaint =
+              SetParameters(builder, node, node.name, parameters.begin(), parameters.end(), worker.get(), nullptr)) {
         return complaint;
       }
       mapping.worker = std::move(worker);
@@ -214,14 +219,16 @@ Complaint OpenProxy(Builder& builder, Scope& scope, const Node& node, const Word
   }
   if (!section.is_regex && !section.is_wildcard && IsBalancer(section.pattern)) {
     Balancer& balancer = BalancerOf(scope, section.pattern);
-    if (auto complaint = SetParameters(words.begin() + 1, words.end(), node.name + ">", nullptr, &balancer)) {
+    if (auto complaint =
+            SetParameters(builder, node, node.name + ">", words.begin() + 1, words.end(), nullptr, &balancer)) {
       return complaint;
     }
   } else if (words.size() > 1) {
     std::shared_ptr<Worker> worker;
     if (section.is_regex || section.is_wildcard) return "Multiple " + node.name + "> arguments not (yet) supported.";
     if (auto complaint = WorkerOf(scope, section.pattern, worker)) return node.name + "> " + *complaint;
-    if (auto complaint = SetParameters(words.begin() + 1, words.end(), node.name + ">", worker.get(), nullptr)) {
+    if (auto complaint =
+            SetParameters(builder, node, node.name + ">", words.begin() + 1, words.end(), worker.get(), nullptr)) {
       return complaint;
     }
   }
@@ -231,7 +238,7 @@ Complaint OpenProxy(Builder& builder, Scope& scope, const Node& node, const Word
   return std::nullopt;
 }
 
-Complaint AddMember(Builder&, Scope& scope, const Node& node, const Words& words) {
+Complaint AddMember(Builder& builder, Scope& scope, const Node& node, const Words& words) {
   size_t at = 0;
   std::string balancer_url;
   if (scope.section && scope.section->kind == config::Section::Kind::kProxy && IsBalancer(scope.section->pattern)) {
@@ -255,10 +262,11 @@ Complaint AddMember(Builder&, Scope& scope, const Node& node, const Words& words
     member->shared = MakeWorkerShared();
     balancer.members.push_back(member);
   }
-  return SetParameters(words.begin() + static_cast<ptrdiff_t>(at) + 1, words.end(), node.name, member.get(), nullptr);
+  return SetParameters(builder, node, node.name, words.begin() + static_cast<ptrdiff_t>(at) + 1, words.end(),
+                       member.get(), nullptr);
 }
 
-Complaint ProxySet(Builder&, Scope& scope, const Node& node, const Words& words) {
+Complaint ProxySet(Builder& builder, Scope& scope, const Node& node, const Words& words) {
   std::string url;
   size_t at = 0;
   if (scope.section && scope.section->kind == config::Section::Kind::kProxy && !scope.section->is_regex) {
@@ -274,11 +282,11 @@ Complaint ProxySet(Builder&, Scope& scope, const Node& node, const Words& words)
   if (IsBalancer(url)) {
     if (!scope.section && !HostOf(scope).FindBalancer(BalancerName(url)))
       return "ProxySet can't find '" + url + "' Balancer.";
-    return SetParameters(from, words.end(), node.name, nullptr, &BalancerOf(scope, url));
+    return SetParameters(builder, node, node.name, from, words.end(), nullptr, &BalancerOf(scope, url));
   }
   std::shared_ptr<Worker> worker;
   if (auto complaint = WorkerOf(scope, url, worker)) return node.name + " " + *complaint;
-  return SetParameters(from, words.end(), node.name, worker.get(), nullptr);
+  return SetParameters(builder, node, node.name, from, words.end(), worker.get(), nullptr);
 }
 
 template <std::optional<bool> PlaceSettings::*kMember>
@@ -407,10 +415,10 @@ const std::vector<config::Directive>& Directives() {
        kNo, OpenProxy, "regex"},
       {"ProxyPass", kModule, kAnywhere, Arity::kAtLeastOne, "a virtual path and a URL", kNo, AddMapping,
        "[path] !|url [key=value ...] [nocanon] [noquery]", "",
-       "Requests below the path are answered by the backend: http://host[:port]/path, ws://..., "
+       "Requests below the path are answered by the backend: http://host[:port]/path, https://, ws://, wss://, "
        "unix:/socket|http://host/path or balancer://name/path. The first that matches is used; ! leaves a path out. "
-       "Parameters: acquire, connectiontimeout, disablereuse, enablereuse, flushpackets, keepalive, max, "
-       "iobuffersize, receivebuffersize, responsefieldsize, status, timeout, ttl, upgrade; for members of balancers "
+       "Parameters: acquire, connectiontimeout, disablereuse, enablereuse, keepalive, max, iobuffersize, ping, "
+       "receivebuffersize, responsefieldsize, smax, status, timeout, ttl, upgrade; for members of balancers "
        "lbset, loadfactor, redirect, retry, route."},
       {"ProxyPassMatch", kModule, kAnywhere, Arity::kAtLeastOne, "a virtual path and a URL", kNo, AddMapping,
        "[regex] !|url [key=value ...]", "", "As ProxyPass, with $1 to $9 in the URL."},
@@ -432,6 +440,10 @@ const std::vector<config::Directive>& Directives() {
       {"ProxyAddHeaders", kModule, kAnywhere, Arity::kFlag, "on if X-Forwarded-* headers should be added or completed",
        kNo, SetFlag<&P::adds_fields>, "On|Off", "On",
        "X-Forwarded-For, X-Forwarded-Host and X-Forwarded-Server; what the client sent stays in front."},
+      {"Proxy100Continue", kModule, kAnywhere, Arity::kFlag,
+       "on if 100-Continue should be forwarded to the origin server, off if the proxy should handle it by itself", kNo,
+       SetFlag<&P::forwards_expect>, "On|Off", "On",
+       "A client that waits for 100 Continue is asked for its body when the backend asks for it."},
       {"ProxyErrorOverride", kModule, kAnywhere, Arity::kAtLeastOne,
        "use our error handling pages instead of the "
        "servers we are proxying",

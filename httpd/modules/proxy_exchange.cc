@@ -1,7 +1,6 @@
 #include "httpd/modules/proxy_exchange.h"
 
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -12,15 +11,13 @@
 #include <cstring>
 #include <utility>
 
+#include "httpd/http/ascii.h"
 #include "httpd/modules/module.h"
-#include "httpd/modules/name_lookup.h"
 
 namespace httpd::modules::proxy {
 
 using config::LogLevel;
 using BodyState = net::BodySource::State;
-
-namespace {
 
 int64_t SteadyMs() {
   timespec t{};
@@ -38,8 +35,6 @@ std::string PlaceOf(const Worker& worker) {
   return worker.host + ":" + std::to_string(worker.port);
 }
 
-}  // namespace
-
 Exchange::~Exchange() {
   Cancel();
 }
@@ -54,15 +49,18 @@ void Exchange::Clear() {
   tried_.clear();
   addresses_.clear();
   address_ = 0;
-  is_late_ = is_reused_ = is_fresh_ = is_readable_ = is_bound_ = false;
+  tls_ = {};
+  is_late_ = is_reused_ = is_fresh_ = is_readable_ = is_bound_ = is_distrusted_ = false;
   head_.clear();
   head_done_ = 0;
   body_.clear();
   body_done_ = 0;
-  is_idempotent_ = is_head_ = has_body_ = is_chunked_ = sends_at_once_ = keeps_body_ = has_ended_ = is_broken_ = false;
+  is_idempotent_ = is_head_ = has_body_ = is_chunked_ = expects_ = is_invited_ = keeps_body_ = has_ended_ = is_broken_ =
+      false;
   asks_upgrade_ = is_tunnel_ = false;
   in_.clear();
   decoded_.clear();
+  interims_ = 0;
   length_.reset();
   given_ = 0;
   ends_at_close_ = source_waits_ = false;
@@ -117,8 +115,11 @@ std::optional<Verdict> Exchange::Go(RequestState& state, bool is_late) {
       case Phase::kConnecting:
         verdict = FinishConnecting(state, is_late);
         break;
+      case Phase::kShakeHands:
+        verdict = ShakeHands(state, is_late);
+        break;
       case Phase::kAwait:
-        return ReadHead(state, is_late);
+        return AwaitHead(state, is_late);
       default:
         return Verdict::Status(500);
     }
@@ -141,6 +142,7 @@ std::optional<Verdict> Exchange::ChooseMember(RequestState& state) {
                 ? "AH01167: " + balancer_->name + ": All workers are in error state for route (" + session_.route + ")"
                 : "AH01167: " + balancer_->name + ": All workers are in error state");
       }
+      if (is_distrusted_) return Fail(state, 502, "Error during SSL Handshake with remote server");
       return Verdict::Status(503);
     }
     is_bound_ = choice.is_bound;
@@ -170,163 +172,12 @@ std::optional<Verdict> Exchange::ChooseMember(RequestState& state) {
   state.response->wait_timeout_ms = timeout_ms_;
   const int io = worker_->io_buffer != 0 ? worker_->io_buffer : host ? host->io_buffer.value_or(0) : 0;
   io_bytes_ = io != 0 ? io : static_cast<int>(Pool::kScratchBytes);
+  tls_ = {};
+  if (worker_->is_tls) {
+    if (auto verdict = FindTls(state)) return verdict;
+  }
   BuildHead(state);
   phase_ = Phase::kAcquire;
-  return std::nullopt;
-}
-
-std::optional<Verdict> Exchange::Acquire(RequestState& state, bool is_late) {
-  while (!is_fresh_) {
-    std::unique_ptr<Link> idle = pool_.TakeIdle(*worker_);
-    if (!idle) break;
-    char byte;
-    // What must not be sent twice is not sent to who has left already.
-    if (!is_idempotent_ && ::recv(idle->fd.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0) {
-      pool_.Release(std::move(idle), false);
-      continue;
-    }
-    pool_.Leave(*worker_, *this);
-    TakeLink(std::move(idle), true);
-    return std::nullopt;
-  }
-  if (pool_.HasRoom(*worker_)) {
-    if (worker_->most != 0) pool_.Leave(*worker_, *this);
-    timer_.reset();
-    phase_ = Phase::kResolve;
-    return std::nullopt;
-  }
-  if (is_late) {
-    pool_.Leave(*worker_, *this);
-    Log(state, "proxy",
-        ErrorText(ETIME) + "AH00941: http: failed to acquire connection for (" + PlaceOf(*worker_) + ")");
-    phase_ = Phase::kOver;
-    return Verdict::Status(503);
-  }
-  pool_.Wait(*worker_, *this);
-  if (worker_->acquire_ms && !timer_) {
-    timer_ = pool_.reactor().After(std::chrono::milliseconds(*worker_->acquire_ms), [this] {
-      is_late_ = true;
-      waker_.Wake();
-    });
-  }
-  return std::nullopt;
-}
-
-std::optional<Verdict> Exchange::FindAddresses(RequestState& state, bool is_late) {
-  addresses_.clear();
-  address_ = 0;
-  if (!worker_->unix_path.empty()) {
-    auto address = os::SocketAddress::Parse("unix:" + worker_->unix_path);
-    if (address) addresses_.push_back(std::move(address).value());
-  } else if (auto numeric = os::SocketAddress::FromIp(worker_->host, worker_->port)) {
-    addresses_.push_back(std::move(numeric).value());
-  } else {
-    const NameQuestion question{NameQuestion::Kind::kAddressesOf, worker_->host};
-    NameLookup& names = NameLookup::Shared();
-    auto answer = names.Find(question);
-    if (!answer && !name_watch_) {
-      answer = names.Find(question, NameLookup::Age::kAny);
-      if (answer && !answer->empty()) {
-        names.Ask(question, -1);  // for the next ones; meanwhile it is where it was
-      } else {
-        answer.reset();
-      }
-    }
-    if (!answer && !is_late) {
-      if (name_watch_) return std::nullopt;
-      name_event_ = os::Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-      auto watch = pool_.reactor().WatchDescriptor(name_event_.get(), EPOLLIN, [this](uint32_t) {
-        eventfd_t count = 0;
-        ::eventfd_read(name_event_.get(), &count);
-        waker_.Wake();
-      });
-      if (watch && names.Ask(question, name_event_.get())) {
-        name_watch_ = std::move(watch).value();
-        return std::nullopt;
-      }
-    }
-    name_watch_.reset();
-    name_event_.Reset();
-    if (!answer) names.GiveUp(question);
-    for (const std::string& text : answer.value_or(NameLookup::Answer{})) {
-      auto address = os::SocketAddress::FromIp(text, worker_->port);
-      if (address) addresses_.push_back(std::move(address).value());
-    }
-    if (addresses_.empty()) {
-      phase_ = Phase::kOver;
-      return Fail(state, 502, "DNS lookup failure for: " + worker_->host);
-    }
-  }
-  phase_ = Phase::kConnect;
-  return std::nullopt;
-}
-
-std::optional<Verdict> Exchange::ConnectNext(RequestState& state) {
-  if (address_ >= addresses_.size()) return NotConnected(state, EINVAL);
-  const auto* host = HostSettingsFor<HostSettings>(state);
-  const int buffer = worker_->receive_buffer != 0 ? worker_->receive_buffer
-                     : host                       ? host->receive_buffer.value_or(0)
-                                                  : 0;
-  bool is_connected = false;
-  auto link = pool_.Connect(worker_, addresses_[address_], buffer, is_connected);
-  if (!link) return NotConnected(state, link.error().sys);
-  if (is_connected) {
-    TakeLink(std::move(link).value(), false);
-    return std::nullopt;
-  }
-  link_ = std::move(link).value();
-  link_->user = this;
-  is_readable_ = false;
-  phase_ = Phase::kConnecting;
-  const int patience = worker_->connect_timeout_ms.value_or(timeout_ms_);
-  timer_ = pool_.reactor().After(std::chrono::milliseconds(patience), [this] {
-    is_late_ = true;
-    waker_.Wake();
-  });
-  return std::nullopt;
-}
-
-std::optional<Verdict> Exchange::FinishConnecting(RequestState& state, bool is_late) {
-  if (!is_readable_ && !is_late) return std::nullopt;
-  int sys = 0;
-  socklen_t length = sizeof sys;
-  ::getsockopt(link_->fd.get(), SOL_SOCKET, SO_ERROR, &sys, &length);
-  timer_.reset();
-  is_late_ = false;
-  if (sys != 0 || !is_readable_) {
-    FinishLink(false);
-    return NotConnected(state, sys != 0 ? sys : ETIME);
-  }
-  TakeLink(std::move(link_), false);
-  return std::nullopt;
-}
-
-std::optional<Verdict> Exchange::NotConnected(RequestState& state, int sys) {
-  const std::string place = PlaceOf(*worker_);
-  const std::string where = address_ < addresses_.size() ? addresses_[address_].Text() : place;
-  if (worker_->unix_path.empty()) {
-    Log(state, "proxy", ErrorText(sys) + "AH00957: http: attempt to connect to " + where + " (" + place + ") failed");
-  } else {
-    Log(state, "proxy",
-        ErrorText(sys) + "AH02454: http: attempt to connect to Unix domain socket " + worker_->unix_path + " (" +
-            place + ") failed");
-  }
-  if (++address_ < addresses_.size()) {
-    phase_ = Phase::kConnect;
-    return std::nullopt;
-  }
-  if (worker_->is_member && (worker_->status & kIgnoreErrors) == 0) {
-    worker_->shared->failed_ms.store(SteadyMs(), std::memory_order_relaxed);
-    Log(state, "proxy",
-        "AH00959: ap_proxy_connect_backend disabling worker for (" + place + ") for " +
-            std::to_string(worker_->retry_ms / 1000) + "s");
-  }
-  Log(state, "proxy_http", "AH01114: HTTP: failed to make connection to backend: " + worker_->host);
-  if (!balancer_) {
-    phase_ = Phase::kOver;
-    return Verdict::Status(503);
-  }
-  phase_ = Phase::kChoose;
   return std::nullopt;
 }
 
@@ -334,41 +185,39 @@ void Exchange::TakeLink(std::unique_ptr<Link> link, bool is_reused) {
   link_ = std::move(link);
   link_->user = this;
   is_reused_ = is_reused;
-  is_readable_ = is_broken_ = false;
+  is_readable_ = link_->has_buffered();
+  is_broken_ = false;
   is_watched_ = true;
   timer_.reset();
   head_done_ = body_done_ = 0;
   keeps_body_ = is_reused && is_idempotent_ && has_body_;
   in_.clear();
+  is_invited_ = false;
   phase_ = Phase::kAwait;
   if (!is_reused) link_->watch->Want(EPOLLIN);
   if (worker_->is_member && worker_->shared->failed_ms.load(std::memory_order_relaxed) != 0) {
     worker_->shared->failed_ms.store(0, std::memory_order_relaxed);
   }
   Flush();
+  if (expects_ && worker_->ping_ms) {
+    timer_ = pool_.reactor().After(std::chrono::milliseconds(*worker_->ping_ms), [this] {
+      is_late_ = true;
+      waker_.Wake();
+    });
+  }
   if (has_body_ && !has_ended_) waker_.Wake();  // what had to wait for the connection goes on
 }
 
 // ---------------------------------------------------------------------------------------------------- the request
 
 void Exchange::Flush() {
-  if (!link_ || is_broken_ || phase_ == Phase::kConnecting) return;
+  if (!link_ || is_broken_ || phase_ < Phase::kAwait) return;
   // The first of the body goes with the head.
-  if (has_body_ && !has_ended_ && body_.empty() && head_done_ == 0 && !sends_at_once_) return;
-  while (head_done_ < head_.size() || body_done_ < body_.size()) {
-    iovec pieces[2] = {{head_.data() + head_done_, head_.size() - head_done_},
-                       {body_.data() + body_done_, body_.size() - body_done_}};
-    ssize_t n = 0;
-    if (pieces[0].iov_len != 0 && pieces[1].iov_len != 0) {
-      msghdr message{};
-      message.msg_iov = pieces;
-      message.msg_iovlen = 2;
-      n = ::sendmsg(link_->fd.get(), &message, MSG_NOSIGNAL);
-    } else {
-      const iovec& one = pieces[0].iov_len != 0 ? pieces[0] : pieces[1];
-      n = ::send(link_->fd.get(), one.iov_base, one.iov_len, MSG_NOSIGNAL);
-    }
-    if (n < 0 && errno == EINTR) continue;
+  if (has_body_ && !has_ended_ && body_.empty() && head_done_ == 0 && !expects_) return;
+  const std::string_view body = IsBodyHeld() ? std::string_view() : std::string_view(body_);
+  while (head_done_ < head_.size() || body_done_ < body.size()) {
+    const ssize_t n =
+        link_->Send(std::string_view(head_).substr(head_done_), body.empty() ? body : body.substr(body_done_));
     if (n < 0 && errno == EAGAIN) {
       link_->watch->Want((is_watched_ ? uint32_t{EPOLLIN} : 0U) | EPOLLOUT);
       return;
@@ -382,19 +231,21 @@ void Exchange::Flush() {
     head_done_ += of_head;
     body_done_ += static_cast<size_t>(n) - of_head;
   }
-  if (is_broken_ || !keeps_body_) {
+  if (is_broken_ || (!keeps_body_ && !IsBodyHeld())) {
     body_.clear();
     body_done_ = 0;
   }
-  if (is_tunnel_ && has_ended_ && !is_broken_) ::shutdown(link_->fd.get(), SHUT_WR);
+  if (is_tunnel_ && has_ended_ && !is_broken_) link_->Finish();
   link_->watch->Want(is_watched_ ? uint32_t{EPOLLIN} : 0U);
 }
 
 net::BodySink::State Exchange::Write(std::string_view data) {
   using State = net::BodySink::State;
   if (phase_ == Phase::kOver || is_broken_) return State::kEnough;
-  if (!is_chunked_ && link_ && phase_ >= Phase::kAwait && head_done_ == head_.size() && body_.empty() && !keeps_body_) {
-    const ssize_t n = ::send(link_->fd.get(), data.data(), data.size(), MSG_NOSIGNAL);  // without a copy
+  if (IsBodyHeld() && !worker_->ping_ms) expects_ = false;  // a client that does not wait: nor do we
+  if (!is_chunked_ && link_ && phase_ >= Phase::kAwait && head_done_ == head_.size() && body_.empty() && !keeps_body_ &&
+      !IsBodyHeld()) {
+    const ssize_t n = link_->Send(data, {});  // without a copy
     if (n > 0) {
       worker_->shared->transferred.fetch_add(n, std::memory_order_relaxed);
       data.remove_prefix(static_cast<size_t>(n));
@@ -408,7 +259,7 @@ net::BodySink::State Exchange::Write(std::string_view data) {
   } else {
     body_ += data;
   }
-  if (keeps_body_ && body_.size() > kBodyBytes) {
+  if (keeps_body_ && !IsBodyHeld() && body_.size() > kBodyBytes) {
     keeps_body_ = false;
     body_.erase(0, std::exchange(body_done_, 0));
   }
@@ -432,7 +283,7 @@ void Exchange::OnRoom() {
 }
 
 void Exchange::OnReady(uint32_t events) {
-  if (phase_ == Phase::kConnecting) {
+  if (phase_ == Phase::kConnecting || phase_ == Phase::kShakeHands) {
     is_readable_ = true;
     link_->watch->Want(0);
     waker_.Wake();
@@ -458,15 +309,22 @@ void Exchange::OnReady(uint32_t events) {
 
 // ---------------------------------------------------------------------------------------------------- the answer
 
+std::optional<Verdict> Exchange::AwaitHead(RequestState& state, bool is_late) {
+  auto verdict = ReadHead(state, is_late);
+  if (!verdict && phase_ == Phase::kChoose) return Go(state, false);
+  while (!verdict && phase_ == Phase::kAwait && link_->has_buffered()) {
+    is_readable_ = true;
+    verdict = ReadHead(state, false);
+  }
+  return verdict;
+}
+
 std::optional<Verdict> Exchange::ReadHead(RequestState& state, bool is_late) {
-  if (is_late) return Unanswered(state, ETIME);
+  if (is_late) return IsBodyHeld() && worker_->ping_ms ? NoPing(state) : Unanswered(state, ETIME);
   if (!is_readable_) return std::nullopt;
   is_readable_ = false;
   char* scratch = pool_.scratch();
-  ssize_t n;
-  do {
-    n = ::recv(link_->fd.get(), scratch, static_cast<size_t>(io_bytes_), 0);
-  } while (n < 0 && errno == EINTR);
+  const ssize_t n = link_->Receive(scratch, static_cast<size_t>(io_bytes_));
   if (n < 0 && errno == EAGAIN) return std::nullopt;
   if (n <= 0) return Unanswered(state, n < 0 ? errno : 0);
   worker_->shared->read.fetch_add(n, std::memory_order_relaxed);
@@ -494,14 +352,60 @@ std::optional<Verdict> Exchange::ReadHead(RequestState& state, bool is_late) {
       phase_ = Phase::kOver;
       return Fail(state, 502, result.reason);
     }
+    if (worker_->ping_ms && expects_) {
+      timer_.reset();  // it is there
+      is_late_ = false;
+    }
     const std::string_view rest = data.substr(result.consumed);
     if (answer_.status >= 200 || answer_.status == 101) return Answer(state, rest);
+    PassInterim(state);
     data = rest;  // another answer follows it
     if (data.empty()) {
       in_.clear();
       return std::nullopt;
     }
   }
+}
+
+void Exchange::Invite() {
+  is_invited_ = true;
+  timer_.reset();
+  is_late_ = false;
+  Flush();
+  waker_.Wake();  // what had to wait goes on
+}
+
+/// Source  mod_proxy_http.c ap_proxy_http_process_response, protocol.c ap_send_interim_response
+void Exchange::PassInterim(RequestState& state) {
+  net::Response& response = *state.response;
+  const bool is_continue = answer_.status == 100;
+  if (is_continue && IsBodyHeld()) Invite();
+  if (state.head().minor < 1 || state.request->stream || (is_continue && !response.holds_continue)) return;
+  if (!is_continue) {
+    if (const auto policy = state.environment.Find("proxy-interim-response");
+        policy && http::EqualsIgnoreCase(*policy, "Suppress")) {
+      return;
+    }
+    if (++interims_ > kMostInterims) return;
+  }
+  if (is_continue) response.holds_continue = false;
+  response.interim += InterimHead();
+}
+
+/// The backend has not asked for the body in time: another may.
+std::optional<Verdict> Exchange::NoPing(RequestState& state) {
+  timer_.reset();
+  is_late_ = false;
+  FinishLink(false);
+  Log(state, "proxy_http",
+      "AH01103: read timeout: no 100 Continue from " + PlaceOf(*worker_) + " within its ping time");
+  if (balancer_) {
+    PutInError(state);
+    phase_ = Phase::kChoose;
+    return std::nullopt;
+  }
+  phase_ = Phase::kOver;
+  return Fail(state, 503, "Timeout on 100-Continue");
 }
 
 /// No answer came: the connection ended, or the time is up.
@@ -527,7 +431,7 @@ std::optional<Verdict> Exchange::Unanswered(RequestState& state, int sys) {
 
 bool Exchange::IsReusable() const {
   return answer_.keep_alive && !is_broken_ && !ends_at_close_ && !is_tunnel_ && head_done_ == head_.size() &&
-         body_done_ == body_.size() && (!has_body_ || has_ended_);
+         body_done_ == body_.size() && (!has_body_ || has_ended_) && !IsBodyHeld();
 }
 
 BodyState Exchange::Read(std::string& out, size_t most) {
@@ -540,10 +444,7 @@ BodyState Exchange::Read(std::string& out, size_t most) {
   if (phase_ != Phase::kBody || !link_) return BodyState::kFailed;
   char* scratch = pool_.scratch();
   const size_t want = std::min({most, static_cast<size_t>(io_bytes_), Pool::kScratchBytes});
-  ssize_t n;
-  do {
-    n = ::recv(link_->fd.get(), scratch, want, 0);
-  } while (n < 0 && errno == EINTR);
+  const ssize_t n = link_->Receive(scratch, want);
   if (n < 0 && errno == EAGAIN) {
     source_waits_ = true;
     if (!std::exchange(is_watched_, true)) {

@@ -16,6 +16,13 @@
 
 namespace httpd::modules::proxy {
 
+/// CLOCK_MONOTONIC, milliseconds, not exact.
+int64_t SteadyMs();
+/// As APR words an errno at the beginning of a line; ETIME and 0 are the time-out and the end.
+std::string ErrorText(int sys);
+/// "host:port"
+std::string PlaceOf(const Worker& worker);
+
 /// One request that is passed to a backend, and its answer: finds a member and a connection, sends head and body,
 /// reads the head of the answer, then what its source is asked for. Nothing of it blocks; bodies are never held as a
 /// whole. Belongs to those who answer from it; without them its connection is closed.
@@ -26,6 +33,7 @@ namespace httpd::modules::proxy {
 class Exchange {
  public:
   static constexpr size_t kBodyBytes = 64U << 10;  ///< of the request's body that may wait here
+  static constexpr int kMostInterims = 32;         ///< 1xx answers to one request; others are dropped
 
   explicit Exchange(Pool& pool) : pool_(pool) {}
   ~Exchange();
@@ -60,7 +68,7 @@ class Exchange {
   void Cancel();
 
  private:
-  enum class Phase { kChoose, kAcquire, kResolve, kConnect, kConnecting, kAwait, kBody, kOver };
+  enum class Phase { kChoose, kAcquire, kResolve, kConnect, kConnecting, kShakeHands, kAwait, kBody, kOver };
 
   std::optional<Verdict> Go(RequestState& state, bool is_late);
   std::optional<Verdict> ChooseMember(RequestState& state);
@@ -68,7 +76,13 @@ class Exchange {
   std::optional<Verdict> FindAddresses(RequestState& state, bool is_late);
   std::optional<Verdict> ConnectNext(RequestState& state);
   std::optional<Verdict> FinishConnecting(RequestState& state, bool is_late);
+  std::optional<Verdict> BeginTls(RequestState& state);
+  std::optional<Verdict> ShakeHands(RequestState& state, bool is_late);
+  std::optional<Verdict> NotTrusted(RequestState& state, const std::string& why);
+  void PutInError(const RequestState& state);
+  std::optional<Verdict> FindTls(RequestState& state);
   std::optional<Verdict> NotConnected(RequestState& state, int sys);
+  std::optional<Verdict> AwaitHead(RequestState& state, bool is_late);
   std::optional<Verdict> ReadHead(RequestState& state, bool is_late);
   std::optional<Verdict> Unanswered(RequestState& state, int sys);
   void TakeLink(std::unique_ptr<Link> link, bool is_reused);
@@ -77,7 +91,13 @@ class Exchange {
   void FinishLink(bool is_reusable);
   bool IsReusable() const;
 
+  bool IsBodyHeld() const { return expects_ && !is_invited_; }
+  void Invite();
+  void PassInterim(RequestState& state);
+  std::optional<Verdict> NoPing(RequestState& state);
+
   // proxy_head.cc
+  std::string InterimHead() const;
   void BuildHead(RequestState& state);
   std::optional<Verdict> CheckMaxForwards(RequestState& state);
   void AppendFields(RequestState& state);
@@ -98,6 +118,8 @@ class Exchange {
   Session session_;
   std::vector<const Worker*> tried_;
   std::unique_ptr<Link> link_;
+  TlsPlace tls_;
+  bool is_distrusted_ = false;  ///< a member had no certificate that will do
   std::vector<os::SocketAddress> addresses_;
   size_t address_ = 0;
   std::unique_ptr<net::Timer> timer_;  ///< of connecting, or of waiting for a connection
@@ -119,17 +141,19 @@ class Exchange {
   bool is_idempotent_ = false;
   bool is_head_ = false;
   bool has_body_ = false;
-  bool is_chunked_ = false;     ///< the request's body
-  bool sends_at_once_ = false;  ///< the head does not wait for the first of the body
-  bool keeps_body_ = false;     ///< what was sent of it stays, to be sent again
-  bool has_ended_ = false;      ///< all of the body is here
-  bool is_broken_ = false;      ///< nothing more can be sent
+  bool is_chunked_ = false;  ///< the request's body
+  bool expects_ = false;     ///< the backend is asked for 100 Continue, the head does not wait for the body ...
+  bool is_invited_ = false;  ///< ... nor the body any more for that
+  bool keeps_body_ = false;  ///< what was sent of it stays, to be sent again
+  bool has_ended_ = false;   ///< all of the body is here
+  bool is_broken_ = false;   ///< nothing more can be sent
   bool asks_upgrade_ = false;
   bool is_tunnel_ = false;
 
   // the answer
   std::string in_;  ///< head, as far as it came
   http::ResponseHead answer_;
+  int interims_ = 0;  ///< 1xx answers that were passed on
   http::BodyReader reader_;
   std::string decoded_;  ///< of the body, not given out yet
   std::optional<uint64_t> length_;

@@ -167,6 +167,9 @@ void Exchange::BuildHead(RequestState& state) {
   } else if (request.content_length || request.chunked) {
     head_ += "Content-Length: 0\r\n";
   }
+  const bool waits = state.response->holds_continue && body_.empty() && !has_ended_;
+  expects_ = has_body_ && (waits || worker_->ping_ms);
+  if (expects_) head_ += "Expect: 100-continue\r\n";
   if (asks_upgrade_) {
     AppendLine(head_, "Upgrade", upgrade);
     head_ += "Connection: Upgrade\r\n\r\n";
@@ -274,6 +277,28 @@ void Exchange::AppendFields(RequestState& state) {
   const Via via = ViaOf(state);
   if (via == Via::kOn || via == Via::kFull) AppendLine(fields, "Via", ViaOf(state, via, answer_.minor));
   if (via == Via::kBlock) RemoveField(fields, "Via");
+}
+
+std::string Exchange::InterimHead() const {
+  std::string out = "HTTP/1.1 " + std::to_string(answer_.status) + " ";
+  out.append(answer_.reason.empty() ? http::StatusReason(answer_.status) : answer_.reason).append("\r\n");
+  for (const http::ResponseField& field : answer_.fields) {
+    switch (field.kind) {
+      case AnswerField::kConnection:
+      case AnswerField::kContentLength:
+      case AnswerField::kKeepAlive:
+      case AnswerField::kProxyConnection:
+      case AnswerField::kTe:
+      case AnswerField::kTrailer:
+      case AnswerField::kTransferEncoding:
+      case AnswerField::kUpgrade:
+        continue;
+      default:
+        break;
+    }
+    AppendLine(out, field.name, field.value);
+  }
+  return out + "\r\n";
 }
 
 Verdict Exchange::BeginTunnel(RequestState& state, std::string_view rest) {

@@ -135,6 +135,7 @@ std::unique_ptr<config::ModuleSettings> PlaceSettings::MergedWith(const ModuleSe
   PutFirst(out->cookie_paths, cookie_paths);
   if (!out->preserves_host) out->preserves_host = preserves_host;
   if (!out->adds_fields) out->adds_fields = adds_fields;
+  if (!out->forwards_expect) out->forwards_expect = forwards_expect;
   if (!out->overrides_errors) {
     out->overrides_errors = overrides_errors;
     out->overridden = overridden;
@@ -157,13 +158,12 @@ Complaint ParseBackend(std::string_view url, Worker& out) {
   const size_t colon = url.find("://");
   if (colon == std::string_view::npos) return "'" + whole + "' is not a URL: http://host[:port][/path] is wanted";
   const std::string scheme = config::LowerCase(std::string(url.substr(0, colon)));
-  if (scheme == "https" || scheme == "wss") {
-    return "'" + whole + "': TLS to backends is not supported; use " + (scheme == "https" ? "http" : "ws") + "://";
+  made.is_websocket = scheme == "ws" || scheme == "wss";
+  made.is_tls = scheme == "https" || scheme == "wss";
+  if (!made.is_websocket && !made.is_tls && scheme != "http") {
+    return "'" + whole + "': " + scheme + ":// is not supported: http://, https://, ws://, wss:// and balancer:// are";
   }
-  if (scheme != "http" && scheme != "ws") {
-    return "'" + whole + "': " + scheme + ":// is not supported: http://, ws:// and balancer:// are";
-  }
-  made.is_websocket = scheme == "ws";
+  const uint16_t usual_port = made.is_tls ? 443 : 80;
   url.remove_prefix(colon + 3);
   const size_t slash = std::min(url.find_first_of("/?#"), url.size());
   std::string_view authority = url.substr(0, slash);
@@ -172,7 +172,7 @@ Complaint ParseBackend(std::string_view url, Worker& out) {
   if (!made.path.empty() && made.path.front() != '/') made.path.insert(0, "/");
   if (authority.find('@') != std::string_view::npos) return "'" + whole + "': user information is not supported";
   std::string_view host = authority;
-  made.port = 80;
+  made.port = usual_port;
   const size_t bracket = authority.rfind(']');
   const size_t port_at = authority.find(':', bracket == std::string_view::npos ? 0 : bracket);
   if (port_at != std::string_view::npos) {
@@ -189,7 +189,7 @@ Complaint ParseBackend(std::string_view url, Worker& out) {
   if (!is_host) return "'" + whole + "': no host, or one with other characters than letters, digits, . - _";
   made.host = config::LowerCase(std::string(host));
   made.authority = host.find(':') == std::string_view::npos ? made.host : "[" + made.host + "]";
-  if (made.port != 80) made.authority += ":" + std::to_string(made.port);
+  if (made.port != usual_port) made.authority += ":" + std::to_string(made.port);
   made.name = scheme + "://" + made.authority + made.path;
   if (!made.unix_path.empty()) made.name = "unix:" + made.unix_path + "|" + made.name;
   out = std::move(made);
@@ -210,10 +210,10 @@ Complaint SetWorkerParameter(const std::string& key, const std::string& value, W
     return std::nullopt;
   }
   if (is("max")) return SetNumber(key, value, 1, kMost, worker.most);
-  if (is("min") || is("smax")) {
-    // Connections are made when they are needed and kept until ttl: there is nothing to be told.
+  if (is("smax")) return SetNumber(key, value, 0, kMost, worker.soft_most);
+  if (is("min")) {
     int ignored = 0;
-    return SetNumber(key, value, 0, kMost, ignored);
+    return SetNumber(key, value, 0, kMost, ignored);  // WhyMeaningless()
   }
   if (is("keepalive")) return SetFlag(key, value, worker.keep_alive);
   if (is("disablereuse") || is("enablereuse")) {
@@ -223,9 +223,9 @@ Complaint SetWorkerParameter(const std::string& key, const std::string& value, W
     return std::nullopt;
   }
   if (is("flushpackets")) {
-    if (SameIgnoringCase(value, "on") || SameIgnoringCase(value, "auto")) return std::nullopt;
-    if (SameIgnoringCase(value, "off")) return std::nullopt;
-    return "flushpackets must be on|off|auto";
+    const bool is_known =
+        SameIgnoringCase(value, "on") || SameIgnoringCase(value, "off") || SameIgnoringCase(value, "auto");
+    return is_known ? Complaint() : "flushpackets must be on|off|auto";
   }
   if (is("flushwait")) {
     int ignored = 0;
@@ -257,7 +257,7 @@ Complaint SetWorkerParameter(const std::string& key, const std::string& value, W
     (is("route") ? worker.route : worker.redirect) = value;
     return std::nullopt;
   }
-  if (is("ping")) return "ping is not supported: a backend is asked nothing but requests";
+  if (is("ping")) return SetTime(key, value, worker.ping_ms);
   if (is("secret")) return "secret is for ajp://, which is not supported";
   if (is("addressttl")) return "addressttl is not supported: addresses of names are asked for again after a minute";
   if (is("hcmethod") || is("hcpasses") || is("hcfails") || is("hcinterval") || is("hcuri") || is("hcexpr") ||
@@ -265,6 +265,15 @@ Complaint SetWorkerParameter(const std::string& key, const std::string& value, W
     return key + " is not supported: there are no health checks; a member that fails is left out for its retry time";
   }
   return "unknown Worker parameter '" + key + "'";
+}
+
+const char* WhyMeaningless(const std::string& key, const std::string& value) {
+  if (SameIgnoringCase(key, "min")) {
+    return "it is about memory that Apache reserves, not about connections: those are made when they are needed";
+  }
+  const bool is_flush = SameIgnoringCase(key, "flushpackets") && !SameIgnoringCase(value, "on");
+  if (!is_flush && !SameIgnoringCase(key, "flushwait")) return nullptr;
+  return "as in Apache it is about ajp:// and fcgi:// backends only; what others send is passed on as it comes";
 }
 
 Complaint SetBalancerParameter(const std::string& key, const std::string& value, Balancer& balancer) {

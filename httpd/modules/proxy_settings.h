@@ -52,14 +52,17 @@ struct Worker {
   std::string path;           ///< behind the authority, escaped as said; "" or "/..."
   std::string authority;      ///< what goes into Host: "127.0.0.1:8080"
   std::string unix_path;      ///< "" = TCP
-  bool is_websocket = false;  ///< ws:
+  bool is_websocket = false;  ///< ws:, wss:
+  bool is_tls = false;        ///< https:, wss:
 
   std::optional<int> timeout_ms;
   std::optional<int> connect_timeout_ms;
   std::optional<int> acquire_ms;
   std::optional<int> ttl_ms;
+  std::optional<int> ping_ms;  ///< a backend says 100 Continue within it before it gets a body
   int retry_ms = 60000;
-  int most = 0;  ///< connections of one loop; 0 = no limit
+  int most = 0;                  ///< connections of one loop; 0 = no limit
+  std::optional<int> soft_most;  ///< smax: idle ones above it go, when ttl is over or at once; nullopt: ttl is for all
   bool keep_alive = false;
   bool reuses = true;
   int receive_buffer = 0;  ///< bytes; 0 = ProxyReceiveBufferSize
@@ -135,14 +138,15 @@ struct PlaceSettings final : config::ModuleSettings {
   std::optional<bool> preserves_host;
   std::optional<bool> adds_fields;
   std::optional<bool> overrides_errors;
-  std::vector<int> overridden;  ///< ProxyErrorOverride On 500 502; empty = all
+  std::optional<bool> forwards_expect;  ///< Proxy100Continue
+  std::vector<int> overridden;          ///< ProxyErrorOverride On 500 502; empty = all
   std::unique_ptr<ModuleSettings> MergedWith(const ModuleSettings& inner) const override;
 };
 
 /// The directives of mod_proxy; those of its relatives are among them.
 const std::vector<config::Directive>& Directives();
 
-/// "http://host:8080/path", "ws://...", "unix:/socket|http://host/path" as a worker.
+/// "http://host:8080/path", "https://...", "ws://...", "wss://...", "unix:/socket|http://host/path" as a worker.
 /// @param out  left alone when something is wrong
 /// @return what is wrong, as a sentence
 config::Complaint ParseBackend(std::string_view url, Worker& out);
@@ -150,5 +154,9 @@ config::Complaint ParseBackend(std::string_view url, Worker& out);
 /// One `key=value` of ProxyPass, BalancerMember or ProxySet.
 config::Complaint SetWorkerParameter(const std::string& key, const std::string& value, Worker& worker);
 config::Complaint SetBalancerParameter(const std::string& key, const std::string& value, Balancer& balancer);
+
+/// Why a parameter that is right changes nothing for the backends that are there; null: it does, or it says what is so.
+/// Source  httpd 2.4 manual, mod_proxy: "in effect only for mod_proxy_ajp and mod_proxy_fcgi"; apr_reslist.c
+const char* WhyMeaningless(const std::string& key, const std::string& value);
 
 }  // namespace httpd::modules::proxy

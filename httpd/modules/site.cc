@@ -9,6 +9,7 @@
 #include "httpd/modules/expression.h"
 #include "httpd/modules/module.h"
 #include "httpd/modules/password.h"
+#include "httpd/modules/proxy_tls.h"
 #include "httpd/modules/remoteip.h"
 #include "httpd/modules/section_walk.h"
 #include "httpd/modules/ssl_context.h"
@@ -184,6 +185,9 @@ os::Result<std::unique_ptr<Site>> Site::Build(const config::ServerConfig& config
   if (!ssl) return ssl.error();
   site->ssl_ = std::move(ssl).value();
   site->proxied_ = ProxiedConnections::Of(*site);
+  auto backend_tls = proxy::TlsContexts::Build(*site);
+  if (!backend_tls) return backend_tls.error();
+  site->backend_tls_ = std::move(backend_tls).value();
   return site;
 }
 

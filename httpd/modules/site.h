@@ -26,6 +26,9 @@ namespace httpd::modules {
 struct Module;
 class Expression;
 class SslSite;
+namespace proxy {
+class TlsContexts;
+}
 
 /// Settings that hold for one file, after every matching section was merged.
 struct Effective {
@@ -102,6 +105,8 @@ class Site {
   /// TLS of the hosts; null: none of them speaks it.
   const SslSite* ssl() const { return ssl_.get(); }
   SslSite* ssl() { return ssl_.get(); }
+  /// TLS to backends.
+  const proxy::TlsContexts& backend_tls() const { return *backend_tls_; }
 
   /// Which connections begin with a header of the PROXY protocol; null: none.
   const net::ProxyHeaderService* proxied() const { return proxied_.get(); }
@@ -159,6 +164,7 @@ class Site {
   std::string secret_;
   std::shared_ptr<SslSite> ssl_;
   std::unique_ptr<const net::ProxyHeaderService> proxied_;
+  std::shared_ptr<const proxy::TlsContexts> backend_tls_;  ///< never null when the site is complete
   std::vector<Names> names_;
   std::unordered_map<uint16_t, size_t> by_port_;                                         ///< "*": index of names_
   std::map<std::string, std::unordered_map<uint16_t, size_t>, std::less<>> by_address_;  ///< others

@@ -6,8 +6,17 @@
 
 #include "httpd/config/directives.h"
 #include "httpd/modules/request_state.h"
+#include "httpd/modules/ssl_settings.h"
 
 namespace httpd::modules {
+
+/// Values of SSLProtocol, SSLVerifyClient and SSLCARevocationCheck, for others whose directives take the same; `out` is
+/// left alone where they are wrong.
+config::Complaint TakeSslProtocols(config::Builder& builder, const config::Node& node,
+                                   const std::vector<std::string>& words, unsigned& out);
+config::Complaint TakeSslVerify(const config::Node& node, const std::string& word, SslVerify& out);
+config::Complaint TakeSslRevocation(const config::Node& node, const std::vector<std::string>& words, SslRevocation& out,
+                                    bool& is_crl_optional);
 
 /// The directives of mod_ssl.
 const std::vector<config::Directive>& SslDirectives();

@@ -6,6 +6,7 @@
 #include "httpd/config/directive_values.h"
 #include "httpd/config/lexer.h"
 #include "httpd/modules/expression.h"
+#include "httpd/modules/proxy_tls.h"
 #include "httpd/modules/ssl.h"
 #include "httpd/modules/ssl_settings.h"
 
@@ -69,34 +70,8 @@ Complaint SetFile(Builder& builder, Scope& scope, const Node& node, const Words&
 }
 
 Complaint SetProtocol(Builder& builder, Scope& scope, const Node& node, const Words& words) {
-  static constexpr struct {
-    const char* name;
-    unsigned bits;
-  } kNames[] = {{"all", kTlsAll},    {"SSLv3", 0},        {"TLSv1", kTls10},
-                {"TLSv1.1", kTls11}, {"TLSv1.2", kTls12}, {"TLSv1.3", kTls13}};
   unsigned protocols = 0;
-  for (const std::string& word : words) {
-    const char action = word[0] == '+' || word[0] == '-' ? word[0] : '\0';
-    const std::string name = action != '\0' ? word.substr(1) : word;
-    if (SameIgnoringCase(name, "SSLv2") && action != '-') return "SSLProtocol: SSLv2 is no longer supported";
-    if (SameIgnoringCase(name, "SSLv2")) continue;
-    const auto* known = std::find_if(std::begin(kNames), std::end(kNames),
-                                     [&](const auto& one) { return SameIgnoringCase(one.name, name); });
-    if (known == std::end(kNames)) return "SSLProtocol: Illegal protocol '" + name + "'";
-    if (known->bits == 0 && action != '-') return "SSLProtocol: SSLv3 not supported by this version of OpenSSL";
-    if (action == '-') {
-      protocols &= ~known->bits;
-    } else if (action == '+') {
-      protocols |= known->bits;
-    } else {
-      if (protocols != 0) {
-        builder.Warn(node, "AH02532: SSLProtocol: Protocol '" + name +
-                               "' overrides already set parameter(s). Check if a +/- prefix is missing.");
-      }
-      protocols = known->bits;
-    }
-  }
-  if (protocols == 0) return "AH02231: No SSL protocols available [hint: SSLProtocol]";
+  if (auto complaint = TakeSslProtocols(builder, node, words, protocols)) return complaint;
   Of(scope).protocols = protocols;
   return kFine;
 }
@@ -134,18 +109,10 @@ Complaint StaysOff(Builder&, Scope&, const Node& node, const Words& words) {
 
 Complaint SetVerify(Builder&, Scope& scope, const Node& node, const Words& words) {
   if (auto complaint = OnlyForHosts(scope, node)) return complaint;
-  static constexpr struct {
-    const char* name;
-    SslVerify value;
-  } kNames[] = {{"none", SslVerify::kNone},         {"off", SslVerify::kNone},
-                {"optional", SslVerify::kOptional}, {"require", SslVerify::kRequire},
-                {"on", SslVerify::kRequire},        {"optional_no_ca", SslVerify::kOptionalNoCa}};
-  for (const auto& known : kNames) {
-    if (!SameIgnoringCase(words[0], known.name)) continue;
-    Of(scope).verify = known.value;
-    return kFine;
-  }
-  return "SSLVerifyClient: Invalid argument '" + words[0] + "'";
+  SslVerify verify = SslVerify::kNone;
+  if (auto complaint = TakeSslVerify(node, words[0], verify)) return complaint;
+  Of(scope).verify = verify;
+  return kFine;
 }
 
 Complaint SetVerifyDepth(Builder&, Scope& scope, const Node& node, const Words& words) {
@@ -156,23 +123,11 @@ Complaint SetVerifyDepth(Builder&, Scope& scope, const Node& node, const Words& 
   return kFine;
 }
 
-Complaint SetRevocation(Builder&, Scope& scope, const Node&, const Words& words) {
+Complaint SetRevocation(Builder&, Scope& scope, const Node& node, const Words& words) {
+  SslRevocation revocation = SslRevocation::kNone;
   SslSettings& settings = Of(scope);
-  if (SameIgnoringCase(words[0], "none")) {
-    settings.revocation = SslRevocation::kNone;
-  } else if (SameIgnoringCase(words[0], "leaf")) {
-    settings.revocation = SslRevocation::kLeaf;
-  } else if (SameIgnoringCase(words[0], "chain")) {
-    settings.revocation = SslRevocation::kChain;
-  } else {
-    return "SSLCARevocationCheck: Invalid argument '" + words[0] + "'";
-  }
-  for (size_t i = 1; i < words.size(); ++i) {
-    if (!SameIgnoringCase(words[i], "no_crl_for_cert_ok")) {
-      return "SSLCARevocationCheck: Invalid argument '" + words[i] + "'";
-    }
-    settings.is_crl_optional = true;
-  }
+  if (auto complaint = TakeSslRevocation(node, words, revocation, settings.is_crl_optional)) return complaint;
+  settings.revocation = revocation;
   return kFine;
 }
 
@@ -336,6 +291,73 @@ void Take(std::optional<T>& to, const std::optional<T>& inner) {
 
 }  // namespace
 
+Complaint TakeSslProtocols(Builder& builder, const Node& node, const Words& words, unsigned& out) {
+  static constexpr struct {
+    const char* name;
+    unsigned bits;
+  } kNames[] = {{"all", kTlsAll},    {"SSLv3", 0},        {"TLSv1", kTls10},
+                {"TLSv1.1", kTls11}, {"TLSv1.2", kTls12}, {"TLSv1.3", kTls13}};
+  unsigned protocols = 0;
+  for (const std::string& word : words) {
+    const char action = word[0] == '+' || word[0] == '-' ? word[0] : '\0';
+    const std::string name = action != '\0' ? word.substr(1) : word;
+    if (SameIgnoringCase(name, "SSLv2") && action != '-') return node.name + ": SSLv2 is no longer supported";
+    if (SameIgnoringCase(name, "SSLv2")) continue;
+    const auto* known = std::find_if(std::begin(kNames), std::end(kNames),
+                                     [&](const auto& one) { return SameIgnoringCase(one.name, name); });
+    if (known == std::end(kNames)) return node.name + ": Illegal protocol '" + name + "'";
+    if (known->bits == 0 && action != '-') return node.name + ": SSLv3 not supported by this version of OpenSSL";
+    if (action == '-') {
+      protocols &= ~known->bits;
+    } else if (action == '+') {
+      protocols |= known->bits;
+    } else {
+      if (protocols != 0) {
+        builder.Warn(node, "AH02532: " + node.name + ": Protocol '" + name +
+                               "' overrides already set parameter(s). Check if a +/- prefix is missing.");
+      }
+      protocols = known->bits;
+    }
+  }
+  if (protocols == 0) return "AH02231: No SSL protocols available [hint: " + node.name + "]";
+  out = protocols;
+  return kFine;
+}
+
+Complaint TakeSslVerify(const Node& node, const std::string& word, SslVerify& out) {
+  static constexpr struct {
+    const char* name;
+    SslVerify value;
+  } kNames[] = {{"none", SslVerify::kNone},         {"off", SslVerify::kNone},
+                {"optional", SslVerify::kOptional}, {"require", SslVerify::kRequire},
+                {"on", SslVerify::kRequire},        {"optional_no_ca", SslVerify::kOptionalNoCa}};
+  for (const auto& known : kNames) {
+    if (!SameIgnoringCase(word, known.name)) continue;
+    out = known.value;
+    return kFine;
+  }
+  return node.name + ": Invalid argument '" + word + "'";
+}
+
+Complaint TakeSslRevocation(const Node& node, const Words& words, SslRevocation& out, bool& is_crl_optional) {
+  if (SameIgnoringCase(words[0], "none")) {
+    out = SslRevocation::kNone;
+  } else if (SameIgnoringCase(words[0], "leaf")) {
+    out = SslRevocation::kLeaf;
+  } else if (SameIgnoringCase(words[0], "chain")) {
+    out = SslRevocation::kChain;
+  } else {
+    return node.name + ": Invalid argument '" + words[0] + "'";
+  }
+  for (size_t i = 1; i < words.size(); ++i) {
+    if (!SameIgnoringCase(words[i], "no_crl_for_cert_ok")) {
+      return node.name + ": Invalid argument '" + words[i] + "'";
+    }
+    is_crl_optional = true;
+  }
+  return kFine;
+}
+
 std::unique_ptr<config::ModuleSettings> SslSettings::MergedWith(const ModuleSettings& other) const {
   const auto& inner = static_cast<const SslSettings&>(other);
   auto out = std::make_unique<SslSettings>(*this);
@@ -409,10 +431,9 @@ const std::vector<config::Directive>& SslDirectives() {
   static constexpr char kModule[] = "mod_ssl.c";
   static constexpr char kNoOcsp[] =
       "nobody is asked over the network about a client's certificate; SSLCARevocationFile holds what is revoked";
-  static constexpr char kNoProxy[] = "no backend is reached with TLS.";
   using S = SslSettings;
   // clang-format off
-  static const std::vector<config::Directive> table = {
+  static const std::vector<config::Directive> own = {
       {"SSLEngine", kModule, kInHosts, Arity::kOne, "SSL switch for the protocol engine ('on', 'off')", kNo, SetEngine,
        "on|off", "off", "A host whose ports are all of Listen ... https speaks TLS without it."},
       {"SSLCertificateFile", kModule, kInHosts, Arity::kOne, "SSL Server Certificate file ('/path/to/file' - PEM encoded)", kNo, AddFile<&S::certificates>,
@@ -486,13 +507,15 @@ const std::vector<config::Directive>& SslDirectives() {
       {"SSLOCSPProxyURL", kModule, kInHosts, Arity::kOne, "Proxy URL to use for OCSP requests", kNo, config::SetMeaningless, "url", "", kNoOcsp},
       {"SSLOCSPNoVerify", kModule, kInHosts, Arity::kFlag, "Do not verify OCSP Responder certificate ('on', 'off')", kNo, config::SetMeaningless, "on|off", "", kNoOcsp},
       {"SSLOCSPResponderCertificateFile", kModule, kInHosts, Arity::kOne, "Trusted OCSP responder certificates (PEM encoded file)", kNo, config::SetMeaningless, "file", "", kNoOcsp},
-      {"SSLProxyEngine", kModule, kInHosts, Arity::kFlag, "SSL switch for the proxy protocol engine ('on', 'off')", kNo, StaysOff, "off", "off", "no backend is reached with TLS"},
-      {"SSLProxyProtocol", kModule, kInHosts, Arity::kAtLeastOne, "SSL Proxy: enable or disable SSL protocol flavors ('[+-][TLSv1|TLSv1.1|TLSv1.2|TLSv1.3] ...' - see manual)", kNo, config::SetMeaningless, "[+|-]protocol ...", "", kNoProxy},
-      {"SSLProxyCipherSuite", kModule, kInHosts, Arity::kOneOrTwo, "SSL Proxy: colon-delimited list of permitted SSL ciphers ('XXX:...:XXX' - see manual)", kNo, config::SetMeaningless, "[SSL|TLSv1.3] cipher-spec", "", kNoProxy},
       {"SSLRenegBufferSize", kModule, kInPlaces, Arity::kOne, "Configure the amount of memory that will be used for buffering the request body if a per-location SSL renegotiation is required due to changed access control requirements", kNo, config::SetMeaningless,
        "bytes", "", "nothing is renegotiated."},
   };
   // clang-format on
+  static const std::vector<config::Directive> table = [] {
+    std::vector<config::Directive> all = own;
+    all.insert(all.end(), proxy::TlsDirectives().begin(), proxy::TlsDirectives().end());
+    return all;
+  }();
   return table;
 }
 

@@ -29,6 +29,8 @@ void Response::Clear() {
   deferred.reset();  // before what it may know of
   sink.reset();
   body_limit.reset();
+  interim.clear();
+  holds_continue = false;
   status = 200;
   reason.clear();
   fields.clear();

@@ -271,7 +271,8 @@ void EventLoop::Sweep() {
       RefuseProxyHeader(c, "RemoteIPProxyProtocol: no PROXY header came in time");
       continue;
     }
-    if (c->state == kWaiting && c->asked && c->asked->response.deferred) {
+    if (c->asked && c->asked->response.deferred &&
+        (c->state == kWaiting || (c->state == kUploading && c->asked->response.holds_continue))) {
       ResumeAnswer(c, true);
       continue;
     }

@@ -103,6 +103,7 @@ class EventLoop final : public Reactor {
   void RunSoon(std::function<void()> work) override;
   void Keep(std::shared_ptr<void> object) override;
   void LetGo(const void* object) override;
+  void WhenLeaving(std::function<void()> leaving) override;
   std::shared_ptr<void>& Local(const void* key) override { return locals_[key]; }
   Waker WakerOf(const Request& request) override;
   uint64_t NowMs() const override { return now_ms_; }
@@ -198,6 +199,7 @@ class EventLoop final : public Reactor {
   bool Park(Connection* c, const http::RequestHead& head, std::string_view head_text, uint64_t bytes_in);
   void ResumeAnswer(Connection* c, bool is_late);
   /// Sends an answer that stands; false as Answer(). `asked` must stay where it is until this returns.
+  void SendInterim(Connection* c);
   bool SendAsked(Connection* c, Asked& asked);
   void TakeTerms(Connection* c, const Response& response);
   bool KeepsAfter(Connection* c, const http::RequestHead& head, const Response& response);
@@ -287,6 +289,7 @@ class EventLoop final : public Reactor {
   std::vector<std::unique_ptr<WatchEntry>> dead_watches_;
   std::multimap<uint64_t, LoopTimer*> timers_;
   std::vector<std::function<void()>> soon_;
+  std::vector<std::function<void()>> leaving_;
   std::vector<std::shared_ptr<WakeTarget>> woken_;
   std::vector<Connection*> buffered_;  // whose TLS holds bytes that epoll(7) does not know of
   std::unordered_map<const void*, std::shared_ptr<void>> kept_;

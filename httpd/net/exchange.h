@@ -157,6 +157,11 @@ struct Response {
   /// Set: this is no answer yet. The exchange is kept, the request's body goes on into `sink`, and each time that the
   /// connection is woken the handler is asked again, with Resume(). What it set before stays: fields, note, time-outs.
   std::unique_ptr<Deferred> deferred;
+  /// With `deferred`, whole heads of 1xx answers for an HTTP/1.1 client: sent, and cleared, when it is asked again.
+  std::string interim;
+  /// With `deferred`, to a client that waits for 100 Continue: nobody asks it for its body until the handler, which
+  /// puts that into `interim`, takes this back. If it never does, the connection ends with the answer. HTTP/1 only.
+  bool holds_continue = false;
   void Clear();
 
   /// `file` or `shared_file`; -1 = neither

@@ -120,6 +120,7 @@ void EventLoop::Drain(const DrainPlan& plan) {
     while (ReceiveAdopted()) {
     }
   }
+  for (auto& call : std::exchange(leaving_, {})) RunSoon(std::move(call));
   for (size_t i = connections_.size(); i > 0; --i) {
     Connection* c = connections_[i - 1];
     if (c->http2) GoOnWithHttp2(c, c->http2->Drain());

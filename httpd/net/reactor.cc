@@ -89,6 +89,10 @@ void EventLoop::RunSoon(std::function<void()> work) {
   soon_.push_back(std::move(work));
 }
 
+void EventLoop::WhenLeaving(std::function<void()> leaving) {
+  (draining_ ? soon_ : leaving_).push_back(std::move(leaving));
+}
+
 void EventLoop::Keep(std::shared_ptr<void> object) {
   const void* key = object.get();
   kept_[key] = std::move(object);

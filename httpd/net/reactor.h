@@ -71,6 +71,9 @@ class Reactor {
   virtual void Keep(std::shared_ptr<void> object) = 0;
   virtual void LetGo(const void* object) = 0;
 
+  /// Calls `leaving` once, when the loop begins to leave: what nobody will need again can be given up.
+  virtual void WhenLeaving(std::function<void()> leaving) = 0;
+
   /// A place for what a module keeps in each loop, null at first; destroyed with the loop, after its connections.
   /// @param key  an address of the module's own
   virtual std::shared_ptr<void>& Local(const void* key) = 0;

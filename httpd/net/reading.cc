@@ -135,6 +135,7 @@ bool EventLoop::BeginUpload(Connection* c, std::string_view head_text) {
     const std::unique_ptr<Asked> refused = std::move(c->asked);
     return SendAsked(c, *refused);
   }
+  if (asked.response.holds_continue && asked.response.deferred) return true;
   // A body that will be refused is not asked for.
   if (asked.body.Feed({}).state != http::BodyReader::Step::State::kBad) out_ += "HTTP/1.1 100 Continue\r\n\r\n";
   return true;

@@ -67,13 +67,18 @@ struct TlsBio {
   }
 };
 
-TlsStream::TlsStream(SSL* ssl, int fd, uint16_t port) : ssl_(ssl), fd_(fd), port_(port) {
+TlsStream::TlsStream(SSL* ssl, int fd, uint16_t port, Side side)
+    : ssl_(ssl), fd_(fd), port_(port), has_begun_(side == Side::kClient) {
   if (!ssl_) return;
   BIO* bio = ::BIO_new(TlsBio::Method());
   ::BIO_set_data(bio, this);
   ::BIO_set_init(bio, 1);
   ::SSL_set_bio(ssl_, bio, bio);
-  ::SSL_set_accept_state(ssl_);
+  if (side == Side::kClient) {
+    ::SSL_set_connect_state(ssl_);
+  } else {
+    ::SSL_set_accept_state(ssl_);
+  }
   SSL_set_app_data(ssl_, this);
 }
 
@@ -162,7 +167,9 @@ int TlsStream::Flush() {
 void TlsStream::NoteError() {
   const unsigned long code = ::ERR_peek_last_error();
   const char* reason = code != 0 ? ::ERR_reason_error_string(code) : nullptr;
-  why_ = reason ? reason : has_ended_ ? "the client closed the connection" : "the connection is broken";
+  why_ = reason       ? reason
+         : has_ended_ ? ::SSL_is_server(ssl_) == 1 ? "the client closed the connection" : "it closed the connection"
+                      : "the connection is broken";
   ::ERR_clear_error();
 }
 

@@ -14,7 +14,8 @@ struct bio_method_st;
 
 namespace httpd::net {
 
-/// TLS between one client's socket and its HTTP: encrypts what the loop sends, decrypts what it receives.
+/// TLS between one client's socket and its HTTP: encrypts what the loop sends, decrypts what it receives. Or a
+/// backend's socket: what is said of the client below is the peer then.
 ///
 /// Ownership  of the SSL object and its BIO; the socket is a loan that must outlive the stream
 /// Memory     while nothing is in progress, OpenSSL's object for the connection and this one: buffers are given back
@@ -32,10 +33,12 @@ class TlsStream {
     kPlainHttp  ///< the client has sent a request without TLS; plain() is what it sent
   };
 
+  enum class Side { kServer, kClient };  ///< which we are
+
   /// @param ssl   a server's, with nothing set but its context; owned from here on. null: Handshake() fails
   /// @param fd    the client's socket, non-blocking
   /// @param port  that the client has reached
-  TlsStream(ssl_st* ssl, int fd, uint16_t port);
+  TlsStream(ssl_st* ssl, int fd, uint16_t port, Side side = Side::kServer);
   ~TlsStream();
   TlsStream(const TlsStream&) = delete;
   TlsStream& operator=(const TlsStream&) = delete;
@@ -104,7 +107,7 @@ class TlsStream {
   bool has_buffered_ = false;
   bool is_broken_ = false;  ///< a fatal error: nothing may be sent any more
   bool has_ended_ = false;  ///< the client's end of the connection was seen
-  bool has_begun_ = false;  ///< its first bytes were
+  bool has_begun_ = false;  ///< its first bytes were, or need not be looked at
   bool is_plain_ = false;
   uint32_t accepted_ = 0;  ///< bytes of the last Send() that are encrypted but not reported as sent
   std::string out_;        ///< encrypted, not sent

@@ -69,7 +69,8 @@ void EventLoop::WaitForRest(Connection* c) {
   Asked& asked = *c->asked;
   if (BodyEvents(c) != 0) {
     SetState(c, kUploading);
-    c->deadline_ms = ReadDeadline(c, asked.body.received());
+    c->deadline_ms =
+        asked.response.holds_continue ? now_ms_ + WaitMs(c, asked.response) : ReadDeadline(c, asked.body.received());
     Want(c, kReadable);
     return;
   }
@@ -116,15 +117,23 @@ void EventLoop::OnWoken(const WakeTarget& target) {
 }
 
 void EventLoop::ResumeAnswer(Connection* c, bool is_late) {
-  handler_.Resume(MakeRequest(c, c->asked->head), c->asked->response, is_late);
-  if (c->asked->response.deferred) {
-    if (!is_late) return;
+  Response& response = c->asked->response;
+  const bool held_continue = response.holds_continue;
+  handler_.Resume(MakeRequest(c, c->asked->head), response, is_late);
+  if (response.deferred) {
+    if (held_continue && !response.holds_continue) BeginReading(c, &c->asked->head);  // the client's time begins now
+    if (!is_late) {
+      if (!response.interim.empty()) SendInterim(c);
+      return;
+    }
     GiveUp(c);
     Destroy(c);
     return;
   }
-  out_.clear();
-  TakeTerms(c, c->asked->response);
+  // What came of the answer at once goes out at once. A client that was not asked for its body may send it, or not.
+  out_ = std::exchange(response.interim, {});
+  if (response.holds_continue && !c->asked->body.done()) response.close = true;
+  TakeTerms(c, response);
   const std::string line(c->asked->head.line);
   bool sent = false;
   const bool is_tunnel = c->asked->response.is_tunnel;
@@ -151,6 +160,21 @@ void EventLoop::ResumeAnswer(Connection* c, bool is_late) {
       break;
     case Io::kDone:
       AfterAnswer(c);
+      break;
+  }
+}
+
+void EventLoop::SendInterim(Connection* c) {
+  out_ = std::exchange(c->asked->response.interim, {});
+  switch (FlushOut(c, false)) {
+    case Io::kBlocked:
+      break;
+    case Io::kDone:
+      WaitForRest(c);
+      break;
+    case Io::kGone:
+      GiveUp(c);
+      Destroy(c);
       break;
   }
 }

@@ -84,9 +84,12 @@ TEST_F(ProxyBalancer, SessionsStickToTheirRoutes) {
   for (int i = 0; i < 3; ++i) EXPECT_EQ(Next(session), "b");
   EXPECT_EQ(FindSession(balancer_, "/x?a=1&sid=z.r1", "SID=abc.r2").route, "r1");
   b.shared->failed_ms = 999;
-  EXPECT_EQ(Next(session), "a");
+  Worker& c = Add("c", {{"loadfactor", "100"}});
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(Next(session), "a") << "whom it is redirected to";
   b.redirect.clear();
-  EXPECT_EQ(Next(session), "a");
+  EXPECT_EQ(Next(session), "c") << "whose turn it is";
+  c.status = kDrained;
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(Next(session), "a") << "new sessions do not go to who is drained";
   balancer_.no_failover = true;
   EXPECT_EQ(Next(session), "");
 }
