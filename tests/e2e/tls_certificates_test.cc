@@ -74,6 +74,15 @@ TEST_F(TlsCertificates, ThoseThatTheirAuthorityHasRevokedAreRefused) {
   EXPECT_THAT(Page(Showing("good")), StartsWith("curl "));
   configure("SSLCARevocationFile conf/other.crl\nSSLCARevocationCheck chain no_crl_for_cert_ok");
   EXPECT_EQ(Page(Showing("good")), "HTTP/1.1 200 OK");
+  // One whose signer was revoked: "leaf" does not look, "chain" does.
+  Signed("middle", "middle", 3, "ca", "basicConstraints=critical,CA:TRUE");
+  Signed("far", "far", 4, "middle");
+  revoke("middle", "");
+  WriteFile(File("both.crl"), FileText(File("ca.crl")) + FileText(File("middle.crl")));
+  configure("SSLVerifyDepth 2\nSSLCARevocationFile conf/both.crl\nSSLCARevocationCheck leaf");
+  EXPECT_EQ(Page(Showing("far")), "HTTP/1.1 200 OK");
+  configure("SSLVerifyDepth 2\nSSLCARevocationFile conf/both.crl\nSSLCARevocationCheck chain");
+  EXPECT_THAT(Page(Showing("far")), StartsWith("curl "));
 }
 
 TEST_F(TlsCertificates, OfClientsMayStandAsFarFromTheirAuthorityAsIsSaid) {
@@ -95,10 +104,11 @@ TEST_F(TlsCertificates, OfClientsThatNobodyKnowsAreTakenWhereThatIsSaidAndCalled
   Certificate("stranger", "stranger");
   ConfigureTls(Host("a",
                     "SSLVerifyClient optional_no_ca\nSSLOptions +FakeBasicAuth\n"
-                    "Header set X-Is \"expr=%{SSL_CLIENT_VERIFY} %{SSL_CLIENT_S_DN_CN}\"\n"
+                    "Header set X-Is \"expr=%{SSL_CLIENT_VERIFY} %{SSL_CLIENT_S_DN_CN} [%{req:Authorization}]\"\n"
                     "<Location /page.html>\nRequire ssl-verify-client\n</Location>"));
   Start();
-  EXPECT_THAT(Curl("a.example", "/index.html", Showing("stranger")).out, HasSubstr("X-Is: GENEROUS stranger\r\n"));
+  EXPECT_THAT(Curl("a.example", "/index.html", Showing("stranger")).out, HasSubstr("X-Is: GENEROUS stranger []\r\n"))
+      << "nor is somebody a user whom nobody knows";
   EXPECT_THAT(Curl("a.example", "/index.html").out, HasSubstr("X-Is: NONE"));
   EXPECT_EQ(Page(Showing("stranger"), "/page.html"), "HTTP/1.1 403 Forbidden");
 }

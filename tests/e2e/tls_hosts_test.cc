@@ -71,12 +71,20 @@ TEST_F(TlsHosts, CiphersTheirOrderAndTicketsAreThoseOfTheNamedHost) {
   EXPECT_THAT(AskHost("d", "-tls1_2"), AllOf(HasSubstr(kOk), Not(HasSubstr("TLS session ticket:"))));
 }
 
-TEST_F(TlsHosts, ATicketCanBeUsedAsLongAsIsSaid) {
-  ConfigureTls(Host("a", "SSLSessionCacheTimeout 77"));
+TEST_F(TlsHosts, TheOnlyOnesTicketsAndCiphersAreAsItSays) {
+  ConfigureTls(Host("a", "SSLSessionCacheTimeout 77\nSSLCipherSuite TLSv1.3 TLS_CHACHA20_POLY1305_SHA256"));
   Start();
+  EXPECT_THAT(Ask("-tls1_3"), HasSubstr("Cipher is TLS_CHACHA20_POLY1305_SHA256"));
   for (const char* version : {"-tls1_2", "-tls1_3"}) {
     EXPECT_THAT(Ask(version), HasSubstr("lifetime hint: 77 (seconds)")) << version;
   }
+}
+
+TEST_F(TlsHosts, WhoseOrderOfProtocolsCountsIsAsItSays) {
+  ConfigureTls(Host("a", "Protocols http/1.1 h2") + Host("c", "Protocols http/1.1 h2\nProtocolsHonorOrder off"));
+  Start();
+  EXPECT_THAT(AskHost("a", "-alpn h2,http/1.1"), HasSubstr("ALPN protocol: http/1.1"));
+  EXPECT_THAT(AskHost("c", "-alpn h2,http/1.1"), HasSubstr("ALPN protocol: h2"));
 }
 
 TEST_F(TlsHosts, OnlyTheNamedHostAsksForACertificateAndNoOtherNameGetsAroundIt) {
