@@ -77,6 +77,21 @@ TEST_F(ProxyTls, SessionIsResumedByTheNextConnection) {
   }
 }
 
+TEST_F(ProxyTls, TicketsThatComeLaterDoNotEndTheConnection) {
+  TlsServer(Signed(), Echo, {.has_late_tickets = true});
+  ServeTls(Verifying());
+  for (int i = 0; i < 5; ++i) EXPECT_THAT(Fetch("GET /"), HasSubstr(" 200 "));
+  EXPECT_EQ(tls_->handshakes(), 1);
+}
+
+TEST_F(ProxyTls, HeadsLargerThanWhatIsReadAtOnceAreRead) {
+  TlsServer(Signed(), [](const TlsBackend::Asked&) {
+    return support::Response("ok", "X-Long: " + std::string(4000, 'x') + "\r\n");
+  });
+  ServeTls(Verifying(), "iobuffersize=512");
+  EXPECT_THAT(Fetch("GET /"), HasSubstr(std::string(4000, 'x') + "\r\n"));
+}
+
 TEST_F(ProxyTls, NameIsAskedForAndMustBeTheCertificates) {
   TlsServer({.names = "DNS:LOCALHOST", .issuer = &authority_});
   Serve("SSLProxyEngine On\n" + Verifying() + "ProxyPass / " + Url("localhost") + "/\n");
@@ -176,6 +191,15 @@ TEST_F(ProxyTls, WithoutTheEngineNothingIsSent) {
   EXPECT_THAT(Fetch("GET /x"), StartsWith("HTTP/1.1 500 "));
   EXPECT_THAT(ErrorLog(), HasSubstr("AH00961: https: failed to enable ssl support for 127.0.0.1:"));
   EXPECT_EQ(tls_->handshakes(), 0);
+}
+
+TEST_F(ProxyTls, RulesAndHandlersLeadThereToo) {
+  TlsServer(Signed());
+  Write("www/h/page", "");
+  Serve("SSLProxyEngine On\n" + Verifying() + "RewriteEngine On\nRewriteRule ^/r/(.*) " + Url() +
+        "/$1 [P]\n<Location /h>\nSetHandler proxy:" + Url() + "\n</Location>\n");
+  for (int i = 0; i < 2; ++i) EXPECT_THAT(Fetch("GET /r/x"), HasSubstr("\r\n\r\nGET /x HTTP/1.1"));
+  EXPECT_THAT(Fetch("GET /h/page"), HasSubstr(" 200 "));
 }
 
 TEST_F(ProxyTls, WhoeverSpeaksNoTlsOrNothingIs502) {
