@@ -77,6 +77,21 @@ TEST_F(ProxyTls, SessionIsResumedByTheNextConnection) {
   }
 }
 
+TEST_F(ProxyTls, HostThatTrustsLessDoesNotUseAnothersConnections) {
+  TlsServer({});
+  Serve("SSLProxyEngine On\nProxyPass / " + Url() + "/\n<VirtualHost *>\nServerName lax\n</VirtualHost>\n" +
+        "<VirtualHost *>\nServerName strict\n" + Verifying() + "</VirtualHost>\n");
+  const auto ask = [this](const std::string& host) {
+    net::Client client(port());
+    client.Send("GET / HTTP/1.1\r\nHost: " + host + "\r\nConnection: close\r\n\r\n");
+    return client.Read(1U << 20);
+  };
+  EXPECT_THAT(ask("lax"), HasSubstr(" 200 "));
+  EXPECT_THAT(ask("strict"), StartsWith("HTTP/1.1 502 "));
+  EXPECT_THAT(ask("lax"), HasSubstr(" 200 "));
+  EXPECT_EQ(tls_->asked().back().connection, 1) << "which is kept";
+}
+
 TEST_F(ProxyTls, TicketsThatComeLaterDoNotEndTheConnection) {
   TlsServer(Signed(), Echo, {.has_late_tickets = true});
   ServeTls(Verifying());
