@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <openssl/ssl.h>
 
+#include <future>
+
 #include "httpd/modules/site.h"
 #include "tests/httpd/modules/proxy_fixture.h"
 #include "tests/httpd/modules/refusal.h"
@@ -92,10 +94,18 @@ TEST_F(ProxyTls, HostThatTrustsLessDoesNotUseAnothersConnections) {
   EXPECT_EQ(tls_->asked().back().connection, 1) << "which is kept";
 }
 
-TEST_F(ProxyTls, TicketsThatComeLaterDoNotEndTheConnection) {
-  TlsServer(Signed(), Echo, {.has_late_tickets = true});
+TEST_F(ProxyTls, TicketThatComesLaterDoesNotEndTheConnection) {
+  std::promise<void> is_idle, is_sent;
+  TlsServer(Signed(), Echo, {.late_ticket = [&, n = 0](bool sent) mutable {
+              if (n++ > 1) return;
+              sent ? is_sent.set_value() : is_idle.get_future().wait();
+            }});
   ServeTls(Verifying());
-  for (int i = 0; i < 5; ++i) EXPECT_THAT(Fetch("GET /"), HasSubstr(" 200 "));
+  EXPECT_THAT(Fetch("GET /"), HasSubstr(" 200 "));
+  is_idle.set_value();
+  is_sent.get_future().wait();
+  for (int i = 0; i < 3; ++i) Do([](net::EventLoop&) {});  // it has been seen
+  EXPECT_THAT(Fetch("GET /"), HasSubstr(" 200 "));
   EXPECT_EQ(tls_->handshakes(), 1);
 }
 

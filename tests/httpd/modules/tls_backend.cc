@@ -192,9 +192,11 @@ void TlsBackend::Serve(os::Fd fd, int number) {
       const std::string answer = answer_(asked);
       is_echo = answer.starts_with("HTTP/1.1 101");
       is_open = !answer.empty() && ::SSL_write(ssl, answer.data(), static_cast<int>(answer.size())) > 0;
-      if (is_open && terms_.has_late_tickets) {
+      if (is_open && terms_.late_ticket) {
+        terms_.late_ticket(false);
         ::SSL_new_session_ticket(ssl);
         ::SSL_do_handshake(ssl);
+        terms_.late_ticket(true);
       }
     }
   }

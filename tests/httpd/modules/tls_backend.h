@@ -57,7 +57,7 @@ class TlsBackend {
   struct Terms {
     const TestCertificate* asks_for = nullptr;  ///< certificates that this authority has signed
     int max_version = 0;
-    bool has_late_tickets = false;  ///< one more behind each answer
+    std::function<void(bool is_sent)> late_ticket = {};  ///< called before and after one more, behind each answer
   };
   /// @return the answer; "" = the connection is closed. What begins with "101" turns it into an echo.
   using Answer = std::function<std::string(const Asked& asked)>;
