@@ -257,6 +257,7 @@ Verdict Exchange::Begin(RequestState& state) {
       }
       made->shared = std::make_shared<WorkerShared>();
       made->reuses = false;
+      made->is_for_one = true;
       e.worker_ = std::move(made);
     }
   }

@@ -62,16 +62,22 @@ bool Link::IsQuiet() {
 }
 
 void Link::BeginTls() {
-  const auto& sessions = pool->workers_[worker.get()].sessions;
-  const auto session = sessions.find({tls_context, tls_name});
-  tls = tls_context->Begin(fd.get(), worker->port, tls_name,
-                           session == sessions.end() ? nullptr : session->second.get(), *this);
+  ssl_session_st* session = nullptr;
+  if (!worker->is_for_one) {
+    const auto& sessions = pool->workers_[worker.get()].sessions;
+    if (const auto found = sessions.find({tls_context, tls_name}); found != sessions.end()) {
+      session = found->second.get();
+    }
+  }
+  tls = tls_context->Begin(fd.get(), worker->port, tls_name, session, *this);
 }
 
 void Link::KeepSession(ssl_session_st* session) {
+  TlsSession owned(session);
+  if (worker->is_for_one) return;
   auto& sessions = pool->workers_[worker.get()].sessions;
   if (sessions.size() >= Pool::kMostSessions) sessions.clear();
-  sessions[{tls_context, tls_name}].reset(session);
+  sessions[{tls_context, tls_name}] = std::move(owned);
 }
 
 Pool& Pool::Of(net::Reactor& reactor) {

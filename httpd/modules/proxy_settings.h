@@ -70,6 +70,8 @@ struct Worker {
   int response_field = 0;  ///< bytes; 0 = 8192
   std::string upgrade;     ///< protocol that a request may change to; "" = none; "ANY"
 
+  bool is_for_one = false;  ///< a request has named it: nobody will ask for it again
+
   // of members of a balancer
   bool is_member = false;
   int load_factor = 100;  ///< hundredths

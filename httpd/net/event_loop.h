@@ -198,8 +198,8 @@ class EventLoop final : public Reactor {
   /// @param head  its views are into `head_text`
   bool Park(Connection* c, const http::RequestHead& head, std::string_view head_text, uint64_t bytes_in);
   void ResumeAnswer(Connection* c, bool is_late);
-  /// Sends an answer that stands; false as Answer(). `asked` must stay where it is until this returns.
   void SendInterim(Connection* c);
+  /// Sends an answer that stands; false as Answer(). `asked` must stay where it is until this returns.
   bool SendAsked(Connection* c, Asked& asked);
   void TakeTerms(Connection* c, const Response& response);
   bool KeepsAfter(Connection* c, const http::RequestHead& head, const Response& response);

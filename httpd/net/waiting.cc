@@ -130,9 +130,10 @@ void EventLoop::ResumeAnswer(Connection* c, bool is_late) {
     Destroy(c);
     return;
   }
-  // What came of the answer at once goes out at once. A client that was not asked for its body may send it, or not.
+  // A client that was not asked for its body may send it, or not: nobody knows where its next request begins.
+  const bool is_invited = !held_continue || (!response.holds_continue && !response.interim.empty());
+  if (!is_invited && !c->asked->body.done()) response.close = true;
   out_ = std::exchange(response.interim, {});
-  if (response.holds_continue && !c->asked->body.done()) response.close = true;
   TakeTerms(c, response);
   const std::string line(c->asked->head.line);
   bool sent = false;

@@ -126,6 +126,21 @@ TEST_F(ProxyInterim, BodyThatTheBackendRefusesIsNotAskedFor) {
   EXPECT_TRUE(client.AtEnd());
 }
 
+TEST_F(ProxyInterim, BodyThatIsNotWantedIsNotTakenForARequestBehindOurErrorPage) {
+  Backend({[](Peer& peer) {
+    peer.ReadHead();
+    peer.Send(support::Response("too large", "", 413));
+    peer.AwaitClose();
+  }});
+  Serve("ProxyErrorOverride On\nProxyPass / " + BackendUrl() + "/\n");
+  net::Client client(port());
+  client.Send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+  const std::string answer = client.Answer();
+  EXPECT_THAT(answer, StartsWith("HTTP/1.1 413 "));
+  EXPECT_THAT(answer, HasSubstr("Connection: close\r\n"));
+  EXPECT_TRUE(client.AtEnd());
+}
+
 TEST_F(ProxyInterim, ClientThatDoesNotWaitAnyMoreIsHeard) {
   Backend({[](Peer& peer) {
     peer.ReadHead();  // and has never heard of Expect

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <openssl/ssl.h>
 
+#include <future>
+
 #include "httpd/modules/site.h"
 #include "tests/httpd/modules/proxy_fixture.h"
 #include "tests/httpd/modules/refusal.h"
@@ -75,6 +77,44 @@ TEST_F(ProxyTls, SessionIsResumedByTheNextConnection) {
     EXPECT_TRUE(asked[1].is_resumed && asked[2].is_resumed) << asked[1].protocol;
     StopServing();
   }
+}
+
+TEST_F(ProxyTls, HostThatTrustsLessDoesNotUseAnothersConnections) {
+  TlsServer({});
+  Serve("SSLProxyEngine On\nProxyPass / " + Url() + "/\n<VirtualHost *>\nServerName lax\n</VirtualHost>\n" +
+        "<VirtualHost *>\nServerName strict\n" + Verifying() + "</VirtualHost>\n");
+  const auto ask = [this](const std::string& host) {
+    net::Client client(port());
+    client.Send("GET / HTTP/1.1\r\nHost: " + host + "\r\nConnection: close\r\n\r\n");
+    return client.Read(1U << 20);
+  };
+  EXPECT_THAT(ask("lax"), HasSubstr(" 200 "));
+  EXPECT_THAT(ask("strict"), StartsWith("HTTP/1.1 502 "));
+  EXPECT_THAT(ask("lax"), HasSubstr(" 200 "));
+  EXPECT_EQ(tls_->asked().back().connection, 1) << "which is kept";
+}
+
+TEST_F(ProxyTls, TicketThatComesLaterDoesNotEndTheConnection) {
+  std::promise<void> is_idle, is_sent;
+  TlsServer(Signed(), Echo, {.late_ticket = [&, n = 0](bool sent) mutable {
+              if (n++ > 1) return;
+              sent ? is_sent.set_value() : is_idle.get_future().wait();
+            }});
+  ServeTls(Verifying());
+  EXPECT_THAT(Fetch("GET /"), HasSubstr(" 200 "));
+  is_idle.set_value();
+  is_sent.get_future().wait();
+  for (int i = 0; i < 3; ++i) Do([](net::EventLoop&) {});  // it has been seen
+  EXPECT_THAT(Fetch("GET /"), HasSubstr(" 200 "));
+  EXPECT_EQ(tls_->handshakes(), 1);
+}
+
+TEST_F(ProxyTls, HeadsLargerThanWhatIsReadAtOnceAreRead) {
+  TlsServer(Signed(), [](const TlsBackend::Asked&) {
+    return support::Response("ok", "X-Long: " + std::string(4000, 'x') + "\r\n");
+  });
+  ServeTls(Verifying(), "iobuffersize=512");
+  EXPECT_THAT(Fetch("GET /"), HasSubstr(std::string(4000, 'x') + "\r\n"));
 }
 
 TEST_F(ProxyTls, NameIsAskedForAndMustBeTheCertificates) {
@@ -176,6 +216,15 @@ TEST_F(ProxyTls, WithoutTheEngineNothingIsSent) {
   EXPECT_THAT(Fetch("GET /x"), StartsWith("HTTP/1.1 500 "));
   EXPECT_THAT(ErrorLog(), HasSubstr("AH00961: https: failed to enable ssl support for 127.0.0.1:"));
   EXPECT_EQ(tls_->handshakes(), 0);
+}
+
+TEST_F(ProxyTls, RulesAndHandlersLeadThereToo) {
+  TlsServer(Signed());
+  Write("www/h/page", "");
+  Serve("SSLProxyEngine On\n" + Verifying() + "RewriteEngine On\nRewriteRule ^/r/(.*) " + Url() +
+        "/$1 [P]\n<Location /h>\nSetHandler proxy:" + Url() + "\n</Location>\n");
+  for (int i = 0; i < 2; ++i) EXPECT_THAT(Fetch("GET /r/x"), HasSubstr("\r\n\r\nGET /x HTTP/1.1"));
+  EXPECT_THAT(Fetch("GET /h/page"), HasSubstr(" 200 "));
 }
 
 TEST_F(ProxyTls, WhoeverSpeaksNoTlsOrNothingIs502) {

@@ -101,7 +101,7 @@ std::string TestCertificate::Revoking(const TestCertificate& one) const {
 }
 
 TlsBackend::TlsBackend(const TestCertificate& own, Answer answer, Terms terms)
-    : context_(::SSL_CTX_new(::TLS_server_method())), answer_(std::move(answer)) {
+    : context_(::SSL_CTX_new(::TLS_server_method())), answer_(std::move(answer)), terms_(terms) {
   ::signal(SIGPIPE, SIG_IGN);
   ::SSL_CTX_use_certificate(context_, own.x509());
   ::SSL_CTX_use_PrivateKey(context_, own.key());
@@ -192,6 +192,12 @@ void TlsBackend::Serve(os::Fd fd, int number) {
       const std::string answer = answer_(asked);
       is_echo = answer.starts_with("HTTP/1.1 101");
       is_open = !answer.empty() && ::SSL_write(ssl, answer.data(), static_cast<int>(answer.size())) > 0;
+      if (is_open && terms_.late_ticket) {
+        terms_.late_ticket(false);
+        ::SSL_new_session_ticket(ssl);
+        ::SSL_do_handshake(ssl);
+        terms_.late_ticket(true);
+      }
     }
   }
   ::SSL_shutdown(ssl);

@@ -57,6 +57,7 @@ class TlsBackend {
   struct Terms {
     const TestCertificate* asks_for = nullptr;  ///< certificates that this authority has signed
     int max_version = 0;
+    std::function<void(bool is_sent)> late_ticket = {};  ///< called before and after one more, behind each answer
   };
   /// @return the answer; "" = the connection is closed. What begins with "101" turns it into an echo.
   using Answer = std::function<std::string(const Asked& asked)>;
@@ -73,6 +74,7 @@ class TlsBackend {
   void Serve(os::Fd fd, int number);
   SSL_CTX* context_;
   Answer answer_;
+  Terms terms_;
   os::Fd listener_;
   os::SocketAddress address_;
   mutable std::mutex mutex_;
