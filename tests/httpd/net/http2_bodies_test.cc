@@ -134,6 +134,18 @@ TEST_F(Http2Bodies, NoMoreThanAWindowComesWhileNobodyTakesIt) {
   EXPECT_EQ(script_.alive, 0);
 }
 
+TEST_F(Http2Bodies, ManyThatNobodyTakesDoNotStopTheOthers) {
+  takes_body_ = is_deferred_ = true;
+  handler_.http2.window = 300000;
+  script_.room = 1;
+  RunningLoop loop(handler_);
+  Http2Client client(loop.port());
+  ASSERT_TRUE(client.UntilComplete(client.Ask("/5")));
+  for (int i = 0; i < 5; ++i) client.Ask("/custom", "POST", {}, std::string(300000, 'u'));  // a MiB and more
+  const int32_t other = client.Ask("/5", "POST", {}, std::string(20000, 'o'));
+  EXPECT_TRUE(client.UntilComplete(other));
+}
+
 TEST_F(Http2Bodies, AnAnswerMayComeBeforeTheBodyHas) {
   takes_body_ = is_deferred_ = true;
   handler_.http2.window = 5000;
