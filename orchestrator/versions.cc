@@ -3,7 +3,6 @@
 #include <Poco/JSON/Array.h>
 #include <Poco/JSON/Object.h>
 #include <Poco/JSON/Parser.h>
-#include <Poco/SHA2Engine.h>
 #include <elf.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -19,6 +18,7 @@
 #include "orchestrator/context.h"
 #include "orchestrator/plan.h"
 #include "orchestrator/report.h"
+#include "os/digest.h"
 #include "os/file.h"
 
 namespace orchestrator {
@@ -45,10 +45,6 @@ std::string Hex(std::string_view bytes) {
     out += kDigits[static_cast<unsigned char>(c) & 15];
   }
   return out;
-}
-
-std::string HexDigest(Poco::SHA2Engine& engine) {
-  return Poco::DigestEngine::digestToHex(engine.digest());
 }
 
 /// Changes with every write to the file, and differs between any two files: nothing has to be read to know it again.
@@ -208,10 +204,10 @@ std::string ExePath(pid_t pid) {
 }
 
 std::string IdOf(const Version& v, const std::string& config_text) {
-  Poco::SHA2Engine engine;
-  const auto add = [&engine](const std::string& text) {
-    engine.update(text);
-    engine.update('\0');
+  os::Sha256 digest;
+  const auto add = [&digest](const std::string& text) {
+    digest.Add(text);
+    digest.Add(std::string_view("\0", 1));
   };
   add(v.sha256);
   add(v.config_id.empty() ? config_text : v.config_id);
@@ -219,7 +215,7 @@ std::string IdOf(const Version& v, const std::string& config_text) {
   add(v.original_config);
   add(v.original_binary);
   for (const std::string& argument : KeptArguments(v.arguments)) add(argument);
-  return HexDigest(engine).substr(0, kIdLength);
+  return digest.Hex().substr(0, kIdLength);
 }
 
 }  // namespace
@@ -262,7 +258,7 @@ os::Result<std::string> BuildIdOf(const fs::path& binary) {
 os::Result<std::string> Sha256Of(const fs::path& path) {
   auto file = os::Open(path, O_RDONLY);
   if (!file) return file.error();
-  Poco::SHA2Engine engine;
+  os::Sha256 digest;
   std::vector<char> buffer(1U << 18);
   for (;;) {
     const ssize_t n = ::read(file.value().get(), buffer.data(), buffer.size());
@@ -271,8 +267,8 @@ os::Result<std::string> Sha256Of(const fs::path& path) {
       const int sys = errno;
       return os::SysError(sys, "read " + path.string());
     }
-    if (n == 0) return HexDigest(engine);
-    engine.update(buffer.data(), static_cast<size_t>(n));
+    if (n == 0) return digest.Hex();
+    digest.Add({buffer.data(), static_cast<size_t>(n)});
   }
 }
 

@@ -1,6 +1,5 @@
 #include "rotatelogs/compress.h"
 
-#include <openssl/evp.h>
 #include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
@@ -11,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "os/digest.h"
 #include "os/file.h"
 
 namespace rotatelogs {
@@ -27,30 +27,23 @@ constexpr size_t kBlock = size_t{256} << 10;
 
 class Digest {
  public:
-  Digest() : context_(EVP_MD_CTX_new(), EVP_MD_CTX_free) { EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr); }
   void Add(std::string_view data) {
     if (data.empty()) return;
-    EVP_DigestUpdate(context_.get(), data.data(), data.size());
+    sha256_.Add(data);
     bytes_ += static_cast<int64_t>(data.size());
     for (size_t at = 0; (at = data.find('\n', at)) != std::string_view::npos; ++at) ++lines_;
     last_ = data.back();
   }
   Content Finish() {
-    unsigned char raw[EVP_MAX_MD_SIZE];
-    unsigned size = 0;
-    EVP_DigestFinal_ex(context_.get(), raw, &size);
     Content out;
-    for (unsigned i = 0; i < size; ++i) {
-      out.sha256 += "0123456789abcdef"[raw[i] >> 4];
-      out.sha256 += "0123456789abcdef"[raw[i] & 15];
-    }
+    out.sha256 = sha256_.Hex();
     out.bytes = bytes_;
     out.lines = lines_ + (bytes_ > 0 && last_ != '\n' ? 1 : 0);
     return out;
   }
 
  private:
-  std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context_;
+  os::Sha256 sha256_;
   int64_t bytes_ = 0;
   int64_t lines_ = 0;
   char last_ = '\n';

@@ -84,20 +84,27 @@ constexpr auto kEscape = [] {
   return table;
 }();
 
+/// A bit for each of 16 bytes that needs escaping.
+unsigned Odd(__m128i v) {
+  const __m128i control = _mm_cmplt_epi8(v, _mm_set1_epi8(0x20));  // signed: 8-bit bytes are negative
+  const __m128i del = _mm_cmpeq_epi8(v, _mm_set1_epi8(0x7f));
+  const __m128i quote = _mm_cmpeq_epi8(v, _mm_set1_epi8('"'));
+  const __m128i backslash = _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'));
+  return static_cast<unsigned>(
+      _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(control, del), _mm_or_si128(quote, backslash))));
+}
+
 /// Index of the first byte at or after `i` that needs escaping.
 size_t SkipPlain(std::string_view text, size_t i) {
-  const __m128i space = _mm_set1_epi8(0x20);
-  const __m128i del = _mm_set1_epi8(0x7f);
-  const __m128i quote = _mm_set1_epi8('"');
-  const __m128i backslash = _mm_set1_epi8('\\');
+  const auto load = [&text](size_t at) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(text.data() + at)); };
   for (; i + 16 <= text.size(); i += 16) {
-    const __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(text.data() + i));
-    // Signed compare: 8-bit bytes are negative.
-    const __m128i odd = _mm_or_si128(_mm_cmplt_epi8(v, space), _mm_cmpeq_epi8(v, del));
-    const __m128i stop = _mm_or_si128(odd, _mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, backslash)));
-    if (const unsigned mask = static_cast<unsigned>(_mm_movemask_epi8(stop))) {
-      return i + static_cast<size_t>(std::countr_zero(mask));
-    }
+    if (const unsigned odd = Odd(load(i))) return i + static_cast<size_t>(std::countr_zero(odd));
+  }
+  if (i == text.size()) return i;
+  if (text.size() >= 16) {  // the last 16 bytes: some of them have been looked at
+    const size_t at = text.size() - 16;
+    const unsigned odd = Odd(load(at)) >> (i - at);
+    return odd != 0 ? i + static_cast<size_t>(std::countr_zero(odd)) : text.size();
   }
   while (i < text.size() && kEscape[static_cast<unsigned char>(text[i])] == 0) ++i;
   return i;
@@ -462,6 +469,10 @@ os::Result<LogFormat> LogFormat::Compile(std::string_view format) {
       literal.push_back('-');
       continue;
     }
+    compiled.uses_local_address_ |= item.kind == Kind::kLocalAddress;
+    compiled.uses_host_ |= item.kind == Kind::kServerName || item.kind == Kind::kHostName;
+    compiled.uses_lookups_ |=
+        item.kind == Kind::kEnvironment || item.kind == Kind::kVariable || item.kind == Kind::kNote;
     item.before = std::exchange(literal, {});
     compiled.items_.push_back(std::move(item));
   }
@@ -472,14 +483,14 @@ os::Result<LogFormat> LogFormat::Compile(std::string_view format) {
   return compiled;
 }
 
-bool LogFormat::uses_local_address() const {
-  return std::any_of(items_.begin(), items_.end(), [](const Item& item) { return item.kind == Kind::kLocalAddress; });
-}
-
 void LogFormat::Render(const LogRecord& record, std::string& out) const {
   const RequestHead* const head = record.head;
   for (const Item& item : items_) {
-    out.append(item.before);
+    if (item.before.size() == 1) {  // mostly: a space
+      out.push_back(item.before[0]);
+    } else {
+      out.append(item.before);
+    }
     if (!item.statuses.empty()) {
       const bool listed = std::find(item.statuses.begin(), item.statuses.end(), record.status) != item.statuses.end();
       if (listed == item.except_statuses) {

@@ -75,11 +75,20 @@ class LogFormat {
   void Render(const LogRecord& record, std::string& out) const;
 
   /// Whether a line says where the connection came in (%A): the kernel has to be asked for it.
-  bool uses_local_address() const;
+  bool uses_local_address() const { return uses_local_address_; }
+
+  /// Whether a line names the host (%v, %V).
+  bool uses_host() const { return uses_host_; }
+
+  /// Whether a line asks `environment`, `variable` or `note`: only then has a record to have them.
+  bool uses_lookups() const { return uses_lookups_; }
 
  private:
   struct Item;
   std::vector<Item> items_;
+  bool uses_local_address_ = false;
+  bool uses_host_ = false;
+  bool uses_lookups_ = false;
 };
 
 }  // namespace httpd::http

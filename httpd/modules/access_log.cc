@@ -50,6 +50,29 @@ bool AccessLogs::EndTurn() {
   return Flush(is_buffered_ ? &log::LogStream::FlushBlock : &log::LogStream::Flush);
 }
 
+namespace {
+
+void SetHost(RequestState& state, http::LogRecord& record) {
+  const std::string& name = state.host->host->server_name;
+  record.host_name = HostOf(state.head().authority);
+  record.server_name = name.empty() ? record.host_name : std::string_view(name);
+  if (record.host_name.empty()) record.host_name = record.server_name;
+}
+
+void SetLookups(RequestState& state, http::LogRecord& record) {
+  record.environment = [&state](std::string_view name) {
+    const std::string* value = state.environment.Find(name);
+    return value ? *value : Http2Variable(*state.request, name);
+  };
+  record.variable = [&state](std::string_view name) { return LoggedSslVariable(state, name); };
+  record.note = [&state](std::string_view name) {
+    const auto found = state.notes.find(std::string(name));
+    return found == state.notes.end() ? std::string() : found->second;
+  };
+}
+
+}  // namespace
+
 void AccessLogs::Write(RequestState& state, const net::Outcome& outcome) {
   const CompiledHost& host = *state.host;
   if (host.logs.empty()) return;
@@ -65,9 +88,6 @@ void AccessLogs::Write(RequestState& state, const net::Outcome& outcome) {
   record.user = state.user;
   record.local_port = request.local_port;
   record.server_port = host.host->server_port != 0 ? host.host->server_port : DefaultPortOf(state);
-  record.host_name = HostOf(state.head().authority);
-  record.server_name = host.host->server_name.empty() ? record.host_name : std::string_view(host.host->server_name);
-  if (record.host_name.empty()) record.host_name = record.server_name;
   record.file_name = state.file;
   record.handler = state.handler;
   if (state.handler.empty() && S_ISDIR(state.info.st_mode)) record.handler = "httpd/unix-directory";
@@ -89,15 +109,6 @@ void AccessLogs::Write(RequestState& state, const net::Outcome& outcome) {
   record.connection_id = state.connection_id;
   if (state.settings && TracksFirstByte(state)) record.time_to_first_byte = outcome.first_byte;
   record.response_head = outcome.response_head;
-  record.environment = [&state](std::string_view name) {
-    const std::string* value = state.environment.Find(name);
-    return value ? *value : Http2Variable(*state.request, name);
-  };
-  record.variable = [&state](std::string_view name) { return LoggedSslVariable(state, name); };
-  record.note = [&state](std::string_view name) {
-    const auto found = state.notes.find(std::string(name));
-    return found == state.notes.end() ? std::string() : found->second;
-  };
   // What env= of a log asks is what was set before an internal redirect, as in Apache.
   const Environment& asked = state.first_environment ? *state.first_environment : state.environment;
   for (const CompiledHost::Log& log : host.logs) {
@@ -105,6 +116,8 @@ void AccessLogs::Write(RequestState& state, const net::Outcome& outcome) {
     if (!log.env.empty() && (asked.Find(log.env) != nullptr) == log.env_negated) continue;
     if (log.condition && !log.condition->Evaluate(state).holds) continue;
     if (log.format.uses_local_address() && record.local_address.empty()) record.local_address = state.LocalAddress();
+    if (log.format.uses_host()) SetHost(state, record);
+    if (log.format.uses_lookups() && !record.environment) SetLookups(state, record);
     log::LogStream* stream = by_sink_.find(log.sink)->second;
     if (stream->empty()) filled_.push_back(stream);
     log.format.Render(record, stream->buffer());

@@ -130,6 +130,7 @@ void EventLoop::Recycle(std::unique_ptr<Transfer> transfer) {
 
 EventLoop::Io EventLoop::SendPart(Connection* c, const Response& response, size_t part, uint64_t most, uint64_t& done) {
   const uint64_t length = response.parts[part].length;
+  const bool is_direct = response.use_sendfile && !c->tls;  // not in pieces of ours
   while (done < length) {
     if (most == 0) return Io::kBlocked;
     const size_t want = static_cast<size_t>(std::min(length - done, most));
@@ -139,6 +140,9 @@ EventLoop::Io EventLoop::SendPart(Connection* c, const Response& response, size_
     if (n == 0) return Io::kGone;  // the file became shorter than the length we promised: only a close can say so
     most -= static_cast<uint64_t>(n);
     done += static_cast<uint64_t>(n);
+    // The buffer is full: the kernel would look up the next pages of the file before it said so again. If it was not,
+    // EPOLLOUT comes at once.
+    if (is_direct && static_cast<size_t>(n) < want) return Io::kBlocked;
   }
   return Io::kDone;
 }
