@@ -1,7 +1,6 @@
 #include "httpd/http/proxy_header.h"
 
 #include <arpa/inet.h>
-#include <netinet/in.h>
 
 #include <algorithm>
 #include <charconv>

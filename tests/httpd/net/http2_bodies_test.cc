@@ -1,7 +1,9 @@
 // Bodies that are taken or made while they are sent, and streams that are given up.
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <atomic>
+#include <vector>
 
 #include "httpd/net/reactor.h"
 #include "tests/httpd/net/http2_client.h"
@@ -132,6 +134,24 @@ TEST_F(Http2Bodies, NoMoreThanAWindowComesWhileNobodyTakesIt) {
   EXPECT_EQ(script_.body, body);
   EXPECT_EQ(client.Of(id).body, "to me");
   EXPECT_EQ(script_.alive, 0);
+}
+
+TEST_F(Http2Bodies, ManyThatNobodyTakesDoNotStopTheOthers) {
+  takes_body_ = is_deferred_ = true;
+  handler_.http2.window = 300000;
+  script_.room = 1;
+  RunningLoop loop(handler_);
+  Http2Client client(loop.port());
+  ASSERT_TRUE(client.UntilComplete(client.Ask("/5")));
+  std::vector<int32_t> streams;
+  for (int i = 0; i < 5; ++i) streams.push_back(client.Ask("/custom", "POST", {}, std::string(400000, 'u')));
+  ASSERT_TRUE(client.Until([&] {  // a MiB and more came
+    return std::all_of(streams.begin(), streams.end(), [&](int32_t id) {
+      return nghttp2_session_get_stream_remote_window_size(client.session(), id) == 0;
+    });
+  }));
+  const int32_t other = client.Ask("/5", "POST", {}, std::string(20000, 'o'));
+  EXPECT_TRUE(client.UntilComplete(other));
 }
 
 TEST_F(Http2Bodies, AnAnswerMayComeBeforeTheBodyHas) {

@@ -78,7 +78,8 @@ TEST_F(Http2Test, GivesTheHandlerTheHeadThatHttp1WouldHave) {
     const http::RequestHead& head = *request.head;
     seen = std::string(head.Protocol()) + " " + std::string(head.authority) + " " + std::string(head.Find("Host")) +
            " " + std::string(head.path) + "?" + std::string(head.query) + " " + std::string(head.Find("Cookie")) + " " +
-           std::string(head.Get(http::Known::kUserAgent)) + " " + std::to_string(request.stream_id);
+           std::string(head.Get(http::Known::kUserAgent)) + " " + std::to_string(request.stream_id) + " of " +
+           std::to_string(head.fields.size());
     response.status = 404;
     response.fields = "X-UPPER: Case\r\nConnection: close\r\nTransfer-Encoding: x\r\nKeep-Alive: 5\r\nEmpty:\r\n";
   };
@@ -86,13 +87,32 @@ TEST_F(Http2Test, GivesTheHandlerTheHeadThatHttp1WouldHave) {
   Http2Client client(loop.port());
   const int32_t id = client.Ask("/custom?q=1", "GET", {{"cookie", "a=1"}, {"user-agent", "me"}, {"cookie", "b=2"}});
   ASSERT_TRUE(client.UntilComplete(id));
-  EXPECT_EQ(seen, "HTTP/2.0 x x /custom?q=1 a=1; b=2 me 1");
+  EXPECT_EQ(seen, "HTTP/2.0 x x /custom?q=1 a=1; b=2 me 1 of 3") << "user-agent, cookie, host";
   EXPECT_EQ(client.Of(id).status, 404);
   EXPECT_EQ(client.Of(id).Field("x-upper"), "Case");
   EXPECT_EQ(client.Of(id).Field("empty"), "");
   for (const char* gone : {"connection", "transfer-encoding", "keep-alive"}) {
     EXPECT_EQ(client.Of(id).Field(gone), "(none)");
   }
+}
+
+TEST_F(Http2Test, AnswersThatAreAlikeHaveTheirOwnFields) {
+  handler_.answer = [](const Request& request, Response& response) {
+    response.fields = "X-N: " + std::string(request.head->query) + "\r\n";
+    response.is_dated = request.head->Find("X-Dated").data() != nullptr;
+    response.body = "same";
+  };
+  RunningLoop loop(handler_);
+  Http2Client client(loop.port());
+  const auto ask = [&](const std::string& path, const Http2Client::Fields& fields) {
+    const int32_t id = client.Ask(path, "GET", fields);
+    EXPECT_TRUE(client.UntilComplete(id));
+    return client.Of(id).Field("x-n") + (client.Of(id).Field("server") == "(none)" ? "" : " dated");
+  };
+  EXPECT_EQ(ask("/custom?1", {}), "1 dated");
+  EXPECT_EQ(ask("/custom?2", {}), "2 dated");
+  EXPECT_EQ(ask("/custom?2", {{"x-dated", ""}}), "2");
+  EXPECT_EQ(ask("/custom?2", {}), "2 dated");
 }
 
 TEST_F(Http2Test, RefusesHeadsThatAreNone) {
