@@ -128,4 +128,28 @@ TEST_F(ProxyProtocol, AConnectionKeepsItsClientThroughAGracefulRestart) {
   EXPECT_THAT(Logged("/index.html?after"), HasSubstr("192.0.2.7 127.0.0.1 192.0.2.7 1234 "));
 }
 
+TEST_F(ProxyProtocol, AConnectionKeepsItsClientThroughAnUpgrade) {
+  StartServer();
+  auto client = e2e::Connection::Open(port_);
+  ASSERT_TRUE(client);
+  ASSERT_TRUE(client->Send("PROXY TCP6 2001:db8::7 2001:db8::1 1234 80\r\n" + e2e::GetRequest("/index.html?before")));
+  ASSERT_TRUE(client->Read());
+  // Has not said yet whose it is: answered by the instance that has it.
+  auto half = e2e::Connection::Open(port_);
+  ASSERT_TRUE(half);
+  ASSERT_TRUE(half->Send("PROXY TCP4 192.0.2.9 10."));
+  const pid_t old = Pid();
+  const Outcome upgraded = Orchestrator("upgrade", {"--bake", "0", "--detach"});
+  ASSERT_EQ(upgraded.status, 0) << upgraded.All();
+  ASSERT_NE(Pid(), old);
+  ASSERT_TRUE(client->Send(e2e::GetRequest("/index.html?after")));
+  ASSERT_TRUE(client->Read());
+  EXPECT_THAT(Logged("/index.html?after"), HasSubstr("2001:db8::7 127.0.0.1 2001:db8::7 1234 "));
+  ASSERT_TRUE(half->Send("0.0.1 4321 80\r\n" + e2e::GetRequest("/index.html?half")));
+  ASSERT_TRUE(half->Read());
+  EXPECT_THAT(Logged("/index.html?half"), HasSubstr("192.0.2.9 127.0.0.1 192.0.2.9 4321 "));
+  half.reset();
+  EXPECT_TRUE(Eventually([this] { return Parents().size() == 1; }));
+}
+
 }  // namespace

@@ -19,6 +19,7 @@ using harness::Execute;
 using harness::Files;
 using harness::FirstLine;
 using harness::Lines;
+using harness::ReadUntil;
 using harness::Start;
 using harness::TempDir;
 using harness::Wait;
@@ -82,8 +83,11 @@ TEST(PostRotateProgram, RunsOncePerRotationHoweverManyWritersThereAre) {
   fs::create_directory(logs);
   std::vector<Child> children;
   for (int w = 0; w < 3; ++w) {
-    children.push_back(Start({Command({"-p", script.string(), "-n", "500", "log", "5K"}), logs, {}, {}}));
+    children.push_back(Start({Command({"-v", "-p", script.string(), "-n", "500", "log", "5K"}), logs, {}, {}}));
   }
+  // One that begins when the others have gone is a new beginning, of which the program is told too.
+  for (auto& child : children) Write(child.in, "line\n");
+  for (auto& child : children) ReadUntil(child.err, "Opening file");
   for (int round = 0; round < 40; ++round) {
     for (auto& child : children) Write(child.in, Numbers(round * 20, round * 20 + 19));
   }
