@@ -38,10 +38,10 @@ Wanted FromEnvironment() {
 void FaultPoint(Step step, const std::set<pid_t>& groups) {
   static Wanted wanted = FromEnvironment();
   if (wanted.step != kStepNames[static_cast<size_t>(step)] || --wanted.left != 0) return;
-  if (wanted.whom != "run") {
+  if (wanted.whom == "both") {
     for (const pid_t group : groups) ::kill(-group, SIGKILL);
   }
-  if (wanted.whom != "command") ::raise(SIGKILL);
+  ::raise(SIGKILL);
 }
 #else
 void FaultPoint(Step, const std::set<pid_t>&) {}

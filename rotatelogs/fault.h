@@ -33,9 +33,9 @@ inline constexpr std::array<std::string_view, 18> kStepNames = {
     "locked", "claimed", "output-made", "running",  "ran",     "synced",     "committing", "renamed", "durable",
     "done",   "copied",  "archiving",   "archived", "removed", "compressed", "expiring",   "expired", "saving"};
 
-/// Test builds (BATON_FAULTS) look at PROCESSLOGS_FAULT=STEP[:N][:run|command|both] here: when STEP is reached for the
-/// Nth time, they kill -9 processlogs itself, the process groups of its commands, or first these and then itself.
-/// All other builds do nothing.
+/// Test builds (BATON_FAULTS) look at PROCESSLOGS_FAULT=STEP[:N][:run|both] here: when STEP is reached for the Nth
+/// time, they kill -9 processlogs itself, or first the process groups of its commands (which may have ended by then)
+/// and then itself. All other builds do nothing.
 /// @param groups  process groups of the commands that run
 void FaultPoint(Step step, const std::set<pid_t>& groups);
 

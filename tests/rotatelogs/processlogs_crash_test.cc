@@ -136,7 +136,7 @@ const Scene kScenes[] = {
 struct Case {
   const Scene* scene;
   std::string step;
-  std::string whom;
+  std::string whom;  ///< "run" and "both": as fault.h has it; "command": the nth one kills itself
 };
 
 std::vector<Case> Cases() {
@@ -172,6 +172,13 @@ class KilledAt : public Processlogs, public ::testing::WithParamInterface<Case> 
 
   static constexpr int kSegments = 4;
 
+  /// kCount, but at the nth segment it dies halfway. By its own hand: a kill by processlogs may come when it has ended.
+  static std::vector<std::string> DiesAt(int nth) {
+    return {"sh", "-c",
+            "echo $(basename $SEGMENT) >> runs; case $SEGMENT in */s." + std::to_string(nth - 1) +
+                ") echo half; kill -9 $$;; esac; wc -l"};
+  }
+
   /// @return false: the step does not come for the nth time
   bool Once(const Case& now, int nth) {
     for (const char* directory : {"logs", "out", "ledger.claims"}) fs::remove_all(dir_.path() / directory);
@@ -184,14 +191,16 @@ class KilledAt : public Processlogs, public ::testing::WithParamInterface<Case> 
       whole["s." + std::to_string(i) + ".out"] = std::to_string(i + 1) + "\n";
     }
     with_out_ = now.scene->out;
-    const auto died = Process(now.scene->options, kCount,
-                              {"PROCESSLOGS_FAULT=" + now.step + ":" + std::to_string(nth) + ":" + now.whom});
-    if (died.status == 0 && nth > 1) return false;
-    EXPECT_EQ(died.status, now.whom == "command" ? 1 : 1000 + SIGKILL) << "not reached? " << died.out << died.err;
+    const bool command = now.whom == "command";
+    const auto died = command ? Process(now.scene->options, DiesAt(nth))
+                              : Process(now.scene->options, kCount,
+                                        {"PROCESSLOGS_FAULT=" + now.step + ":" + std::to_string(nth) + ":" + now.whom});
+    if (died.status == 0 && nth > (command ? kSegments : 1)) return false;
+    EXPECT_EQ(died.status, command ? 1 : 1000 + SIGKILL) << "not reached? " << died.out << died.err;
     for (const auto& [name, content] : Output()) EXPECT_EQ(content, whole[name]) << name << " is visible and not whole";
     const bool expires = std::string(now.scene->name) == "All";
     const bool finished = Eventually([&] {
-      for (int i = 0; i < kSegments && now.whom == "command"; ++i) {
+      for (int i = 0; i < kSegments && command; ++i) {
         if (fs::exists(dir_.path() / "logs" / ("s." + std::to_string(i))))
           Ask("retry", {"logs/s." + std::to_string(i)});
       }
