@@ -46,6 +46,23 @@ bool IsHopByHop(std::string_view name) {
   }
 }
 
+/// Fields of an answer that are about the connection to the backend, or that we write ourselves.
+bool IsOfLink(AnswerField kind) {
+  switch (kind) {
+    case AnswerField::kConnection:
+    case AnswerField::kContentLength:
+    case AnswerField::kKeepAlive:
+    case AnswerField::kProxyConnection:
+    case AnswerField::kTe:
+    case AnswerField::kTrailer:
+    case AnswerField::kTransferEncoding:
+    case AnswerField::kUpgrade:
+      return true;
+    default:
+      return false;
+  }
+}
+
 void AppendLine(std::string& out, std::string_view name, std::string_view value) {
   out.append(name).append(": ").append(value).append("\r\n");
 }
@@ -224,18 +241,10 @@ void Exchange::AppendFields(RequestState& state) {
     listed.append(field.value).append(",");
   }
   for (const http::ResponseField& field : answer_.fields) {
+    if (IsOfLink(field.kind)) continue;
     std::string_view value = field.value;
     std::string mapped;
     switch (field.kind) {
-      case AnswerField::kConnection:
-      case AnswerField::kContentLength:
-      case AnswerField::kKeepAlive:
-      case AnswerField::kProxyConnection:
-      case AnswerField::kTe:
-      case AnswerField::kTrailer:
-      case AnswerField::kTransferEncoding:
-      case AnswerField::kUpgrade:
-        continue;
       case AnswerField::kDate:
         has_date = true;
         break;
@@ -283,20 +292,7 @@ std::string Exchange::InterimHead() const {
   std::string out = "HTTP/1.1 " + std::to_string(answer_.status) + " ";
   out.append(answer_.reason.empty() ? http::StatusReason(answer_.status) : answer_.reason).append("\r\n");
   for (const http::ResponseField& field : answer_.fields) {
-    switch (field.kind) {
-      case AnswerField::kConnection:
-      case AnswerField::kContentLength:
-      case AnswerField::kKeepAlive:
-      case AnswerField::kProxyConnection:
-      case AnswerField::kTe:
-      case AnswerField::kTrailer:
-      case AnswerField::kTransferEncoding:
-      case AnswerField::kUpgrade:
-        continue;
-      default:
-        break;
-    }
-    AppendLine(out, field.name, field.value);
+    if (!IsOfLink(field.kind)) AppendLine(out, field.name, field.value);
   }
   return out + "\r\n";
 }

@@ -14,18 +14,11 @@
 #include "httpd/config/tree.h"
 #include "httpd/http/ascii.h"
 #include "httpd/modules/site.h"
+#include "httpd/modules/ssl_setup.h"
 
 namespace httpd::modules::proxy {
 
 namespace {
-
-std::string LastReason() {
-  const unsigned long code = ::ERR_peek_last_error();
-  const char* reason = code != 0 ? ::ERR_reason_error_string(code) : nullptr;
-  std::string out = reason ? reason : "unknown reason";
-  ::ERR_clear_error();
-  return out;
-}
 
 int KeeperIndex() {
   static const int index = ::SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
@@ -144,8 +137,9 @@ class TlsContext::Maker {
 
   os::Status Run() {
     SetOptions();
-    for (const auto step : {&Maker::SetProtocols, &Maker::SetCiphers, &Maker::FindPlaces, &Maker::SetAuthorities,
-                            &Maker::SetRevocation, &Maker::ReadOwn}) {
+    LimitProtocols(context_, settings_.protocols.value_or(kTlsAll));
+    for (const auto step :
+         {&Maker::SetCiphers, &Maker::FindPlaces, &Maker::SetAuthorities, &Maker::SetRevocation, &Maker::ReadOwn}) {
       ::ERR_clear_error();
       if (auto done = (this->*step)(); !done) return done;
     }
@@ -178,30 +172,6 @@ class TlsContext::Maker {
     ::SSL_CTX_set_verify(context_, mode, OnPeer);
   }
 
-  os::Status SetProtocols() {
-    const unsigned wanted = settings_.protocols.value_or(kTlsAll);
-    static constexpr struct {
-      unsigned bit;
-      int version;
-      uint64_t off;
-    } kVersions[] = {{kTls10, TLS1_VERSION, SSL_OP_NO_TLSv1},
-                     {kTls11, TLS1_1_VERSION, SSL_OP_NO_TLSv1_1},
-                     {kTls12, TLS1_2_VERSION, SSL_OP_NO_TLSv1_2},
-                     {kTls13, TLS1_3_VERSION, SSL_OP_NO_TLSv1_3}};
-    int first = 0, last = 0;
-    for (const auto& version : kVersions) {
-      if ((wanted & version.bit) == 0) {
-        ::SSL_CTX_set_options(context_, version.off);
-        continue;
-      }
-      if (first == 0) first = version.version;
-      last = version.version;
-    }
-    SSL_CTX_set_min_proto_version(context_, first);
-    SSL_CTX_set_max_proto_version(context_, last);
-    return os::kDone;
-  }
-
   os::Status SetCiphers() {
     if (settings_.ciphers && ::SSL_CTX_set_cipher_list(context_, settings_.ciphers->c_str()) != 1) {
       return At(settings_.where, "AH01898: SSLProxyCipherSuite: Unable to configure permitted SSL ciphers: " +
@@ -216,22 +186,13 @@ class TlsContext::Maker {
 
   /// What OpenSSL would pass over in silence.
   os::Status FindPlaces() {
-    const std::pair<const char*, const std::optional<SslFile>&> places[] = {
-        {"SSLProxyCACertificateFile", settings_.ca_file},
-        {"SSLProxyCACertificatePath", settings_.ca_path},
-        {"SSLProxyCARevocationFile", settings_.crl_file},
-        {"SSLProxyCARevocationPath", settings_.crl_path},
-        {"SSLProxyMachineCertificateFile", settings_.own_file},
-        {"SSLProxyMachineCertificatePath", settings_.own_path},
-        {"SSLProxyMachineCertificateChainFile", settings_.own_chain}};
-    for (const auto& [directive, place] : places) {
-      const bool is_directory = std::string_view(directive).ends_with("Path");
-      struct stat info {};
-      if (!place || (::stat(place->path.c_str(), &info) == 0 && S_ISDIR(info.st_mode) == is_directory)) continue;
-      return At(place->where, std::string(directive) + ": " + (is_directory ? "directory '" : "file '") + place->path +
-                                  "' does not exist" + (is_directory ? "" : " or is empty"));
-    }
-    return os::kDone;
+    return CheckPlaces({{"SSLProxyCACertificateFile", settings_.ca_file},
+                        {"SSLProxyCACertificatePath", settings_.ca_path},
+                        {"SSLProxyCARevocationFile", settings_.crl_file},
+                        {"SSLProxyCARevocationPath", settings_.crl_path},
+                        {"SSLProxyMachineCertificateFile", settings_.own_file},
+                        {"SSLProxyMachineCertificatePath", settings_.own_path},
+                        {"SSLProxyMachineCertificateChainFile", settings_.own_chain}});
   }
 
   os::Status SetAuthorities() {
@@ -253,20 +214,12 @@ class TlsContext::Maker {
   os::Status SetRevocation() {
     const SslRevocation how = settings_.revocation.value_or(SslRevocation::kNone);
     if (how == SslRevocation::kNone) return os::kDone;
-    const auto& any = settings_.crl_file ? settings_.crl_file : settings_.crl_path;
-    if (!any) {
+    if (!settings_.crl_file && !settings_.crl_path) {
       return At(settings_.where,
                 "AH01899: SSLProxyCARevocationCheck is on, but neither SSLProxyCARevocationFile nor "
                 "SSLProxyCARevocationPath is configured");
     }
-    X509_STORE* store = ::SSL_CTX_get_cert_store(context_);
-    if (::X509_STORE_load_locations(store, settings_.crl_file ? settings_.crl_file->path.c_str() : nullptr,
-                                    settings_.crl_path ? settings_.crl_path->path.c_str() : nullptr) != 1) {
-      return At(any->where, "AH01900: unable to configure X.509 CRL storage: " + any->path + ": " + LastReason());
-    }
-    ::X509_STORE_set_flags(store,
-                           X509_V_FLAG_CRL_CHECK | (how == SslRevocation::kChain ? X509_V_FLAG_CRL_CHECK_ALL : 0UL));
-    return os::kDone;
+    return CheckRevocation(context_, settings_.crl_file, settings_.crl_path, how);
   }
 
   /// Certificates and keys in any order; each key belongs to one of them.

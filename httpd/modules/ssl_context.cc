@@ -7,7 +7,6 @@
 #include <openssl/rand.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <cstring>
@@ -17,6 +16,7 @@
 #include "httpd/modules/module.h"
 #include "httpd/modules/site.h"
 #include "httpd/modules/ssl_keys.h"
+#include "httpd/modules/ssl_setup.h"
 
 namespace httpd::modules {
 
@@ -32,15 +32,6 @@ constexpr size_t kIvBytes = 16;
 
 os::Error At(const SourceLine& where, const std::string& what) {
   return config::SyntaxError(where, what);
-}
-
-/// Of the last thing that OpenSSL refused.
-std::string LastReason() {
-  const unsigned long code = ::ERR_peek_last_error();
-  const char* reason = code != 0 ? ::ERR_reason_error_string(code) : nullptr;
-  std::string out = reason ? reason : "unknown reason";
-  ::ERR_clear_error();
-  return out;
 }
 
 const SslHost& HostOf(const SSL* ssl) {
@@ -219,8 +210,9 @@ class HostCompiler {
 
   os::Status Run() {
     SetOptions();
-    for (const auto step : {&HostCompiler::SetProtocols, &HostCompiler::SetCiphers, &HostCompiler::SetCertificates,
-                            &HostCompiler::FindPlaces, &HostCompiler::SetVerification, &HostCompiler::RunCommands}) {
+    LimitProtocols(context_, settings_.protocols.value_or(kTlsAll));
+    for (const auto step : {&HostCompiler::SetCiphers, &HostCompiler::SetCertificates, &HostCompiler::FindPlaces,
+                            &HostCompiler::SetVerification, &HostCompiler::RunCommands}) {
       ::ERR_clear_error();
       if (auto done = (this->*step)(); !done) return done;
     }
@@ -244,30 +236,6 @@ class HostCompiler {
       ::SSL_CTX_set_options(context_, SSL_OP_NO_TICKET);
       ::SSL_CTX_set_num_tickets(context_, 0);
     }
-  }
-
-  os::Status SetProtocols() {
-    const unsigned wanted = settings_.protocols.value_or(kTlsAll);
-    static constexpr struct {
-      unsigned bit;
-      int version;
-      uint64_t off;
-    } kVersions[] = {{kTls10, TLS1_VERSION, SSL_OP_NO_TLSv1},
-                     {kTls11, TLS1_1_VERSION, SSL_OP_NO_TLSv1_1},
-                     {kTls12, TLS1_2_VERSION, SSL_OP_NO_TLSv1_2},
-                     {kTls13, TLS1_3_VERSION, SSL_OP_NO_TLSv1_3}};
-    int first = 0, last = 0;
-    for (const auto& version : kVersions) {
-      if ((wanted & version.bit) == 0) {
-        ::SSL_CTX_set_options(context_, version.off);
-        continue;
-      }
-      if (first == 0) first = version.version;
-      last = version.version;
-    }
-    SSL_CTX_set_min_proto_version(context_, first);
-    SSL_CTX_set_max_proto_version(context_, last);
-    return os::kDone;
   }
 
   os::Status SetCiphers() {
@@ -299,18 +267,12 @@ class HostCompiler {
 
   /// What OpenSSL would pass over in silence.
   os::Status FindPlaces() {
-    const std::pair<const char*, const std::optional<SslFile>&> places[] = {
-        {"SSLCACertificateFile", settings_.ca_file},     {"SSLCACertificatePath", settings_.ca_path},
-        {"SSLCADNRequestFile", settings_.ca_names_file}, {"SSLCADNRequestPath", settings_.ca_names_path},
-        {"SSLCARevocationFile", settings_.crl_file},     {"SSLCARevocationPath", settings_.crl_path}};
-    for (const auto& [directive, place] : places) {
-      const bool is_directory = std::string_view(directive).ends_with("Path");
-      struct stat info {};
-      if (!place || (::stat(place->path.c_str(), &info) == 0 && S_ISDIR(info.st_mode) == is_directory)) continue;
-      return At(place->where, std::string(directive) + ": " + (is_directory ? "directory '" : "file '") + place->path +
-                                  "' does not exist" + (is_directory ? "" : " or is empty"));
-    }
-    return os::kDone;
+    return CheckPlaces({{"SSLCACertificateFile", settings_.ca_file},
+                        {"SSLCACertificatePath", settings_.ca_path},
+                        {"SSLCADNRequestFile", settings_.ca_names_file},
+                        {"SSLCADNRequestPath", settings_.ca_names_path},
+                        {"SSLCARevocationFile", settings_.crl_file},
+                        {"SSLCARevocationPath", settings_.crl_path}});
   }
 
   os::Status SetVerification() {
@@ -359,20 +321,12 @@ class HostCompiler {
   os::Status SetRevocation() {
     const SslRevocation how = settings_.revocation.value_or(SslRevocation::kNone);
     if (how == SslRevocation::kNone) return os::kDone;
-    const auto& any = settings_.crl_file ? settings_.crl_file : settings_.crl_path;
-    if (!any) {
+    if (!settings_.crl_file && !settings_.crl_path) {
       return At(host_.where, "AH01899: " + NameOfHost(host_) +
                                  ": CRL checking has been enabled, but neither SSLCARevocationFile nor "
                                  "SSLCARevocationPath is configured");
     }
-    X509_STORE* store = ::SSL_CTX_get_cert_store(context_);
-    if (::X509_STORE_load_locations(store, settings_.crl_file ? settings_.crl_file->path.c_str() : nullptr,
-                                    settings_.crl_path ? settings_.crl_path->path.c_str() : nullptr) != 1) {
-      return At(any->where, "AH01900: unable to configure X.509 CRL storage: " + any->path + ": " + LastReason());
-    }
-    ::X509_STORE_set_flags(store,
-                           X509_V_FLAG_CRL_CHECK | (how == SslRevocation::kChain ? X509_V_FLAG_CRL_CHECK_ALL : 0UL));
-    return os::kDone;
+    return CheckRevocation(context_, settings_.crl_file, settings_.crl_path, how);
   }
 
   os::Status RunCommands() {

@@ -16,6 +16,7 @@
 #include <memory>
 
 #include "httpd/config/tree.h"
+#include "httpd/modules/ssl_setup.h"
 #include "os/file.h"
 #include "os/process.h"
 
@@ -34,14 +35,6 @@ using Key = std::unique_ptr<EVP_PKEY, Free>;
 
 os::Error Wrong(const SslFile& file, const std::string& what) {
   return config::SyntaxError(file.where, what);
-}
-
-std::string Reason() {
-  const unsigned long code = ::ERR_peek_last_error();
-  const char* reason = code != 0 ? ::ERR_reason_error_string(code) : nullptr;
-  std::string out = reason ? reason : "unknown reason";
-  ::ERR_clear_error();
-  return out;
 }
 
 os::Result<std::string> TextOf(const SslFile& file, const char* directive) {
@@ -125,7 +118,8 @@ os::Status UseExtras(SSL_CTX* context, const SslFile& file, const std::string& t
     if (found && ::SSL_CTX_set0_tmp_dh_pkey(context, found.get()) == 1) {
       [[maybe_unused]] EVP_PKEY* const taken = found.release();
     } else if (found) {
-      return Wrong(file, "SSLCertificateFile: the DH PARAMETERS in '" + file.path + "' cannot be used: " + Reason());
+      return Wrong(file,
+                   "SSLCertificateFile: the DH PARAMETERS in '" + file.path + "' cannot be used: " + LastReason());
     }
   }
   if (text.find("-----BEGIN EC PARAMETERS-----") != std::string::npos) {
@@ -155,8 +149,8 @@ os::Status UseCertificate(SSL_CTX* context, const SslFile& certificate, const Ss
   const Bio certificates = Over(text.value());
   const Certificate own(::PEM_read_bio_X509_AUX(certificates.get(), nullptr, NoPassPhrase, nullptr));
   if (!own || ::SSL_CTX_use_certificate(context, own.get()) != 1) {
-    return Wrong(certificate,
-                 "AH02561: Failed to configure certificate " + host + ", check " + certificate.path + ": " + Reason());
+    return Wrong(certificate, "AH02561: Failed to configure certificate " + host + ", check " + certificate.path +
+                                  ": " + LastReason());
   }
   SSL_CTX_clear_chain_certs(context);
   while (Certificate next{::PEM_read_bio_X509(certificates.get(), nullptr, NoPassPhrase, nullptr)}) {
@@ -192,7 +186,8 @@ os::Status UseCertificate(SSL_CTX* context, const SslFile& certificate, const Ss
                           key.path + " -out FILE), or name a program with SSLPassPhraseDialog exec:");
   }
   if (!own_key) {
-    const std::string why = is_same_file ? "it holds no private key, and no SSLCertificateKeyFile names one" : Reason();
+    const std::string why =
+        is_same_file ? "it holds no private key, and no SSLCertificateKeyFile names one" : LastReason();
     ::ERR_clear_error();
     return Wrong(key, "AH02564: Failed to configure private key " + host + ", check " + key.path + ": " + why);
   }
@@ -202,7 +197,7 @@ os::Status UseCertificate(SSL_CTX* context, const SslFile& certificate, const Ss
                           key.path + " do not match");
   }
   if (::SSL_CTX_use_PrivateKey(context, own_key.get()) != 1) {
-    return Wrong(key, "AH02564: Failed to configure private key " + host + ", check " + key.path + ": " + Reason());
+    return Wrong(key, "AH02564: Failed to configure private key " + host + ", check " + key.path + ": " + LastReason());
   }
   return has_extras ? UseExtras(context, certificate, text.value()) : os::Status(os::kDone);
 }

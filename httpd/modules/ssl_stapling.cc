@@ -14,6 +14,7 @@
 #include <system_error>
 #include <thread>
 
+#include "httpd/modules/ssl_setup.h"
 #include "os/clock.h"
 
 namespace httpd::modules {
@@ -39,14 +40,6 @@ struct Free {
 };
 template <class T>
 using Owned = std::unique_ptr<T, Free>;
-
-std::string Reason() {
-  const unsigned long code = ::ERR_peek_last_error();
-  const char* reason = code != 0 ? ::ERR_reason_error_string(code) : nullptr;
-  std::string out = reason ? reason : "unknown reason";
-  ::ERR_clear_error();
-  return out;
-}
 
 /// Which StapledCertificate an X509 is.
 int OwnIndex() {
@@ -171,7 +164,7 @@ void Stapling::Add(SSL_CTX* context, const SslSettings& settings, const log::Err
       length = ::i2d_OCSP_REQUEST(request.get(), &der);
     }
     if (length <= 0) {
-      warn("AH02815: can't create CertID for OCSP request: " + Reason());
+      warn("AH02815: can't create CertID for OCSP request: " + LastReason());
       continue;
     }
     made->request.assign(reinterpret_cast<char*>(der), static_cast<size_t>(length));
@@ -258,7 +251,7 @@ StapledAnswer Stapling::AskFor(const Certificate& certificate, const StapledAnsw
   if (!basic) return failed("AH01934: stapling_check_response: Error Parsing Response!");
   if (!IsSignedByAuthority(basic.get(), certificate.issuer.get())) {
     return failed("AH01943: stapling_renew_response: error in retrieved response: not signed by the authority: " +
-                  Reason());
+                  LastReason());
   }
   int status = V_OCSP_CERTSTATUS_UNKNOWN;
   int reason = OCSP_REVOKED_STATUS_NOSTATUS;
@@ -269,7 +262,7 @@ StapledAnswer Stapling::AskFor(const Certificate& certificate, const StapledAnsw
   const int64_t skew = settings.stapling_skew_s.value_or(300);
   const int64_t most_age = settings.stapling_age_s.value_or(-1);
   if (::OCSP_check_validity(from, to, static_cast<long>(skew), static_cast<long>(most_age)) != 1) {
-    return failed("AH01936: stapling_check_response: response times invalid: " + Reason());
+    return failed("AH01936: stapling_check_response: response times invalid: " + LastReason());
   }
   const int64_t standard_seconds = settings.stapling_standard_s.value_or(3600);
   const auto begin = SecondsOf(from);
@@ -334,7 +327,7 @@ os::Result<std::string> Stapling::AskOverHttp(const std::string& url, const std:
   char *host = nullptr, *port = nullptr, *path = nullptr;
   ::ERR_clear_error();
   if (::OSSL_HTTP_parse_url(url.c_str(), nullptr, nullptr, &host, &port, nullptr, &path, nullptr, nullptr) != 1) {
-    return os::Error{os::ErrorKind::kInvalid, 0, "AH01939: Error parsing uri: " + Reason()};
+    return os::Error{os::ErrorKind::kInvalid, 0, "AH01939: Error parsing uri: " + LastReason()};
   }
   // OpenSSL's client would go on trying an address that refuses until the time is up.
   const Owned<BIO> connection(::BIO_new_connect(host));
@@ -357,7 +350,7 @@ os::Result<std::string> Stapling::AskOverHttp(const std::string& url, const std:
   ::OPENSSL_free(host);
   ::OPENSSL_free(port);
   ::OPENSSL_free(path);
-  if (!answer) return os::Error{os::ErrorKind::kIo, 0, Reason()};
+  if (!answer) return os::Error{os::ErrorKind::kIo, 0, LastReason()};
   std::string out;
   char buffer[4096];
   for (int n = 0; (n = ::BIO_read(answer.get(), buffer, sizeof buffer)) > 0;) {

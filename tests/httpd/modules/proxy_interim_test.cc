@@ -28,6 +28,16 @@ class ProxyInterim : public ProxyTest {
     }
     return out;
   }
+
+  /// The backend answers 413 to a client that waits to be asked for its body.
+  void ExpectThatARefusalEndsTheConnection() {
+    net::Client client(port());
+    client.Send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+    const std::string answer = client.Answer();
+    EXPECT_THAT(answer, StartsWith("HTTP/1.1 413 "));
+    EXPECT_THAT(answer, HasSubstr("Connection: close\r\n"));
+    EXPECT_TRUE(client.AtEnd());
+  }
 };
 
 TEST_F(ProxyInterim, HintsReachTheClientBeforeTheAnswerIsThere) {
@@ -118,12 +128,7 @@ TEST_F(ProxyInterim, BodyThatTheBackendRefusesIsNotAskedFor) {
     EXPECT_EQ(peer.ReadBytes(1), "") << "nobody invited it";
   }});
   Serve("ProxyPass / " + BackendUrl() + "/\n");
-  net::Client client(port());
-  client.Send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
-  const std::string answer = client.Answer();
-  EXPECT_THAT(answer, StartsWith("HTTP/1.1 413 "));
-  EXPECT_THAT(answer, HasSubstr("Connection: close\r\n"));
-  EXPECT_TRUE(client.AtEnd());
+  ExpectThatARefusalEndsTheConnection();
 }
 
 TEST_F(ProxyInterim, BodyThatIsNotWantedIsNotTakenForARequestBehindOurErrorPage) {
@@ -133,12 +138,7 @@ TEST_F(ProxyInterim, BodyThatIsNotWantedIsNotTakenForARequestBehindOurErrorPage)
     peer.AwaitClose();
   }});
   Serve("ProxyErrorOverride On\nProxyPass / " + BackendUrl() + "/\n");
-  net::Client client(port());
-  client.Send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
-  const std::string answer = client.Answer();
-  EXPECT_THAT(answer, StartsWith("HTTP/1.1 413 "));
-  EXPECT_THAT(answer, HasSubstr("Connection: close\r\n"));
-  EXPECT_TRUE(client.AtEnd());
+  ExpectThatARefusalEndsTheConnection();
 }
 
 TEST_F(ProxyInterim, ClientThatDoesNotWaitAnyMoreIsHeard) {
