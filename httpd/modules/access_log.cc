@@ -116,7 +116,7 @@ void AccessLogs::Write(RequestState& state, const net::Outcome& outcome) {
     if (!log.env.empty() && (asked.Find(log.env) != nullptr) == log.env_negated) continue;
     if (log.condition && !log.condition->Evaluate(state).holds) continue;
     if (log.format.uses_local_address() && record.local_address.empty()) record.local_address = state.LocalAddress();
-    if (log.format.uses_host()) SetHost(state, record);
+    if (log.format.uses_host() && record.server_name.empty()) SetHost(state, record);
     if (log.format.uses_lookups() && !record.environment) SetLookups(state, record);
     log::LogStream* stream = by_sink_.find(log.sink)->second;
     if (stream->empty()) filled_.push_back(stream);

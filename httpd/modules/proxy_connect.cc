@@ -58,13 +58,15 @@ std::optional<Verdict> Exchange::Acquire(RequestState& state, bool is_late) {
     return Verdict::Status(503);
   }
   pool_.Wait(*worker_, *this);
-  if (worker_->acquire_ms && !timer_) {
-    timer_ = pool_.reactor().After(std::chrono::milliseconds(*worker_->acquire_ms), [this] {
-      is_late_ = true;
-      waker_.Wake();
-    });
-  }
+  if (worker_->acquire_ms && !timer_) WaitAtMost(*worker_->acquire_ms);
   return std::nullopt;
+}
+
+void Exchange::WaitAtMost(int ms) {
+  timer_ = pool_.reactor().After(std::chrono::milliseconds(ms), [this] {
+    is_late_ = true;
+    waker_.Wake();
+  });
 }
 
 std::optional<Verdict> Exchange::FindAddresses(RequestState& state, bool is_late) {
@@ -134,11 +136,7 @@ std::optional<Verdict> Exchange::ConnectNext(RequestState& state) {
   if (is_connected) return BeginTls(state);
   is_readable_ = false;
   phase_ = Phase::kConnecting;
-  const int patience = worker_->connect_timeout_ms.value_or(timeout_ms_);
-  timer_ = pool_.reactor().After(std::chrono::milliseconds(patience), [this] {
-    is_late_ = true;
-    waker_.Wake();
-  });
+  WaitAtMost(worker_->connect_timeout_ms.value_or(timeout_ms_));
   return std::nullopt;
 }
 
@@ -181,10 +179,7 @@ std::optional<Verdict> Exchange::BeginTls(RequestState& state) {
   link_->BeginTls();
   phase_ = Phase::kShakeHands;
   is_readable_ = true;
-  timer_ = pool_.reactor().After(std::chrono::milliseconds(timeout_ms_), [this] {
-    is_late_ = true;
-    waker_.Wake();
-  });
+  WaitAtMost(timeout_ms_);
   return ShakeHands(state, false);
 }
 

@@ -199,12 +199,7 @@ void Exchange::TakeLink(std::unique_ptr<Link> link, bool is_reused) {
     worker_->shared->failed_ms.store(0, std::memory_order_relaxed);
   }
   Flush();
-  if (expects_ && worker_->ping_ms) {
-    timer_ = pool_.reactor().After(std::chrono::milliseconds(*worker_->ping_ms), [this] {
-      is_late_ = true;
-      waker_.Wake();
-    });
-  }
+  if (expects_ && worker_->ping_ms) WaitAtMost(*worker_->ping_ms);
   if (has_body_ && !has_ended_) waker_.Wake();  // what had to wait for the connection goes on
 }
 

@@ -82,6 +82,7 @@ class Exchange {
   void PutInError(const RequestState& state);
   std::optional<Verdict> FindTls(RequestState& state);
   std::optional<Verdict> NotConnected(RequestState& state, int sys);
+  void WaitAtMost(int ms);  ///< then is_late_ is set, and we are woken
   std::optional<Verdict> AwaitHead(RequestState& state, bool is_late);
   std::optional<Verdict> ReadHead(RequestState& state, bool is_late);
   std::optional<Verdict> Unanswered(RequestState& state, int sys);
@@ -122,7 +123,7 @@ class Exchange {
   bool is_distrusted_ = false;  ///< a member had no certificate that will do
   std::vector<os::SocketAddress> addresses_;
   size_t address_ = 0;
-  std::unique_ptr<net::Timer> timer_;  ///< of connecting, or of waiting for a connection
+  std::unique_ptr<net::Timer> timer_;  ///< WaitAtMost()
   os::Fd name_event_;
   std::unique_ptr<net::Watch> name_watch_;
   bool is_late_ = false;    ///< the timer's time is up

@@ -211,8 +211,7 @@ const std::vector<config::Directive>& Directives() {
        OnRead::kNo, SetProxyProtocol, "On|Off", "Off",
        "Connections to the addresses of this host begin with a header of version 1 or 2 in which a proxy tells the "
        "client's address and port (HAProxy's send-proxy and send-proxy-v2), before TLS and before HTTP; without it "
-       "they "
-       "are closed. In the server's own part: to all addresses of which no virtual host says something else. "
+       "they are closed. In the server's own part: to all addresses of which no virtual host says something else. "
        "RemoteIPHeader is not looked at there. UNKNOWN, LOCAL and unspecified families leave the address as it is."},
       {"RemoteIPProxyProtocolExceptions", kFile, kWhere, Arity::kAtLeastOne,
        "Disable PROXY protocol handling for this list of networks in CIDR format", OnRead::kNo, AddExceptions,
