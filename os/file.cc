@@ -2,12 +2,46 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/random.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
 #include <memory>
 
 namespace os {
+
+namespace {
+
+std::string ProcPath(const Fd& fd) {
+  return "/proc/self/fd/" + std::to_string(fd.get());
+}
+
+/// A new file without a name, which goes with its descriptor; invalid where there are none (NFS, FUSE, no /proc).
+Fd OpenNameless(const std::filesystem::path& directory) {
+  Fd fd(::open(directory.empty() ? "." : directory.c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600));
+  if (fd.valid() && ::access(ProcPath(fd).c_str(), F_OK) != 0) fd.Reset();
+  return fd;
+}
+
+/// Links a nameless file to a free name: the six characters at the end of `name` are replaced as mkstemp(3) does.
+Status GiveName(const Fd& fd, std::string& name) {
+  constexpr char kCharacters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+  const std::string nameless = ProcPath(fd);
+  int sys = EEXIST;
+  for (int tries = 0; tries < 100 && sys == EEXIST; ++tries) {
+    unsigned char random[6];
+    if (::getrandom(random, sizeof random, 0) != sizeof random) break;
+    for (size_t i = 0; i < sizeof random; ++i)
+      name[name.size() - 6 + i] = kCharacters[random[i] % (sizeof kCharacters - 1)];
+    if (::linkat(AT_FDCWD, nameless.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) == 0) return kDone;
+    sys = errno;
+  }
+  return SysError(sys, "create " + name);
+}
+
+}  // namespace
 
 Result<Fd> Open(const std::filesystem::path& path, int flags, mode_t mode) {
   int raw;
@@ -73,13 +107,15 @@ Status SyncDirectory(const std::filesystem::path& directory) {
 
 Status ReplaceFile(const std::filesystem::path& path, std::string_view content, mode_t mode) {
   std::string temporary = (path.parent_path() / ("." + path.filename().string() + ".XXXXXX")).string();
-  Fd fd(::mkostemp(temporary.data(), O_CLOEXEC));
+  Fd fd = OpenNameless(path.parent_path());
+  bool named = !fd.valid();
+  if (named) fd = Fd(::mkostemp(temporary.data(), O_CLOEXEC));
   if (!fd.valid()) {
     const int sys = errno;
     return SysError(sys, "create " + temporary);
   }
   auto fail = [&](Error error) {
-    ::unlink(temporary.c_str());
+    if (named) ::unlink(temporary.c_str());
     return error;
   };
   if (auto wrote = WriteAll(fd, content); !wrote)
@@ -87,6 +123,10 @@ Status ReplaceFile(const std::filesystem::path& path, std::string_view content, 
   if (::fchmod(fd.get(), mode) != 0 || ::fsync(fd.get()) != 0) {
     const int sys = errno;
     return fail(SysError(sys, "sync " + temporary));
+  }
+  if (!named) {
+    if (auto given = GiveName(fd, temporary); !given) return given;
+    named = true;
   }
   if (auto closed = CloseChecked(fd); !closed) return fail(closed.error());
   if (::rename(temporary.c_str(), path.c_str()) != 0) {

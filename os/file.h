@@ -30,7 +30,8 @@ Status SyncDirectory(const std::filesystem::path& directory);
 
 /// Durable replace: temporary file in the same directory, write, fsync, checked close, rename, fsync of the directory.
 /// After a crash at any moment `path` holds either the old or the new content, never a mixture. Leaves no temporary
-/// file on failure (a crash may leave one named `.<name>.XXXXXX`).
+/// file on failure. A crash may leave one named `.<name>.XXXXXX`; where the file system has files without a name (see
+/// O_TMPFILE in open(2)) only one between the link and the rename, with all of its content.
 /// @param mode  permission bits of the new file, not subject to the umask
 Status ReplaceFile(const std::filesystem::path& path, std::string_view content, mode_t mode);
 

@@ -3,9 +3,11 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <csignal>
 
 #include "tests/os/process_support.h"
 
@@ -127,6 +129,20 @@ TEST_F(FileTest, ReplaceFileThatFailsLeavesNoTemporaryFile) {
   auto missing = ReplaceFile(dir_ / "none/f", "x", 0600);
   ASSERT_FALSE(missing);
   EXPECT_EQ(missing.error().kind, ErrorKind::kNotFound);
+}
+
+TEST_F(FileTest, ReplaceFileThatIsKilledWhileItWritesLeavesNothing) {
+  if (!Fd(::open(dir_.path().c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600)).valid()) {
+    GTEST_SKIP() << "no files without a name here";
+  }
+  const auto write_too_much = [this] {
+    const rlimit limit{1000, 1000};
+    ::setrlimit(RLIMIT_FSIZE, &limit);  // SIGXFSZ beyond it
+    (void)ReplaceFile(dir_ / "f", std::string(5000, 'x'), 0600);
+    ::_exit(0);
+  };
+  EXPECT_EXIT(write_too_much(), testing::KilledBySignal(SIGXFSZ), "");
+  EXPECT_THAT(Names(), IsEmpty());
 }
 
 TEST_F(FileTest, ReplaceFileWorksInTheWorkingDirectory) {
