@@ -123,7 +123,8 @@ std::map<std::string, std::string> Files(const fs::path& directory) {
     }
     if (!at->is_regular_file()) continue;
     auto content = os::ReadFile(at->path(), size_t{1} << 30);
-    out[fs::relative(at->path(), directory).string()] = content ? content.value() : "(unreadable)";
+    if (!content && content.error().kind == os::ErrorKind::kNotFound) continue;  // renamed just now
+    out[at->path().lexically_relative(directory).string()] = content ? content.value() : "(unreadable)";
   }
   return out;
 }

@@ -71,7 +71,8 @@ std::string ReadToEnd(const os::Fd& fd, int seconds = 30);
 /// Reads until `text` has been seen, the end, or `seconds` have passed. @return what was read
 std::string ReadUntil(const os::Fd& fd, const std::string& text, int seconds = 30);
 
-/// Path below `directory` -> content of every regular file; names that begin with a dot (ours) are left out.
+/// Path below `directory` -> content of every regular file, also through a symbolic link; what is below a directory
+/// whose name begins with a dot (ours) is left out. Programs may be at work there.
 std::map<std::string, std::string> Files(const std::filesystem::path& directory);
 
 std::vector<std::string> Lines(const std::string& text);
