@@ -14,6 +14,7 @@
 #include "httpd/config/tree.h"
 #include "httpd/http/ascii.h"
 #include "httpd/modules/site.h"
+#include "httpd/modules/ssl_owned.h"
 #include "httpd/modules/ssl_setup.h"
 
 namespace httpd::modules::proxy {
@@ -119,12 +120,8 @@ std::string TlsSettings::Key() const {
 
 /// A certificate to show, with its key.
 struct TlsContext::Own {
-  struct Free {
-    void operator()(X509* certificate) const { ::X509_free(certificate); }
-    void operator()(EVP_PKEY* key) const { ::EVP_PKEY_free(key); }
-  };
-  std::unique_ptr<X509, Free> certificate;
-  std::unique_ptr<EVP_PKEY, Free> key;
+  SslOwned<X509> certificate;
+  SslOwned<EVP_PKEY> key;
 };
 
 void TlsContext::FreeContext::operator()(SSL_CTX* context) const {
@@ -224,9 +221,8 @@ class TlsContext::Maker {
 
   /// Certificates and keys in any order; each key belongs to one of them.
   os::Status ReadOwnFile(const SslFile& file, const std::string& path) {
-    BIO* bio = ::BIO_new_file(path.c_str(), "r");
-    STACK_OF(X509_INFO)* entries = bio ? ::PEM_X509_INFO_read_bio(bio, nullptr, NoPassword, nullptr) : nullptr;
-    ::BIO_free(bio);
+    const SslOwned<BIO> bio(::BIO_new_file(path.c_str(), "r"));
+    STACK_OF(X509_INFO)* entries = bio ? ::PEM_X509_INFO_read_bio(bio.get(), nullptr, NoPassword, nullptr) : nullptr;
     const std::string incomplete =
         "AH02252: incomplete client cert configured for SSL proxy (missing or encrypted private key?): " + path;
     if (!entries) return At(file.where, incomplete + ": " + LastReason());
@@ -283,13 +279,12 @@ class TlsContext::Maker {
   }
 
   os::Status ReadChain(const SslFile& file) {
-    BIO* bio = ::BIO_new_file(file.path.c_str(), "r");
+    const SslOwned<BIO> bio(::BIO_new_file(file.path.c_str(), "r"));
     int count = 0;
-    while (X509* certificate = bio ? ::PEM_read_bio_X509(bio, nullptr, NoPassword, nullptr) : nullptr) {
+    while (X509* certificate = bio ? ::PEM_read_bio_X509(bio.get(), nullptr, NoPassword, nullptr) : nullptr) {
       SSL_CTX_add_extra_chain_cert(context_, certificate);  // which owns it now
       ++count;
     }
-    ::BIO_free(bio);
     if (count > 0) {
       ::ERR_clear_error();
       return os::kDone;

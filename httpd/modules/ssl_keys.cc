@@ -13,9 +13,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <memory>
 
 #include "httpd/config/tree.h"
+#include "httpd/modules/ssl_owned.h"
 #include "httpd/modules/ssl_setup.h"
 #include "os/file.h"
 #include "os/process.h"
@@ -24,14 +24,9 @@ namespace httpd::modules {
 
 namespace {
 
-struct Free {
-  void operator()(BIO* bio) const { ::BIO_free(bio); }
-  void operator()(X509* certificate) const { ::X509_free(certificate); }
-  void operator()(EVP_PKEY* key) const { ::EVP_PKEY_free(key); }
-};
-using Bio = std::unique_ptr<BIO, Free>;
-using Certificate = std::unique_ptr<X509, Free>;
-using Key = std::unique_ptr<EVP_PKEY, Free>;
+using Bio = SslOwned<BIO>;
+using Certificate = SslOwned<X509>;
+using Key = SslOwned<EVP_PKEY>;
 
 os::Error Wrong(const SslFile& file, const std::string& what) {
   return config::SyntaxError(file.where, what);

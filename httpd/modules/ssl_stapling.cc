@@ -14,6 +14,7 @@
 #include <system_error>
 #include <thread>
 
+#include "httpd/modules/ssl_owned.h"
 #include "httpd/modules/ssl_setup.h"
 #include "os/clock.h"
 
@@ -29,32 +30,20 @@ constexpr int64_t kClaimSlackSeconds = 60;  // what a lookup of a name may take 
 constexpr int64_t kShortestLifeSeconds = 60;
 constexpr std::string_view kTryLater("\x30\x03\x0a\x01\x03", 5);  // OCSPResponse { responseStatus tryLater }
 
-struct Free {
-  void operator()(X509* certificate) const { ::X509_free(certificate); }
-  void operator()(X509_STORE* store) const { ::X509_STORE_free(store); }
-  void operator()(BIO* bio) const { ::BIO_free(bio); }
-  void operator()(OCSP_CERTID* id) const { ::OCSP_CERTID_free(id); }
-  void operator()(OCSP_REQUEST* request) const { ::OCSP_REQUEST_free(request); }
-  void operator()(OCSP_RESPONSE* response) const { ::OCSP_RESPONSE_free(response); }
-  void operator()(OCSP_BASICRESP* basic) const { ::OCSP_BASICRESP_free(basic); }
-};
-template <class T>
-using Owned = std::unique_ptr<T, Free>;
-
 /// Which StapledCertificate an X509 is.
 int OwnIndex() {
   static const int index = ::X509_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
   return index;
 }
 
-Owned<X509> IssuerOf(SSL_CTX* context, X509* certificate) {
+SslOwned<X509> IssuerOf(SSL_CTX* context, X509* certificate) {
   STACK_OF(X509)* chain = nullptr;
   SSL_CTX_get_extra_chain_certs(context, &chain);
   for (int i = 0; chain && i < sk_X509_num(chain); ++i) {
     X509* one = sk_X509_value(chain, i);
     if (::X509_check_issued(one, certificate) != X509_V_OK) continue;
     ::X509_up_ref(one);
-    return Owned<X509>(one);
+    return SslOwned<X509>(one);
   }
   X509_STORE_CTX* look = ::X509_STORE_CTX_new();
   X509* found = nullptr;
@@ -64,7 +53,7 @@ Owned<X509> IssuerOf(SSL_CTX* context, X509* certificate) {
   }
   ::X509_STORE_CTX_free(look);
   ::ERR_clear_error();
-  return Owned<X509>(found);
+  return SslOwned<X509>(found);
 }
 
 /// The first responder that the certificate names and that speaks HTTP. @param other  gets one that does not
@@ -82,7 +71,7 @@ std::string ResponderOf(X509* certificate, std::string& other) {
 }
 
 std::string SerialOf(const X509* certificate) {
-  Owned<BIO> bio(::BIO_new(::BIO_s_mem()));
+  SslOwned<BIO> bio(::BIO_new(::BIO_s_mem()));
   ::i2a_ASN1_INTEGER(bio.get(), ::X509_get0_serialNumber(certificate));
   char* data = nullptr;
   const long length = BIO_get_mem_data(bio.get(), &data);
@@ -96,7 +85,7 @@ std::optional<int64_t> SecondsOf(const ASN1_GENERALIZEDTIME* time) {
 }
 
 bool IsSignedByAuthority(OCSP_BASICRESP* basic, X509* issuer) {
-  const Owned<X509_STORE> store(::X509_STORE_new());
+  const SslOwned<X509_STORE> store(::X509_STORE_new());
   ::X509_STORE_add_cert(store.get(), issuer);
   ::X509_STORE_set_flags(store.get(), X509_V_FLAG_PARTIAL_CHAIN);  // the issuer may be no root
   STACK_OF(X509)* issuers = sk_X509_new_null();
@@ -114,8 +103,8 @@ struct Stapling::Certificate {
   std::string name;  ///< for messages
   std::string url;
   std::string request;  ///< an OCSPRequest
-  Owned<X509> issuer;
-  Owned<OCSP_CERTID> id;
+  SslOwned<X509> issuer;
+  SslOwned<OCSP_CERTID> id;
   const SslSettings* settings = nullptr;
   const log::ErrorLog* error_log = nullptr;
 
@@ -157,7 +146,7 @@ void Stapling::Add(SSL_CTX* context, const SslSettings& settings, const log::Err
     made->settings = &settings;
     made->error_log = &error_log;
     made->id.reset(::OCSP_cert_to_id(nullptr, x509, made->issuer.get()));
-    Owned<OCSP_REQUEST> request(::OCSP_REQUEST_new());
+    SslOwned<OCSP_REQUEST> request(::OCSP_REQUEST_new());
     unsigned char* der = nullptr;
     int length = -1;
     if (made->id && ::OCSP_request_add0_id(request.get(), ::OCSP_CERTID_dup(made->id.get()))) {
@@ -234,7 +223,7 @@ StapledAnswer Stapling::AskFor(const Certificate& certificate, const StapledAnsw
     return failed("AH01928: OCSP stapling response too big (" + std::to_string(out.der.size()) + " bytes)");
   }
   const auto* data = reinterpret_cast<const unsigned char*>(out.der.data());
-  const Owned<OCSP_RESPONSE> response(::d2i_OCSP_RESPONSE(nullptr, &data, static_cast<long>(out.der.size())));
+  const SslOwned<OCSP_RESPONSE> response(::d2i_OCSP_RESPONSE(nullptr, &data, static_cast<long>(out.der.size())));
   if (!response) return failed("AH01941: stapling_renew_response: responder error: it is no OCSP response");
   if (const int status = ::OCSP_response_status(response.get()); status != OCSP_RESPONSE_STATUS_SUCCESSFUL) {
     const std::string what =
@@ -247,7 +236,7 @@ StapledAnswer Stapling::AskFor(const Certificate& certificate, const StapledAnsw
     out.until = out.again + kClaimSlackSeconds;  // somebody has to ask first
     return out;
   }
-  const Owned<OCSP_BASICRESP> basic(::OCSP_response_get1_basic(response.get()));
+  const SslOwned<OCSP_BASICRESP> basic(::OCSP_response_get1_basic(response.get()));
   if (!basic) return failed("AH01934: stapling_check_response: Error Parsing Response!");
   if (!IsSignedByAuthority(basic.get(), certificate.issuer.get())) {
     return failed("AH01943: stapling_renew_response: error in retrieved response: not signed by the authority: " +
@@ -330,7 +319,7 @@ os::Result<std::string> Stapling::AskOverHttp(const std::string& url, const std:
     return os::Error{os::ErrorKind::kInvalid, 0, "AH01939: Error parsing uri: " + LastReason()};
   }
   // OpenSSL's client would go on trying an address that refuses until the time is up.
-  const Owned<BIO> connection(::BIO_new_connect(host));
+  const SslOwned<BIO> connection(::BIO_new_connect(host));
   BIO_set_conn_port(connection.get(), port);
   BIO_set_nbio(connection.get(), 1);
   const std::time_t deadline = std::time(nullptr) + timeout.count();
@@ -338,9 +327,9 @@ os::Result<std::string> Stapling::AskOverHttp(const std::string& url, const std:
   while (!is_connected && ::BIO_should_retry(connection.get()) && ::BIO_wait(connection.get(), deadline, 0) == 1) {
     is_connected = BIO_do_connect(connection.get()) == 1;
   }
-  Owned<BIO> answer;
+  SslOwned<BIO> answer;
   if (is_connected) {
-    const Owned<BIO> body(::BIO_new_mem_buf(request.data(), static_cast<int>(request.size())));
+    const SslOwned<BIO> body(::BIO_new_mem_buf(request.data(), static_cast<int>(request.size())));
     const auto rest = std::max<std::time_t>(deadline - std::time(nullptr), 1);
     answer.reset(::OSSL_HTTP_transfer(nullptr, host, port, path, 0, nullptr, nullptr, connection.get(),
                                       connection.get(), nullptr, nullptr, 0, nullptr, "application/ocsp-request",

@@ -15,6 +15,7 @@
 #include "httpd/http/ascii.h"
 #include "httpd/modules/module.h"
 #include "httpd/modules/ssl.h"
+#include "httpd/modules/ssl_owned.h"
 #include "httpd/modules/ssl_settings.h"
 #include "httpd/net/tls_stream.h"
 
@@ -28,19 +29,15 @@ using std::string_view;
 /// Where OpenSSL prints to.
 class Print {
  public:
-  Print() : bio_(::BIO_new(::BIO_s_mem())) {}
-  ~Print() { ::BIO_free(bio_); }
-  Print(const Print&) = delete;
-  Print& operator=(const Print&) = delete;
-  BIO* bio() { return bio_; }
+  BIO* bio() { return bio_.get(); }
   string Text() {
     char* data = nullptr;
-    const long length = BIO_get_mem_data(bio_, &data);
+    const long length = BIO_get_mem_data(bio_.get(), &data);
     return {data, static_cast<size_t>(std::max(length, 0L))};
   }
 
  private:
-  BIO* bio_;
+  SslOwned<BIO> bio_{::BIO_new(::BIO_s_mem())};
 };
 
 struct NameKey {
