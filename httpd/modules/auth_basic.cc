@@ -22,7 +22,7 @@ using config::Scope;
 using Words = std::vector<std::string>;
 
 struct BasicSettings final : config::ModuleSettings {
-  std::vector<std::shared_ptr<const AuthnProvider>> providers;  ///< empty: file
+  AuthnProviders providers;
   std::optional<bool> is_authoritative;
   std::optional<AuthText> fake_user;  ///< AuthBasicFake; fakes == false: off
   std::optional<AuthText> fake_password;
@@ -43,13 +43,7 @@ struct BasicSettings final : config::ModuleSettings {
 };
 
 Complaint AddProviders(config::Builder& builder, Scope& scope, const Node&, const Words& words) {
-  auto& settings = config::SettingsOf<BasicSettings>(scope);
-  for (const std::string& word : words) {
-    auto provider = FindAuthnProvider(builder, word);
-    if (!provider) return "Unknown Authn provider: " + word;
-    settings.providers.push_back(std::move(provider));
-  }
-  return std::nullopt;
+  return config::SettingsOf<BasicSettings>(scope).providers.Add(builder, words);
 }
 
 Complaint SetAuthoritative(config::Builder&, Scope& scope, const Node& node, const Words& words) {
@@ -172,15 +166,8 @@ Verdict Authenticate(RequestState& state) {
   const auto* said = SettingsFor<BasicSettings>(state);
   const BasicSettings& settings = said ? *said : kDefaults;
   const bool uses_digest = settings.uses_digest.value_or(false);
-  AuthnResult result = AuthnResult::kUserNotFound;
-  if (settings.providers.empty()) {
-    static const std::shared_ptr<const AuthnProvider> file = MakeFileProvider(nullptr);
-    result = Ask(state, *file, *given, uses_digest);
-  }
-  for (const auto& provider : settings.providers) {
-    result = Ask(state, *provider, *given, uses_digest);
-    if (result != AuthnResult::kUserNotFound) break;
-  }
+  const AuthnResult result =
+      settings.providers.Ask([&](const AuthnProvider& provider) { return Ask(state, provider, *given, uses_digest); });
   // Known to logs (%u) though he may be refused, as in Apache: nothing that is refused gets past this station.
   state.user = given->user;
   if (result == AuthnResult::kGranted) return Verdict::Done();

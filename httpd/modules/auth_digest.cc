@@ -33,9 +33,9 @@ constexpr char kInfoNote[] = "auth_digest-info";
 constexpr char kTakenNote[] = "auth_digest-taken";
 
 struct DigestSettings final : config::ModuleSettings {
-  std::vector<std::shared_ptr<const AuthnProvider>> providers;  ///< empty: file
-  std::string domain;                                           ///< "/a /b"; "": not said
-  std::optional<seconds> lifetime;                              ///< 0: one request; below 0: without end
+  AuthnProviders providers;
+  std::string domain;               ///< "/a /b"; "": not said
+  std::optional<seconds> lifetime;  ///< 0: one request; below 0: without end
   std::optional<bool> checks_count;
   std::shared_ptr<NonceCounters> counters;  ///< where the last two need them
 
@@ -62,13 +62,7 @@ const DigestSettings& SettingsOfRequest(const RequestState& state) {
 // ---- directives ----------------------------------------------------------------------------------------------------
 
 Complaint AddProviders(config::Builder& builder, Scope& scope, const Node&, const Words& words) {
-  auto& settings = config::SettingsOf<DigestSettings>(scope);
-  for (const std::string& word : words) {
-    auto provider = FindAuthnProvider(builder, word);
-    if (!provider) return "Unknown Authn provider: " + word;
-    settings.providers.push_back(std::move(provider));
-  }
-  return std::nullopt;
+  return config::SettingsOf<DigestSettings>(scope).providers.Add(builder, words);
 }
 
 Complaint SetQop(config::Builder&, Scope&, const Node&, const Words& words) {
@@ -368,17 +362,8 @@ std::string Info(RequestState& state, const Answer& answer, const Nonce& nonce, 
 
 AuthnResult FindHash(RequestState& state, const Answer& answer, std::string& ha1) {
   const std::string realm = *AuthName(state);
-  const DigestSettings& settings = SettingsOfRequest(state);
-  if (settings.providers.empty()) {
-    static const std::shared_ptr<const AuthnProvider> file = MakeFileProvider(nullptr);
-    return file->FindHash(state, answer.username, realm, ha1);
-  }
-  AuthnResult result = AuthnResult::kUserNotFound;
-  for (const auto& provider : settings.providers) {
-    result = provider->FindHash(state, answer.username, realm, ha1);
-    if (result != AuthnResult::kUserNotFound) break;
-  }
-  return result;
+  return SettingsOfRequest(state).providers.Ask(
+      [&](const AuthnProvider& provider) { return provider.FindHash(state, answer.username, realm, ha1); });
 }
 
 bool IsCount(std::string_view nc) {

@@ -1,9 +1,11 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "httpd/config/builder.h"
 #include "httpd/modules/module.h"
@@ -35,6 +37,19 @@ std::shared_ptr<const AuthnProvider> MakeFileProvider(std::shared_ptr<const conf
 
 /// A provider by name, aliases too. @return nullptr: there is none
 std::shared_ptr<const AuthnProvider> FindAuthnProvider(const config::Builder& builder, const std::string& name);
+
+/// Providers in the order in which they are asked; none named: file.
+class AuthnProviders {
+ public:
+  /// The words of AuthBasicProvider or AuthDigestProvider; those of a directive that comes again are added.
+  config::Complaint Add(const config::Builder& builder, const std::vector<std::string>& names);
+  bool empty() const { return named_.empty(); }
+  /// What the first one says that knows the user; `ask` takes a provider. @return kUserNotFound: nobody knows him
+  AuthnResult Ask(const std::function<AuthnResult(const AuthnProvider&)>& ask) const;
+
+ private:
+  std::vector<std::shared_ptr<const AuthnProvider>> named_;
+};
 
 /// AuthType; nullptr: none, or None.
 const std::string* AuthType(const RequestState& state);

@@ -125,6 +125,26 @@ Verdict Authenticate(RequestState& state) {
 
 }  // namespace
 
+config::Complaint AuthnProviders::Add(const config::Builder& builder, const std::vector<std::string>& names) {
+  for (const std::string& name : names) {
+    auto provider = FindAuthnProvider(builder, name);
+    if (!provider) return "Unknown Authn provider: " + name;
+    named_.push_back(std::move(provider));
+  }
+  return std::nullopt;
+}
+
+AuthnResult AuthnProviders::Ask(const std::function<AuthnResult(const AuthnProvider&)>& ask) const {
+  static const std::shared_ptr<const AuthnProvider> file = MakeFileProvider(nullptr);
+  if (named_.empty()) return ask(*file);
+  AuthnResult result = AuthnResult::kUserNotFound;
+  for (const auto& provider : named_) {
+    result = ask(*provider);
+    if (result != AuthnResult::kUserNotFound) break;
+  }
+  return result;
+}
+
 std::shared_ptr<const AuthnProvider> FindAuthnProvider(const config::Builder& builder, const std::string& name) {
   if (name == kFile) return MakeFileProvider(nullptr);
   const auto* aliases = builder.ServerModules().Find<AliasSettings>();
