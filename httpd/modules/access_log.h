@@ -46,7 +46,8 @@ class AccessLogs {
 /// LogIOTrackTTFB of the file that was answered with: mod_logio's.
 bool TracksFirstByte(const RequestState& state);
 
-/// Host of the request's authority without port and brackets: %V as UseCanonicalName Off has it; "" = none.
+/// Host of the request's authority without its port, an IPv6 address with its brackets: %V as UseCanonicalName Off has
+/// it; "" = none.
 std::string_view HostOf(std::string_view authority);
 
 /// An identifier for a log: 11 characters of base64 that differ from request to request and from process to process.

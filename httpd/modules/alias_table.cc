@@ -9,11 +9,6 @@ namespace httpd::modules {
 
 namespace {
 
-std::string WithSingleSlashes(std::string text) {
-  text.erase(std::unique(text.begin(), text.end(), [](char a, char b) { return a == '/' && b == '/'; }), text.end());
-  return text;
-}
-
 /// Length of the beginning of `path` that has `single` bytes once its slashes are single. A slash at its end takes all
 /// those that follow it along.
 size_t OriginalLength(const std::string& path, size_t single) {
@@ -26,6 +21,11 @@ size_t OriginalLength(const std::string& path, size_t single) {
 }
 
 }  // namespace
+
+std::string WithSingleSlashes(std::string path) {
+  path.erase(std::unique(path.begin(), path.end(), [](char a, char b) { return a == '/' && b == '/'; }), path.end());
+  return path;
+}
 
 void AliasTable::Add(AliasRule rule, std::string_view pattern) {
   const size_t order = rules_.size();

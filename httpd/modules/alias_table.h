@@ -15,6 +15,9 @@
 
 namespace httpd::modules {
 
+/// `path` with runs of slashes made one.
+std::string WithSingleSlashes(std::string path);
+
 /// One `Alias`, `Redirect` or their ...Match form.
 struct AliasRule {
   std::string from;  ///< URL-path prefix; "" with a regex

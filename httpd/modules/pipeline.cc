@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "httpd/http/values.h"
+#include "httpd/modules/alias_table.h"
 #include "httpd/modules/core_settings.h"
 #include "httpd/modules/expression.h"
 #include "httpd/modules/name_rules.h"
@@ -18,11 +19,6 @@ using http::Method;
 using Kind = Verdict::Kind;
 
 namespace {
-
-/// `path` with runs of slashes made one: otherwise "Alias /x /srv/y/" would lead past <Directory /srv/y/secret>.
-void MakeSlashesSingle(std::string& path) {
-  path.erase(std::unique(path.begin(), path.end(), [](char a, char b) { return a == '/' && b == '/'; }), path.end());
-}
 
 http::PathRules RulesOf(const RequestState& state) {
   using Slashes = CoreSettings::EncodedSlashes;
@@ -249,7 +245,8 @@ Verdict Pipeline::Map(RequestState& state) {
     return Verdict::Declined();
   }
   if (dependencies_) NoteTranslation(state);
-  MakeSlashesSingle(state.file);
+  // Otherwise "Alias /x /srv/y/" would lead past <Directory /srv/y/secret>.
+  if (state.file.find("//") != std::string::npos) state.file = WithSingleSlashes(std::move(state.file));
   if (Verdict split = SplitFile(state); !split.is(Kind::kDeclined)) return split;
   return FindSettings(state);
 }

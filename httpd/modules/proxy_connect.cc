@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "httpd/config/lexer.h"
+#include "httpd/modules/access_log.h"
 #include "httpd/modules/module.h"
 #include "httpd/modules/name_lookup.h"
 #include "httpd/modules/proxy_exchange.h"
@@ -20,12 +21,8 @@ namespace {
 std::string TlsNameOf(const RequestState& state, const Worker& worker) {
   const auto* place = SettingsFor<PlaceSettings>(state);
   if (!place || !place->preserves_host.value_or(false)) return worker.host;
-  std::string_view name = state.head().authority;
-  if (name.starts_with('[')) {
-    name = name.substr(1, std::min(name.find(']'), name.size()) - 1);
-  } else {
-    name = name.substr(0, name.find(':'));
-  }
+  std::string_view name = HostOf(state.head().authority);
+  if (name.starts_with('[') && name.ends_with(']')) name = name.substr(1, name.size() - 2);
   return name.empty() ? worker.host : config::LowerCase(std::string(name));
 }
 
