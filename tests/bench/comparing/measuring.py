@@ -152,8 +152,9 @@ class Measurer:
         for label in list(runs):
             attempt(label, self.run_load, row, running[label], self.options.warm_up)
             running[label].forget_log()
-        for number in range(self.options.runs):
-            self.say(f"{row.key}: run {number + 1} of {self.options.runs}")
+        count = self.options.runs * (1 if self.options.quick else row.rounds)
+        for number in range(count):
+            self.say(f"{row.key}: run {number + 1} of {count}")
             labels = list(runs)
             first = number % max(1, len(labels))
             for label in labels[first:] + labels[:first]:  # nobody always comes after the same neighbour
