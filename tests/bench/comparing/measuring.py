@@ -113,8 +113,8 @@ class Measurer:
             return load.h2load(url, row.connections, row.depth, seconds, self.options.threads)
         if row.load in ("handshakes", "resumed"):
             return load.handshakes(server.port, row.path, row.connections, seconds, row.load == "resumed")
-        done = load.wrk(url, row.connections, seconds, self.options.threads, server.headers, row.depth, row.many,
-                        self.setting.directory)
+        done = load.wrk(url, row.connections, seconds, max(row.threads, self.options.threads), server.headers, row.depth,
+                        row.many, self.setting.directory)
         if row.body >= site.MIB:  # few answers: those that have only begun count for what has come of them
             done.requests = done.bytes / row.body
         return done
