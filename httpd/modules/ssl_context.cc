@@ -167,7 +167,8 @@ int OnTicket(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIPHER_CTX* c
   const size_t count = is_own ? 1 : host.site->keys().Read(shared);
   const TicketKey* keys = is_own ? host.own_keys.data() : shared;
   if (encrypt != 0) {
-    if (count == 0 || ::RAND_bytes(iv, kIvBytes) != 1) return -1;
+    if (count == 0) return 0;  // no ticket
+    if (::RAND_bytes(iv, kIvBytes) != 1) return -1;
     std::memcpy(name, keys[0].name, sizeof keys[0].name);
     return UseKey(keys[0], is_own, iv, cipher, mac, true) ? 1 : -1;
   }

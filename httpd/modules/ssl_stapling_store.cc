@@ -134,17 +134,16 @@ StapledAnswer StaplingStore::Read(size_t slot, const Key& key) const {
     if (version == 0) return {};
     const auto& words = from.words[version & 1];
     uint64_t head[kRecordWords];
-    for (size_t w = 0; w < kRecordWords; ++w) head[w] = words[w].load(std::memory_order_relaxed);
+    for (size_t w = 0; w < kRecordWords; ++w) head[w] = words[w].load(std::memory_order_acquire);
     Record record;
     std::memcpy(static_cast<void*>(&record), head, sizeof record);
     const size_t length = std::min<size_t>(record.length, StapledAnswer::kMostBytes);
     std::string der(WordsFor(length) * kWordBytes, '\0');
     for (size_t w = 0; w < WordsFor(length); ++w) {
-      const uint64_t word = words[kRecordWords + w].load(std::memory_order_relaxed);
+      const uint64_t word = words[kRecordWords + w].load(std::memory_order_acquire);
       std::memcpy(der.data() + w * kWordBytes, &word, kWordBytes);
     }
     der.resize(length);
-    std::atomic_thread_fence(std::memory_order_acquire);
     if (from.version.load(std::memory_order_relaxed) != version) continue;
     if (std::memcmp(record.key, key.data(), key.size()) != 0 || !IsSound(record, der)) return {};
     return AnswerOf(record, std::move(der));
@@ -172,12 +171,11 @@ void StaplingStore::Publish(size_t slot, const Key& key, const StapledAnswer& an
   const Record record = RecordOf(key, answer);
   uint64_t head[kRecordWords];
   std::memcpy(head, &record, sizeof record);
-  std::atomic_thread_fence(std::memory_order_release);
-  for (size_t w = 0; w < kRecordWords; ++w) words[w].store(head[w], std::memory_order_relaxed);
+  for (size_t w = 0; w < kRecordWords; ++w) words[w].store(head[w], std::memory_order_release);
   for (size_t w = 0; w < WordsFor(answer.der.size()); ++w) {
     uint64_t word = 0;
     std::memcpy(&word, answer.der.data() + w * kWordBytes, std::min(kWordBytes, answer.der.size() - w * kWordBytes));
-    words[kRecordWords + w].store(word, std::memory_order_relaxed);
+    words[kRecordWords + w].store(word, std::memory_order_release);
   }
   to.version.store(next, std::memory_order_release);
   to.claimed_until.store(0);

@@ -38,7 +38,8 @@ bool Same(const TicketKey& a, const TicketKey& b) {
 
 }  // namespace
 
-/// Read without a lock: `version` is odd while it is being written, and has changed when it was.
+/// Read without a lock: `version` is odd while it is being written, and has changed when it was. Who acquires a word
+/// sees the version that was stored before it was released.
 struct TicketKeys::Shared {
   std::atomic<uint32_t> version{0};
   std::atomic<uint32_t> count{0};
@@ -59,30 +60,30 @@ TicketKeys::~TicketKeys() {
 }
 
 size_t TicketKeys::Read(TicketKey (&out)[kKept]) const {
-  for (;;) {
+  constexpr int kTries = 1000;  // some 20 us; keys change twice a day
+  for (int i = 0; i < kTries; ++i) {
     const uint32_t before = shared_->version.load(std::memory_order_acquire);
-    const size_t count = std::min<size_t>(shared_->count.load(std::memory_order_relaxed), kKept);
+    const size_t count = std::min<size_t>(shared_->count.load(std::memory_order_acquire), kKept);
     std::array<uint64_t, kWords> words{};
-    for (size_t i = 0; i < count; ++i) {
-      for (size_t w = 0; w < kWords; ++w) words[w] = shared_->words[i * kWords + w].load(std::memory_order_relaxed);
-      std::memcpy(static_cast<void*>(&out[i]), words.data(), sizeof out[i]);
+    for (size_t k = 0; k < count; ++k) {
+      for (size_t w = 0; w < kWords; ++w) words[w] = shared_->words[k * kWords + w].load(std::memory_order_acquire);
+      std::memcpy(static_cast<void*>(&out[k]), words.data(), sizeof out[k]);
     }
-    std::atomic_thread_fence(std::memory_order_acquire);
     if ((before & 1) == 0 && shared_->version.load(std::memory_order_relaxed) == before) return count;
   }
+  return 0;
 }
 
 void TicketKeys::Publish(const std::vector<TicketKey>& keys) {
   const uint32_t version = shared_->version.load(std::memory_order_relaxed);
   shared_->version.store(version + 1, std::memory_order_relaxed);
-  std::atomic_thread_fence(std::memory_order_release);
   const size_t count = std::min(keys.size(), kKept);
-  shared_->count.store(static_cast<uint32_t>(count), std::memory_order_relaxed);
+  shared_->count.store(static_cast<uint32_t>(count), std::memory_order_release);
   std::array<uint64_t, kWords> words{};
   for (size_t i = 0; i < kKept; ++i) {
     words.fill(0);
     if (i < count) std::memcpy(words.data(), &keys[i], sizeof keys[i]);
-    for (size_t w = 0; w < kWords; ++w) shared_->words[i * kWords + w].store(words[w], std::memory_order_relaxed);
+    for (size_t w = 0; w < kWords; ++w) shared_->words[i * kWords + w].store(words[w], std::memory_order_release);
   }
   shared_->version.store(version + 2, std::memory_order_release);
 }

@@ -38,7 +38,7 @@ class TicketKeys {
   TicketKeys(const TicketKeys&) = delete;
   TicketKeys& operator=(const TicketKeys&) = delete;
 
-  /// The first one encrypts. @param out  gets all. @return how many
+  /// The first one encrypts. @param out  gets all. @return how many; 0: they are being changed, or who did so has died
   size_t Read(TicketKey (&out)[kKept]) const;
 
   /// Takes over what another instance has written to `path`, makes a new key when the newest is old, and writes what
