@@ -25,14 +25,14 @@ struct Names {
   std::condition_variable changed;
   bool is_open = true;
   int asked = 0;
-  NameLookup::Clock::time_point now;
+  std::atomic<NameLookup::Clock::time_point> now{NameLookup::Clock::time_point()};  ///< read by the thread
   NameLookup lookup{[this](const NameQuestion& question) {
                       std::unique_lock lock(mutex);
                       changed.wait(lock, [this] { return is_open; });
                       ++asked;
                       return NameLookup::Answer{"name-of-" + question.text};
                     },
-                    [this] { return now; }};
+                    [this] { return now.load(); }};
 
   static Names& New(bool is_open) {
     static auto& all = *new std::vector<std::unique_ptr<Names>>;  // reachable to the end: no leak
@@ -82,9 +82,9 @@ TEST(NameLookupTest, AnAnswerIsForgottenAfterAMinuteUnlessAnyWillDo) {
   const os::Fd event = Event();
   ASSERT_TRUE(names.lookup.Ask(question, event.get()));
   ASSERT_TRUE(IsTold(event));
-  names.now += std::chrono::seconds(59);
+  names.now = names.now.load() + std::chrono::seconds(59);
   EXPECT_TRUE(names.lookup.Find(question));
-  names.now += std::chrono::seconds(1);
+  names.now = names.now.load() + std::chrono::seconds(1);
   EXPECT_FALSE(names.lookup.Find(question));
   EXPECT_TRUE(names.lookup.Find(question, NameLookup::Age::kAny));
 }
