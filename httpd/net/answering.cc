@@ -271,7 +271,7 @@ bool EventLoop::Send(Connection* c, Response& response, const http::RequestHead&
     // as much time as a segment for the head alone. Records are copied anyway: there it goes with the first ones.
     const uint64_t length_of_file = response.parts[0].length;
     io = FlushOut(c, length_of_file > 0 && (c->tls != nullptr || length_of_file <= kOneSegmentBytes));
-    if (io == Io::kDone) io = SendPart(c, response, 0, kSendfileBytes, done);
+    if (io == Io::kDone) io = SendPart(c, response, 0, FileBytesInATurn(*c), done);
     if (io == Io::kDone) {
       finish(done, head_ns, sent_head_);
       return true;

@@ -21,7 +21,9 @@ namespace httpd::net {
 
 inline constexpr size_t kScratchBytes = 64U << 10;
 inline constexpr size_t kOutFlushBytes = 128U << 10;
-inline constexpr uint64_t kSendfileBytes = 2U << 20;  // per turn and connection: a fast client must not own the loop
+// Per turn and connection: a fast client must not own the loop, nor a filter that works hard or a file to encrypt.
+inline constexpr uint64_t kSendfileBytes = 2U << 20;
+inline constexpr uint64_t kSourceBytes = 256U << 10;
 inline constexpr uint64_t kSweepMs = DeadlineWheel::kTickMs;
 inline constexpr size_t kMostInARow = 8;     // connections from one listener, while other loops wait for it too
 inline constexpr int kMostAccepts = 32;      // at once: those who are connected already have their turn too
@@ -159,5 +161,10 @@ struct Connection : Deadline, Work {
   char address[INET6_ADDRSTRLEN] = "";
   uint64_t linger_end_ms = 0;
 };
+
+/// Of a file, in a turn: encrypting it is work as a filter's is.
+inline uint64_t FileBytesInATurn(const Connection& c) {
+  return c.tls ? kSourceBytes : kSendfileBytes;
+}
 
 }  // namespace httpd::net

@@ -14,9 +14,7 @@ namespace httpd::net {
 
 namespace {
 
-// Per turn and connection: a fast client must not own the loop, nor a filter that works hard or a file to encrypt.
-constexpr uint64_t kSourceBytes = 256U << 10;
-constexpr uint64_t kSourceNs = 2'000'000;
+constexpr uint64_t kSourceNs = 2'000'000;       // of a turn, as kSourceBytes
 constexpr uint64_t kKeptSourceNs = 10'000'000;  // once, for a body that others get without this work
 constexpr size_t kPieceBytes = 16U << 10;       // asked of a source at once
 constexpr size_t kFillBytes = 64U << 10;        // read from it before the client is to take them
@@ -203,7 +201,7 @@ uint64_t EventLoop::Allowance(const Response& response, uint64_t& allowance, uin
 
 EventLoop::Io EventLoop::PumpFile(Connection* c) {
   Transfer& t = *c->transfer;
-  uint64_t budget = c->tls ? kSourceBytes : kSendfileBytes;
+  uint64_t budget = FileBytesInATurn(*c);
   auto sent = [&](uint64_t n) {
     t.body_sent += n;
     t.wire_sent += n;
