@@ -110,10 +110,10 @@ class Measurer:
     def run_load(self, row, server, seconds):
         url = f"{'https' if server.tls else 'http'}://127.0.0.1:{server.port}{row.path}"
         if row.load == "h2load":
-            return load.h2load(url, row.connections, row.depth, seconds, self.options.threads)
+            return load.h2load(url, row.connections, row.depth, seconds, self.options.threads or 1)
         if row.load in ("handshakes", "resumed"):
             return load.handshakes(server.port, row.path, row.connections, seconds, row.load == "resumed")
-        done = load.wrk(url, row.connections, seconds, max(row.threads, self.options.threads), server.headers, row.depth,
+        done = load.wrk(url, row.connections, seconds, self.options.threads or row.threads, server.headers, row.depth,
                         row.many, self.setting.directory)
         if row.body >= site.MIB:  # few answers: those that have only begun count for what has come of them
             done.requests = done.bytes / row.body

@@ -14,7 +14,7 @@ class Row:
     path: str = "/1k.bin"
     load: str = "wrk"            # wrk, h2load, handshakes, resumed or memory
     connections: int = KEEP
-    threads: int = 1             # of wrk, at least
+    threads: int = 1             # of wrk, where --threads does not say
     variant: str = "plain"       # of the configuration, see servers.VARIANTS
     against: str = ""            # a second variant that every server is measured with, too
     headers: tuple = ()
@@ -25,7 +25,7 @@ class Row:
     encoded: bool = False        # the body must come as gzip
     floor: tuple = None          # arguments of bench_floor; None: there is no floor
     stretch: int = 1             # runs last so many times --duration
-    rounds: int = 1              # so many times --runs, but with --quick
+    rounds: int = 1              # so many times --runs; once with --quick
     quick: bool = False          # part of --quick
     calls: bool = True           # system calls are counted; not where many are for new connections
 
@@ -36,8 +36,8 @@ def floor(*arguments):
 
 PLAIN = floor()
 ROWS = [
-    # Where wrk and two loops keep two cores busy, the kernel finds a good place for the three in some runs and a bad one
-    # in others, for every server and the floor: p99 is 0.8 ms or 3 ms. A median of few runs would draw lots.
+    # Where wrk and two loops keep two cores busy, the kernel finds a good place for the three in some runs and a bad
+    # one in others, for every server and the floor: p99 is 0.8 ms or 3 ms. A median of few runs would draw lots.
     Row("1k-64", "1 KiB, keep-alive, 64 connections", floor=PLAIN, rounds=4, quick=True),
     # With so many connections one thread of wrk is busy all the time and would be what is measured.
     Row("1k-1000", "1 KiB, keep-alive, 1,000 connections", connections=1000, threads=2, floor=PLAIN, calls=False),
