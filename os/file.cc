@@ -2,7 +2,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -31,10 +30,9 @@ Status GiveName(const Fd& fd, std::string& name) {
   const std::string nameless = ProcPath(fd);
   int sys = EEXIST;
   for (int tries = 0; tries < 100 && sys == EEXIST; ++tries) {
-    unsigned char random[6];
-    if (::getrandom(random, sizeof random, 0) != sizeof random) break;
-    for (size_t i = 0; i < sizeof random; ++i)
-      name[name.size() - 6 + i] = kCharacters[random[i] % (sizeof kCharacters - 1)];
+    for (size_t i = name.size() - 6; i < name.size(); ++i) {
+      name[i] = kCharacters[::arc4random_uniform(sizeof kCharacters - 1)];
+    }
     if (::linkat(AT_FDCWD, nameless.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) == 0) return kDone;
     sys = errno;
   }

@@ -246,7 +246,7 @@ Verdict Pipeline::Map(RequestState& state) {
   }
   if (dependencies_) NoteTranslation(state);
   // Otherwise "Alias /x /srv/y/" would lead past <Directory /srv/y/secret>.
-  if (state.file.find("//") != std::string::npos) state.file = WithSingleSlashes(std::move(state.file));
+  state.file = WithSingleSlashes(std::move(state.file));
   if (Verdict split = SplitFile(state); !split.is(Kind::kDeclined)) return split;
   return FindSettings(state);
 }
